@@ -1,1 +1,6 @@
-//! To be described.
+//! Ground floor: pure functions and clocks that every room may use.
+
+pub mod clock;
+pub mod glob;
+pub mod memory;
+pub mod number;

@@ -1,0 +1,1 @@
+//! The counting allocator behind `used_memory`.
