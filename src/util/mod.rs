@@ -1,1 +1,5 @@
 //! To be described.
+
+pub mod extended;
+pub mod glob;
+pub mod number;
