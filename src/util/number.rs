@@ -1,10 +1,12 @@
 //! Numbers as Redis reads and writes them.
 //!
 //! Invariant: a text is accepted exactly when Redis accepts it, and a number has exactly the text that Redis gives it;
-//! clients compare these strings. Pure functions; only long texts of extended floats allocate.
+//! clients compare these strings. Pure functions that allocate nothing.
 //!
 //! Integers are strict (no spaces, no plus, no leading zeros). Doubles print the shortest digits that read back, laid
-//! out as Valkey lays them out. [`Extended`] stands in for the 80-bit `long double` behind INCRBYFLOAT.
+//! out as Valkey lays them out. `util::extended` stands in for the 80-bit `long double` behind INCRBYFLOAT.
+
+use super::shortest;
 
 /// The longest text of an `i64` in bytes: `-9223372036854775808`.
 pub const I64_DIGITS: usize = 20;
@@ -33,11 +35,10 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
         [b'0'] => Some(0),
         [b'1'..=b'9', ..] if text.len() <= I64_DIGITS => {
             let (head, tail) = text.split_at(text.len().min(19));
-            let value = tail.iter().try_fold(digits_value(head)?, |value, digit| {
+            tail.iter().try_fold(digits_value(head)?, |value, digit| {
                 let digit = digit.wrapping_sub(b'0');
                 if digit > 9 { None } else { value.checked_mul(10)?.checked_add(u64::from(digit)) }
-            });
-            value
+            })
         }
         _ => None,
     }
@@ -79,7 +80,7 @@ impl Text {
         }
     }
 
-    fn push_zeros(&mut self, count: usize) {
+    fn push_zeros(&mut self, count: i32) {
         for _ in 0..count {
             self.push(b"0");
         }
@@ -109,9 +110,18 @@ pub fn format_i64(value: i64) -> Text {
     text
 }
 
-/// The text of a double as replies show it: `inf`, `-inf`, `nan`, else the shortest digits that read back. O(1).
+/// Doubles whose magnitude is at most this print as integers when they are integers (2^62, as Valkey has it).
+const INTEGER_TEXT: f64 = 4_611_686_018_427_387_904.0;
+
+/// The text of a double as replies show it: `inf`, `-inf`, `nan`, an integer, or short digits that read back. O(1).
+///
+/// With an exponent (`1.5e+300`, `1.234e-4`) where Valkey has one: when zeros would pad it or the point lies deep.
 #[must_use]
 pub fn format_f64(value: f64) -> Text {
+    if value.abs() <= INTEGER_TEXT && value.fract() == 0.0 && (value != 0.0 || value.is_sign_positive()) {
+        #[expect(clippy::cast_possible_truncation, reason = "an integer within 2^62 of zero")]
+        return format_i64(value as i64);
+    }
     let mut text = Text::new();
     if value.is_nan() {
         text.push(b"nan");
@@ -122,14 +132,72 @@ pub fn format_f64(value: f64) -> Text {
     }
     if value.is_infinite() {
         text.push(b"inf");
-        return text;
+    } else if value == 0.0 {
+        text.push(b"0");
+    } else {
+        lay_out(&shortest::digits(value.abs()), &mut text);
     }
-    text.push(ryu::Buffer::new().format_finite(value.abs()).as_bytes());
     text
 }
 
-/// Reads a double as Redis reads a score or a timeout; `None` for anything else. The caller refuses NaN.
+/// Writes decimal digits with a point, zeros or an exponent.
+fn lay_out(decimal: &shortest::Decimal, text: &mut Text) {
+    let digits = decimal.digits();
+    let count = i32::from(decimal.count);
+    let scientific = decimal.exponent + count - 1;
+    match decimal.exponent {
+        zeros @ 0.. if scientific < count + 7 => {
+            text.push(digits);
+            text.push_zeros(zeros);
+        }
+        exponent @ ..0 if exponent > -7 || scientific.abs() < 4 => {
+            let whole = usize::try_from(count + exponent).unwrap_or(0);
+            let (before, after) = digits.split_at(whole);
+            text.push(if whole == 0 { b"0" } else { before });
+            text.push(b".");
+            text.push_zeros(-(count + exponent));
+            text.push(after);
+        }
+        _ => {
+            let (first, rest) = digits.split_at(1);
+            text.push(first);
+            if !rest.is_empty() {
+                text.push(b".");
+                text.push(rest);
+            }
+            text.push(if scientific < 0 { b"e-" } else { b"e+" });
+            text.push(itoa::Buffer::new().format(scientific.unsigned_abs()).as_bytes());
+        }
+    }
+}
+
+/// Reads a double as Redis reads a score or an increment: decimal, or `inf`/`infinity` in any letter case.
+///
+/// `None` for spaces, hexadecimal, NaN, an empty text, and digits that overflow or that underflow to zero.
+/// O(length).
 #[must_use]
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    if let Some(integer) = parse_i64(text) {
+        return Some(integer as f64);
+    }
+    let value = parse_f64_lenient(text)?;
+    let overflow = value.is_infinite() && text.iter().any(u8::is_ascii_digit);
+    let underflow = value == 0.0 && has_nonzero_mantissa(text);
+    if overflow || underflow || text.is_empty() { None } else { Some(value) }
+}
+
+/// Reads a double as Redis reads the end of a score range: as [`parse_f64`], but what overflows is infinite, what
+/// underflows is zero, and so is the empty text.
+#[must_use]
+pub fn parse_f64_lenient(text: &[u8]) -> Option<f64> {
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let value = std::str::from_utf8(text).ok()?.parse::<f64>().ok()?;
+    if value.is_nan() { None } else { Some(value) }
+}
+
+fn has_nonzero_mantissa(text: &[u8]) -> bool {
+    let mantissa = text.iter().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));
+    mantissa.into_iter().any(|byte| matches!(byte, b'1'..=b'9'))
 }
