@@ -53,7 +53,13 @@ impl Extended {
             [b'0', b'x' | b'X', digits @ ..] => hexadecimal(digits),
             digits => decimal(digits),
         };
-        magnitude.map(|magnitude| Self { negative, ..magnitude })
+        magnitude.filter(|magnitude| !magnitude.underflows()).map(|magnitude| Self { negative, ..magnitude })
+    }
+
+    /// True for what a `long double` rounds to zero although it is none: at most half the smallest denormal number.
+    fn underflows(self) -> bool {
+        let below = self.exponent + 64;
+        self.mantissa != 0 && (below < MIN_EXPONENT || (below == MIN_EXPONENT && self.mantissa == 1 << 63))
     }
 
     /// An integer, exactly. O(1).
@@ -176,7 +182,7 @@ fn shift_right(value: u128, by: u32) -> (u128, bool) {
 }
 
 /// `value * 2^exponent` to 64 bits, half to even; `lost` says that the exact value is a little larger, in which case
-/// `value` has more than 65 bits. `None` when out of range.
+/// `value` has more than 65 bits. `None` when it is too large.
 fn round(value: u128, exponent: i32, lost: bool) -> Option<Extended> {
     if value == 0 {
         return Some(Extended::ZERO);
@@ -191,8 +197,7 @@ fn round(value: u128, exponent: i32, lost: bool) -> Option<Extended> {
         carried = i32::from(overflow);
     }
     let exponent = exponent + carried;
-    let tiny = exponent + 64 < MIN_EXPONENT || (exponent + 64 == MIN_EXPONENT && high == 1 << 63 && low == 0 && !lost);
-    if exponent > MAX_EXPONENT || tiny {
+    if exponent > MAX_EXPONENT {
         return None;
     }
     Some(Extended { negative: false, mantissa: high, exponent })
@@ -286,9 +291,11 @@ pub(super) fn scale_natural(mut value: Natural, exponent: i32) -> Option<Extende
     }
     let mut divisor = Natural::from(1);
     divisor.multiply_power_of_ten(exponent.unsigned_abs());
-    let shift = (divisor.bits() + 67).saturating_sub(value.bits());
-    let (quotient, lost) = value.shifted_left(shift).divide(divisor);
-    round(quotient, -i32::try_from(shift).ok()?, lost)
+    // Either side is shifted so that the quotient has 67 or 68 bits.
+    let up = (divisor.bits() + 67).saturating_sub(value.bits());
+    let down = value.bits().saturating_sub(divisor.bits() + 67);
+    let (quotient, lost) = value.shifted_left(up).divide(divisor.shifted_left(down));
+    round(quotient, i32::try_from(i64::from(down) - i64::from(up)).ok()?, lost)
 }
 
 /// A natural number of any size: 32-bit limbs, the lowest first, the highest not zero.
