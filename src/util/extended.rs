@@ -457,3 +457,71 @@ impl Natural {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(a: &str, b: &str) -> String {
+        let parse = |text: &str| Extended::parse(text.as_bytes()).unwrap();
+        parse(a).checked_add(parse(b)).map_or("none".to_owned(), |sum| String::from_utf8(sum.format()).unwrap())
+    }
+
+    /// Expected texts are those that Valkey 9.1 replied to SET and INCRBYFLOAT.
+    #[test]
+    fn sums_are_those_of_a_long_double() {
+        for (a, b, expected) in [
+            ("10.50", "0.1", "10.6"),
+            ("5.0e3", "2.0e2", "5200"),
+            ("0.1", "0.2", "0.3"),
+            ("3", "-5e-18", "3"),
+            ("3", "-6e-18", "2.99999999999999999"),
+            ("0", "1.5e-17", "0.00000000000000002"),
+            ("0", "5e-18", "0"),
+            ("-1e-18", "0", "0"),
+            ("-0", "0", "0"),
+            ("1e18", "0.1", "1000000000000000000.125"),
+            ("9223372036854775807", "1", "9223372036854775808"),
+            ("0", "1e22", "10000000000000000000000"),
+            ("0", "123456789012345678901234567890", "123456789012345678899921813504"),
+            ("0x1.8", "0X1P-2", "1.75"),
+            ("9.99999e-4951", "-1e-4950", "0"),
+            ("inf", "1", "none"),
+            ("-inf", "inf", "none"),
+            ("1.18973149535723176502e4932", "1.18973149535723176502e4932", "none"),
+        ] {
+            assert_eq!(sum(a, b), expected, "{a} + {b}");
+        }
+    }
+
+    #[test]
+    fn what_strtold_refuses() {
+        for text in [
+            "", "+", "-", ".", "1e", "1e+", " 1", "1 ", "nan", "0x", "0x.", "0x1p", "1_0", "--1", "infinit", "1e4933",
+            "1e-4960", "1.1.1", "1e5.5",
+        ] {
+            assert_eq!(Extended::parse(text.as_bytes()), None, "{text}");
+        }
+        assert!(Extended::parse(&b"0".repeat(TEXT_BYTES)).is_some());
+        assert!(Extended::parse(&b"0".repeat(TEXT_BYTES + 1)).is_none());
+    }
+
+    #[test]
+    fn the_largest_number_prints() {
+        let text = Extended::parse(b"1.18973149535723176502e4932").unwrap().format();
+        assert!(text.len() == 4933 && text.starts_with(b"118973149535723176502126385303"));
+    }
+
+    #[test]
+    fn timeouts_round_up() {
+        let ceil = |text: &[u8]| Extended::parse(text).unwrap().ceil_times(1000);
+        assert_eq!(ceil(b"0.001"), Some(1));
+        assert_eq!(ceil(b"0.0011"), Some(2));
+        assert_eq!(ceil(b"1e-30"), Some(1));
+        assert_eq!(ceil(b"-0.5"), Some(-500));
+        assert_eq!(ceil(b"0"), Some(0));
+        assert_eq!(ceil(b"9223372036854775"), Some(9_223_372_036_854_775_000));
+        assert_eq!(ceil(b"1e16"), None);
+        assert_eq!(ceil(b"inf"), None);
+    }
+}

@@ -127,3 +127,67 @@ pub fn literal_prefix(pattern: &[u8]) -> &[u8] {
     let end = pattern.iter().position(|byte| is_special(*byte)).unwrap_or(pattern.len());
     &pattern[..end]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, yes: &[&str], no: &[&str]) {
+        for (texts, expected) in [(yes, true), (no, false)] {
+            for text in texts {
+                assert_eq!(matches(pattern.as_bytes(), text.as_bytes(), false), expected, "{pattern} on {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn elements() {
+        check("", &[""], &["a"]);
+        check("*", &["a", "abc"], &[""]);
+        check("a*", &["a", "ab", "abb"], &["ba", ""]);
+        check("a**c*", &["ac", "abc", "abcd", "abccd"], &["ab"]);
+        check("*abab", &["abab", "ababab", "abaabab"], &["ababa"]);
+        check("h?llo", &["hello", "h?llo"], &["hllo", "heello"]);
+        check("h[ae]llo", &["hello", "hallo"], &["hillo"]);
+        check("h[^e]llo", &["hallo"], &["hello"]);
+        check("[a-c][c-a]", &["ab", "cb"], &["ad", "da"]);
+        check("\\*\\?\\[\\\\", &["*?[\\"], &["a?[\\"]);
+        check("[\\]a]", &["]", "a"], &["\\"]);
+    }
+
+    #[test]
+    fn odd_classes_follow_valkey() {
+        check("[^]", &["a", "^"], &["", "ab"]);
+        check("[]", &[], &["a", "]", ""]);
+        check("[a-", &["a", "-"], &["b"]);
+        check("[a-]", &["]", "a", "^"], &["-", "b"]);
+        check("[", &[], &["[", "a"]);
+        check("a\\", &["a\\"], &["a"]);
+        check("[\\", &["\\"], &["["]);
+    }
+
+    #[test]
+    fn letter_case() {
+        assert!(matches(b"HeL[l-o]\\O*", b"hELLo world", true));
+        assert!(!matches(b"HELLO", b"hello", false));
+        assert!(!matches(b"[\\A]", b"a", true), "an escape in a class is exact, as in Valkey");
+    }
+
+    #[test]
+    fn hostile_patterns_end() {
+        let text = b"a".repeat(100_000);
+        for pattern in [b"*a".repeat(50_000), b"*[a".repeat(50_000), b"*?".repeat(60_000), b"*a*a*a*a*b".to_vec()] {
+            matches(&[pattern.as_slice(), b"b"].concat(), &text, false);
+        }
+        let mut steps = 0;
+        assert!(!matches_within(b"*?b", b"aab", false, &mut steps));
+    }
+
+    #[test]
+    fn literals() {
+        assert!(is_literal(b"user:1"));
+        assert!(!is_literal(b"user:?"));
+        assert_eq!(literal_prefix(b"user:*:x"), b"user:");
+        assert_eq!(literal_prefix(b"user"), b"user");
+    }
+}

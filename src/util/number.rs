@@ -201,3 +201,108 @@ fn has_nonzero_mantissa(text: &[u8]) -> bool {
     let mantissa = text.iter().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));
     mantissa.into_iter().any(|byte| matches!(byte, b'1'..=b'9'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_strict() {
+        for value in [0, 1, 9, 10, -1, 42, i64::MAX, i64::MIN, i64::MAX - 1, i64::MIN + 1, 1_000_000_000_000_000_000] {
+            assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
+            assert_eq!(format_i64(value).as_bytes(), value.to_string().as_bytes());
+        }
+        for text in [
+            "",
+            "-",
+            "-0",
+            "+1",
+            "01",
+            "-01",
+            " 1",
+            "1 ",
+            "1a",
+            "a",
+            "--1",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999",
+            "100000000000000000000",
+        ] {
+            assert_eq!(parse_i64(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551616"), None);
+        assert_eq!(parse_u64(b"00"), None);
+    }
+
+    /// Expected texts are those that Valkey 9.1 replied to ZADD and ZSCORE.
+    #[test]
+    fn doubles_print_as_in_valkey() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (0.1, "0.1"),
+            (1e-6, "0.000001"),
+            (1e-7, "1e-7"),
+            (0.0001234, "1.234e-4"),
+            (0.0012345678, "0.0012345678"),
+            (123456.7, "123456.7"),
+            (12345678.12345678, "1.234567812345678e+7"),
+            (1e18, "1000000000000000000"),
+            (4611686018427388928.0, "4611686018427389000"),
+            (5e18, "5e+18"),
+            (12e20, "1.2e+21"),
+            (1.5e-100, "1.5e-100"),
+            (5e-324, "5e-324"),
+            (-1.7976931348623157e308, "-1.7976931348623157e+308"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+            // Not the shortest, or not the nearest of the shortest.
+            (838254607708662.2, "838254607708662.3"),
+            (-152068.20435, "-1.5206820435000001e+5"),
+            (0.4589708835265289, "0.45897088352652893"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&format_f64(value)), expected);
+        }
+    }
+
+    #[test]
+    fn doubles_read_back() {
+        let mut bits = 0x1234_5678_9abc_def0u64;
+        for _ in 0..100_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let value = f64::from_bits(bits ^ bits >> 29);
+            if value.is_finite() {
+                assert_eq!(parse_f64(&format_f64(value)), Some(value));
+            }
+        }
+    }
+
+    #[test]
+    fn doubles_are_read_as_scores() {
+        for (text, value) in [
+            ("+1", 1.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("1E+5", 1e5),
+            ("-inf", f64::NEG_INFINITY),
+            ("Infinity", f64::INFINITY),
+            ("1e-320", 1e-320),
+            ("0e99999", 0.0),
+            ("00001", 1.0),
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
+        }
+        for text in
+            ["", ".", "1e", "0x10", " 1", "1 ", "nan", "-nan", "1e400", "1e-400", "+-1", "1_0", "infinit", "1\0"]
+        {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
+        }
+        for (text, value) in [("", 0.0), ("1e400", f64::INFINITY), ("1e-400", 0.0)] {
+            assert_eq!(parse_f64_lenient(text.as_bytes()), Some(value), "{text}");
+        }
+    }
+}
