@@ -18,8 +18,8 @@ pub const LARGE_REPLY: usize = 16 * 1024;
 const ERROR_BYTES: usize = 4096;
 /// A header put before a longer tail than this becomes a part of its own instead of moving the tail.
 const MOVED_TAIL: usize = 64 * 1024;
-/// Output memory beyond this is given back when the output is cleared.
-const KEPT_BYTES: usize = 256 * 1024;
+/// Output memory beyond this is given back when the output is cleared (1 MiB).
+const KEPT_BYTES: usize = 1024 * 1024;
 
 /// The version of the protocol a client speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -388,6 +388,7 @@ fn require_line_feed(buffer: &[u8], at: usize) -> Result<(), ProtocolError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::RequestView;
 
     /// Requests as joined texts, and what the parser needed at the end; every byte comes in a read of its own if `split`.
     fn run(input: &[u8], limits: &Limits, split: bool) -> (Vec<String>, Need) {
@@ -417,8 +418,6 @@ mod tests {
     fn text(request: &RequestView<'_>) -> String {
         request.iter().map(|arg| arg.escape_ascii().to_string()).collect::<Vec<_>>().join(" ")
     }
-
-    use crate::protocol::RequestView;
 
     fn check(input: &[u8], requests: &[&str], need: Need) {
         for split in [false, true] {

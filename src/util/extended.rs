@@ -464,7 +464,7 @@ mod tests {
 
     fn sum(a: &str, b: &str) -> String {
         let parse = |text: &str| Extended::parse(text.as_bytes()).unwrap();
-        parse(a).checked_add(parse(b)).map_or("none".to_owned(), |sum| String::from_utf8(sum.format()).unwrap())
+        parse(a).checked_add(parse(b)).map_or_else(|| "none".to_owned(), |sum| String::from_utf8(sum.format()).unwrap())
     }
 
     /// Expected texts are those that Valkey 9.1 replied to SET and INCRBYFLOAT.
