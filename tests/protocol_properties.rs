@@ -80,7 +80,7 @@ fn encoded(requests: &[Request]) -> Vec<u8> {
     for request in requests {
         let frame = Frame2::Array(request.iter().map(|arg| Frame2::BulkString(arg.clone())).collect());
         let mut one = vec![0; frame.encode_len(false)];
-        redis_protocol::resp2::encode::encode(&mut one, &frame, false).unwrap();
+        redis_protocol::resp2::encode::encode(&mut one, &frame, false).expect("the buffer has the length it asked for");
         bytes.extend_from_slice(&one);
     }
     bytes
