@@ -104,7 +104,10 @@ proptest! {
 
     #[test]
     fn large_arguments_come_through(sizes in proptest::collection::vec(LARGE_ARG - 2..LARGE_ARG * 2, 1..4), cuts in proptest::collection::vec(1..40_000usize, 0..12)) {
-        let requests: Vec<Request> = sizes.iter().map(|size| vec![b"SET".to_vec(), b"key".to_vec(), vec![7; *size], b"tail".to_vec()]).collect();
+        let requests: Vec<Request> = sizes
+            .iter()
+            .map(|size| [b"SET".to_vec(), b"key".to_vec(), vec![7; *size], b"tail".to_vec()][..3 + size % 2].to_vec())
+            .collect();
         prop_assert_eq!(parse(&encoded(&requests), &cuts), (requests, Need::Nothing));
     }
 

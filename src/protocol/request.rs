@@ -138,11 +138,11 @@ impl Parser {
         let buffer = buffer.get(..BUFFER_BYTES).unwrap_or(buffer);
         let room = if limits.authenticated { BATCH_REQUESTS } else { 1 };
         let mut consumed = 0;
-        while consumed < buffer.len() || self.cursor.left > 0 {
+        while consumed < buffer.len() || self.is_unfinished() {
             if batch.len() >= room {
                 return Progress { consumed, need: Need::Again };
             }
-            let step = if self.cursor.left > 0 {
+            let step = if self.is_unfinished() {
                 self.resume(buffer, batch, limits)
             } else if buffer[consumed] == b'*' {
                 self.array(buffer, consumed, batch, limits)
@@ -176,9 +176,11 @@ impl Parser {
     }
 
     /// True while a request is unfinished whose header has been read.
+    #[inline]
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        self.cursor.left > 0
+        // The last argument may have been supplied, and the request not yet been handed on.
+        self.cursor.left > 0 || !self.args.is_empty()
     }
 
     /// Memory in bytes that the unfinished request holds here, beside the unconsumed bytes that the caller keeps.
@@ -592,6 +594,21 @@ mod tests {
         assert_eq!(request.arg(2).len(), 100_000);
         assert_eq!(text(&batch.request(1, &kept)), "PING");
         assert!(parser.held_bytes() < 100);
+    }
+
+    /// The fuzzer found that a request which ended with a large argument, as SET does, was forgotten once supplied.
+    #[test]
+    fn large_arguments_may_come_last() {
+        let (mut parser, mut batch) = (Parser::new(), Batch::new());
+        let kept = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$40000\r\n";
+        let need = parser.parse(kept, &mut batch, &Limits::default()).need;
+        assert_eq!(need, Need::Large { len: 40_000, payload_at: kept.len() });
+        let payload = [&[b'x'; 40_000], b"\r\n".as_slice()].concat();
+        assert_eq!(parser.supply_large(Bytes::from(payload)), Ok(()));
+        let progress = parser.parse(kept, &mut batch, &Limits::default());
+        assert_eq!(progress, Progress { consumed: kept.len(), need: Need::Nothing });
+        assert_eq!((batch.len(), batch.request(0, kept).arg(2).len()), (1, 40_000));
+        assert!(!parser.is_unfinished());
     }
 
     #[test]
