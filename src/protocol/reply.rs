@@ -21,6 +21,12 @@ const MOVED_TAIL: usize = 64 * 1024;
 /// Output memory beyond this is given back when the output is cleared (1 MiB).
 const KEPT_BYTES: usize = 1024 * 1024;
 
+/// Sent bytes are dropped from the front once there are this many.
+const COMPACTED_BYTES: usize = 64 * 1024;
+
+/// Sent parts likewise.
+const COMPACTED_PARTS: usize = 1024;
+
 /// The version of the protocol a client speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Resp {
@@ -139,7 +145,12 @@ impl Output {
         if self.is_empty() {
             return self.clear();
         }
-        let mut left = count;
+        self.skip(count);
+        self.compact();
+    }
+
+    /// Moves the counters over `left` bytes and releases the parts that are passed.
+    fn skip(&mut self, mut left: usize) {
         while let Some(part) = self.parts.get_mut(self.sent_parts) {
             let small = left.min(part.at - self.sent);
             self.sent += small;
@@ -157,6 +168,20 @@ impl Output {
             self.sent_of_part = 0;
         }
         self.sent += left;
+    }
+
+    /// Drops what was sent once it is most of what is held: a reader that is always a little behind must not make
+    /// the output grow. O(1) a byte sent.
+    fn compact(&mut self) {
+        let bytes = self.sent >= COMPACTED_BYTES && self.sent >= self.bytes.len() / 2;
+        let parts = self.sent_parts >= COMPACTED_PARTS && self.sent_parts >= self.parts.len() / 2;
+        if bytes || (parts && self.sent >= self.bytes.len() / 2) {
+            self.bytes.drain(..self.sent);
+            self.parts.drain(..self.sent_parts);
+            self.parts.iter_mut().for_each(|part| part.at -= self.sent);
+            self.sent_total -= self.sent;
+            (self.sent, self.sent_parts) = (0, 0);
+        }
     }
 
     /// Moves what is unsent behind the bytes of `other`; small bytes are copied, large parts are not. Clears this.
@@ -580,6 +605,24 @@ mod tests {
                 assert_eq!(out.contiguous().is_some(), out.parts.len() == out.sent_parts);
             }
             assert!(sent == whole && out.held_bytes() <= 2 * KEPT_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_lags_does_not_make_it_grow() {
+        let mut out = Output::new();
+        for small in [0, 1000] {
+            for round in 0..20_000u32 {
+                out.raw(&vec![b'x'; small]);
+                out.raw_large(Bytes::from(round.to_le_bytes().to_vec()));
+                if round > 0 {
+                    out.advance(small + 4);
+                }
+                assert_eq!(out.len(), small + 4);
+                assert!(out.to_vec().ends_with(&round.to_le_bytes()));
+            }
+            assert!(out.held_bytes() < 5 * COMPACTED_BYTES, "{}", out.held_bytes());
+            out.clear();
         }
     }
 

@@ -24,7 +24,7 @@ const UNAUTHENTICATED_BULK: i64 = 16 * 1024;
 /// The most bytes one call looks at, so that offsets fit 32 bits and leave a value free for a mark.
 const BUFFER_BYTES: usize = u32::MAX as usize - 1;
 /// Argument lists longer than this are given back once their request is complete.
-const KEPT_ARGS: usize = 1024;
+const KEPT_ARGS: usize = 64;
 
 /// What a client may send.
 #[derive(Clone, Copy, Debug)]

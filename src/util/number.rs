@@ -70,14 +70,12 @@ impl Text {
         Self { bytes: [0; 32], len: 0 }
     }
 
-    /// Appends what still fits.
+    /// Appends what still fits; the longest text, a double of 17 digits with its exponent, takes 25 bytes.
     fn push(&mut self, part: &[u8]) {
-        for byte in part {
-            if let Some(slot) = self.bytes.get_mut(usize::from(self.len)) {
-                *slot = *byte;
-                self.len += 1;
-            }
-        }
+        let room = &mut self.bytes[usize::from(self.len)..];
+        let fits = part.len().min(room.len());
+        room[..fits].copy_from_slice(&part[..fits]);
+        self.len += u8::try_from(fits).unwrap_or(0); // at most 32
     }
 
     fn push_zeros(&mut self, count: i32) {
