@@ -18,8 +18,14 @@ pub const LARGE_REPLY: usize = 16 * 1024;
 const ERROR_BYTES: usize = 4096;
 /// A header put before a longer tail than this becomes a part of its own instead of moving the tail.
 const MOVED_TAIL: usize = 64 * 1024;
-/// Output memory beyond this is given back when the output is cleared.
-const KEPT_BYTES: usize = 256 * 1024;
+/// Output memory beyond this is given back when the output is cleared (1 MiB).
+const KEPT_BYTES: usize = 1024 * 1024;
+
+/// Sent bytes are dropped from the front once there are this many.
+const COMPACTED_BYTES: usize = 64 * 1024;
+
+/// Sent parts likewise.
+const COMPACTED_PARTS: usize = 1024;
 
 /// The version of the protocol a client speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -139,7 +145,12 @@ impl Output {
         if self.is_empty() {
             return self.clear();
         }
-        let mut left = count;
+        self.skip(count);
+        self.compact();
+    }
+
+    /// Moves the counters over `left` bytes and releases the parts that are passed.
+    fn skip(&mut self, mut left: usize) {
         while let Some(part) = self.parts.get_mut(self.sent_parts) {
             let small = left.min(part.at - self.sent);
             self.sent += small;
@@ -157,6 +168,20 @@ impl Output {
             self.sent_of_part = 0;
         }
         self.sent += left;
+    }
+
+    /// Drops what was sent once it is most of what is held: a reader that is always a little behind must not make
+    /// the output grow. O(1) a byte sent.
+    fn compact(&mut self) {
+        let bytes = self.sent >= COMPACTED_BYTES && self.sent >= self.bytes.len() / 2;
+        let parts = self.sent_parts >= COMPACTED_PARTS && self.sent_parts >= self.parts.len() / 2;
+        if bytes || (parts && self.sent >= self.bytes.len() / 2) {
+            self.bytes.drain(..self.sent);
+            self.parts.drain(..self.sent_parts);
+            self.parts.iter_mut().for_each(|part| part.at -= self.sent);
+            self.sent_total -= self.sent;
+            (self.sent, self.sent_parts) = (0, 0);
+        }
     }
 
     /// Moves what is unsent behind the bytes of `other`; small bytes are copied, large parts are not. Clears this.
@@ -470,3 +495,159 @@ impl<'a> Reply<'a> {
 
 /// Room for `$<length>\r\n` and the CR LF behind the data.
 const I64_HEAD: usize = 1 + number::I64_DIGITS + 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(write: impl Fn(&mut Reply<'_>)) -> (String, String) {
+        let text = |resp| {
+            let mut out = Output::new();
+            write(&mut Reply::new(&mut out, resp));
+            assert_eq!(out.len(), out.to_vec().len());
+            out.to_vec().escape_ascii().to_string().replace("\\r\\n", " ").trim_end().to_owned()
+        };
+        (text(Resp::V2), text(Resp::V3))
+    }
+
+    fn check(write: impl Fn(&mut Reply<'_>), v2: &str, v3: &str) {
+        assert_eq!(both(write), (v2.to_owned(), v3.to_owned()));
+    }
+
+    #[test]
+    fn shapes() {
+        check(|reply| reply.ok(), "+OK", "+OK");
+        check(|reply| reply.simple("PONG"), "+PONG", "+PONG");
+        check(|reply| reply.null(), "$-1", "_");
+        check(|reply| reply.null_array(), "*-1", "_");
+        check(|reply| reply.array(12), "*12", "*12");
+        check(|reply| reply.map(50), "*100", "%50");
+        check(|reply| reply.set(0), "*0", "~0");
+        check(|reply| reply.push(3), "*3", ">3");
+        check(|reply| reply.boolean(true), ":1", "#t");
+        check(|reply| reply.boolean(false), ":0", "#f");
+        check(|reply| reply.big_number("123"), "$3 123", "(123");
+        check(|reply| reply.verbatim(*b"txt", b"hello"), "$5 hello", "=9 txt:hello");
+        check(|reply| reply.double(3.25), "$4 3.25", ",3.25");
+        check(|reply| reply.double(f64::NEG_INFINITY), "$4 -inf", ",-inf");
+        for value in [0, 9, 10, 255, 256, -1, i64::MAX, i64::MIN] {
+            check(|reply| reply.integer(value), &format!(":{value}"), &format!(":{value}"));
+        }
+        for len in [0, 9, 10, 99, 100, 255, 256, 100_000] {
+            let expected = format!("${len} {}", "x".repeat(len));
+            check(|reply| reply.bulk(&b"x".repeat(len)), expected.trim_end(), expected.trim_end());
+            check(|reply| reply.bulk_large(Bytes::from(vec![b'x'; len])), expected.trim_end(), expected.trim_end());
+        }
+    }
+
+    #[test]
+    fn errors_hold_no_control_bytes_and_end() {
+        check(|reply| reply.error("ERR a\r\nb\tc"), "-ERR a  b c", "-ERR a  b c");
+        let mut out = Output::new();
+        Reply::new(&mut out, Resp::V2).error_bytes(&[b'x'; 10_000]);
+        assert_eq!(out.len(), ERROR_BYTES + 3);
+    }
+
+    #[test]
+    fn deferred_heads_nest() {
+        let write = |large: usize| {
+            move |reply: &mut Reply<'_>| {
+                let outer = reply.deferred();
+                reply.bulk_large(Bytes::from(vec![b'x'; large]));
+                let inner = reply.deferred();
+                reply.integer(1);
+                reply.bulk_large(Bytes::from(vec![b'y'; large]));
+                reply.finish_map(inner, 1);
+                reply.finish_array(outer, 2);
+            }
+        };
+        check(write(1), "*2 $1 x *2 :1 $1 y", "*2 $1 x %1 :1 $1 y");
+        for large in [LARGE_REPLY - 1, LARGE_REPLY, MOVED_TAIL + 1] {
+            let (x, y) = ("x".repeat(large), "y".repeat(large));
+            let expected = |map: &str| format!("*2 ${large} {x} {map} :1 ${large} {y}");
+            check(write(large), &expected("*2"), &expected("%1"));
+        }
+        let long_tail = |reply: &mut Reply<'_>| {
+            let outer = reply.deferred();
+            let inner = reply.deferred();
+            (0..20_000).for_each(|_| reply.integer(1));
+            reply.finish_set(inner, 20_000);
+            reply.finish_array(outer, 1);
+        };
+        let ones = ":1 ".repeat(20_000);
+        check(long_tail, format!("*1 *20000 {ones}").trim_end(), format!("*1 ~20000 {ones}").trim_end());
+    }
+
+    /// An output with small bytes and large parts, some adjacent.
+    fn mixed() -> Output {
+        let mut out = Output::new();
+        let mut reply = Reply::new(&mut out, Resp::V2);
+        reply.bulk_large(Bytes::from(vec![b'a'; LARGE_REPLY]));
+        reply.output().raw_large(Bytes::from_static(b"bb"));
+        reply.output().raw_large(Bytes::from_static(b"cc"));
+        Reply::new(&mut out, Resp::V2).ok();
+        out
+    }
+
+    #[test]
+    fn sent_in_any_steps() {
+        let whole = mixed().to_vec();
+        for step in [1, 2, 3, 7, 1000, LARGE_REPLY, whole.len()] {
+            let (mut out, mut sent) = (mixed(), Vec::new());
+            while !out.is_empty() {
+                let mut slices = [IoSlice::new(&[]); 3];
+                let filled = out.io_slices(&mut slices);
+                let some: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).take(step).collect();
+                sent.extend_from_slice(&some);
+                assert_eq!(out.len(), whole.len() - sent.len() + some.len());
+                out.advance(some.len());
+                assert_eq!(out.to_vec(), whole[sent.len()..]);
+                assert_eq!(out.contiguous().is_some(), out.parts.len() == out.sent_parts);
+            }
+            assert!(sent == whole && out.held_bytes() <= 2 * KEPT_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_lags_does_not_make_it_grow() {
+        let mut out = Output::new();
+        for small in [0, 1000] {
+            for round in 0..20_000u32 {
+                out.raw(&vec![b'x'; small]);
+                out.raw_large(Bytes::from(round.to_le_bytes().to_vec()));
+                if round > 0 {
+                    out.advance(small + 4);
+                }
+                assert_eq!(out.len(), small + 4);
+                assert!(out.to_vec().ends_with(&round.to_le_bytes()));
+            }
+            assert!(out.held_bytes() < 5 * COMPACTED_BYTES, "{}", out.held_bytes());
+            out.clear();
+        }
+    }
+
+    #[test]
+    fn the_rest_moves() {
+        let whole = mixed().to_vec();
+        for sent in 0..whole.len() {
+            let (mut out, mut rest) = (mixed(), Output::new());
+            out.advance(sent);
+            rest.raw(b"before");
+            out.move_rest_to(&mut rest);
+            assert!(out.is_empty());
+            rest.raw(b"after");
+            assert_eq!(rest.to_vec(), [b"before", &whole[sent..], b"after"].concat());
+            assert_eq!(rest.len(), whole.len() - sent + 11);
+        }
+    }
+
+    #[test]
+    fn replies_are_taken_back() {
+        let mut out = mixed();
+        let before = out.to_vec();
+        let mark = out.mark();
+        Reply::new(&mut out, Resp::V3).bulk_large(Bytes::from(vec![b'z'; LARGE_REPLY]));
+        out.truncate_to(mark);
+        assert_eq!((out.to_vec(), out.len()), (before.clone(), before.len()));
+    }
+}

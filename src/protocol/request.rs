@@ -24,7 +24,7 @@ const UNAUTHENTICATED_BULK: i64 = 16 * 1024;
 /// The most bytes one call looks at, so that offsets fit 32 bits and leave a value free for a mark.
 const BUFFER_BYTES: usize = u32::MAX as usize - 1;
 /// Argument lists longer than this are given back once their request is complete.
-const KEPT_ARGS: usize = 1024;
+const KEPT_ARGS: usize = 64;
 
 /// What a client may send.
 #[derive(Clone, Copy, Debug)]
@@ -138,11 +138,11 @@ impl Parser {
         let buffer = buffer.get(..BUFFER_BYTES).unwrap_or(buffer);
         let room = if limits.authenticated { BATCH_REQUESTS } else { 1 };
         let mut consumed = 0;
-        while consumed < buffer.len() || self.cursor.left > 0 {
+        while consumed < buffer.len() || self.is_unfinished() {
             if batch.len() >= room {
                 return Progress { consumed, need: Need::Again };
             }
-            let step = if self.cursor.left > 0 {
+            let step = if self.is_unfinished() {
                 self.resume(buffer, batch, limits)
             } else if buffer[consumed] == b'*' {
                 self.array(buffer, consumed, batch, limits)
@@ -176,9 +176,11 @@ impl Parser {
     }
 
     /// True while a request is unfinished whose header has been read.
+    #[inline]
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        self.cursor.left > 0
+        // The last argument may have been supplied, and the request not yet been handed on.
+        self.cursor.left > 0 || !self.args.is_empty()
     }
 
     /// Memory in bytes that the unfinished request holds here, beside the unconsumed bytes that the caller keeps.
@@ -249,8 +251,9 @@ impl Parser {
             self.cursor.scanned = found - start;
             return Err(Stop::More);
         }
+        let end = if found > start && buffer[found - 1] == b'\r' { found - 1 } else { found };
         let first = batch.args.len();
-        inline::split(buffer, start, found, batch)?;
+        inline::split(buffer, start, end, batch)?;
         if batch.args.len() > first {
             batch.close_request(first);
         }
@@ -382,4 +385,250 @@ impl Cursor {
 /// Refuses a header line whose CR at `at` is not followed by LF.
 fn require_line_feed(buffer: &[u8], at: usize) -> Result<(), ProtocolError> {
     if buffer.get(at + 1) == Some(&b'\n') { Ok(()) } else { Err(ProtocolError::InvalidCrlf) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::RequestView;
+
+    /// Requests as joined texts, and what the parser needed at the end; every byte comes in a read of its own if `split`.
+    fn run(input: &[u8], limits: &Limits, split: bool) -> (Vec<String>, Need) {
+        let (mut parser, mut batch) = (Parser::new(), Batch::new());
+        let (mut kept, mut requests) = (Vec::new(), Vec::new());
+        let step = if split { 1 } else { input.len().max(1) };
+        let mut need = Need::Nothing;
+        for read in input.chunks(step) {
+            kept.extend_from_slice(read);
+            loop {
+                batch.clear();
+                let progress = parser.parse(&kept, &mut batch, limits);
+                requests.extend(batch.requests(&kept).map(|request| text(&request)));
+                kept.drain(..progress.consumed);
+                need = progress.need;
+                if need != Need::Again {
+                    break;
+                }
+            }
+            if matches!(need, Need::Error(_) | Need::Overflow) {
+                break;
+            }
+        }
+        (requests, need)
+    }
+
+    fn text(request: &RequestView<'_>) -> String {
+        request.iter().map(|arg| arg.escape_ascii().to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn check(input: &[u8], requests: &[&str], need: Need) {
+        for split in [false, true] {
+            let (found, last) = run(input, &Limits::default(), split);
+            assert_eq!(found, requests, "{} split: {split}", input.escape_ascii());
+            assert_eq!(last, need, "{} split: {split}", input.escape_ascii());
+        }
+    }
+
+    fn fails(input: &[u8], requests: &[&str], error: ProtocolError) {
+        check(input, requests, Need::Error(error));
+    }
+
+    #[test]
+    fn arrays() {
+        check(b"*1\r\n$4\r\nPING\r\n", &["PING"], Need::Nothing);
+        check(b"*2\r\n$4\r\nECHO\r\n$12\r\nhello\r\nworld\r\n", &["ECHO hello\\r\\nworld"], Need::Nothing);
+        check(b"*1\r\n$0\r\n\r\n*1\r\n$1\r\na\r\n", &["", "a"], Need::Nothing);
+        check(b"*11\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n2\r\n", &[], Need::More);
+        let long = [b"*1\r\n$1234\r\n".as_slice(), &[b'x'; 1234], b"\r\n"].concat();
+        check(&long, &[&"x".repeat(1234)], Need::Nothing);
+    }
+
+    #[test]
+    fn empty_requests_are_skipped() {
+        check(b"*0\r\nPING\r\n*-1\r\nPING\r\n*0\r\n*1\r\n$4\r\nPING\r\n", &["PING", "PING", "PING"], Need::Nothing);
+        check(b"\r\n\r\n  \r\n\nPING\n", &["PING"], Need::Nothing);
+        check(b"*-2147483648\r\n*-9223372036854775808\r\n", &[], Need::Nothing);
+    }
+
+    #[test]
+    fn counts_are_strict() {
+        for header in ["*abc", "*", "*01", "*+1", "* 1", "*-0", "*1 ", "*20000000000", "*2147483648"] {
+            fails(format!("{header}\r\n").as_bytes(), &[], ProtocolError::InvalidMultibulkLength);
+        }
+        check(b"*2147483647\r\n", &[], Need::More);
+        for header in ["$-1", "$-10", "$2000000000", "$blabla", "$", "$04", "$536870913", "$18446744073709551616"] {
+            fails(format!("PING\r\n*1\r\n{header}\r\n").as_bytes(), &["PING"], ProtocolError::InvalidBulkLength);
+        }
+    }
+
+    #[test]
+    fn what_stands_for_a_bulk_string_is_named() {
+        fails(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n", &[], ProtocolError::ExpectedBulk(b'f'));
+        fails(b"*1\r\n*1\r\n$4\r\nPING\r\n", &[], ProtocolError::ExpectedBulk(b'*'));
+        fails(b"*1\r\n\r\n", &[], ProtocolError::ExpectedBulk(b'\r'));
+        fails(b"*1\r\nfoo\rX", &[], ProtocolError::ExpectedBulk(b'f'));
+        check(b"*1\r\nfoo", &[], Need::More);
+        assert_eq!(ProtocolError::ExpectedBulk(0xff).reply_text(), b"ERR Protocol error: expected '$', got '\xff'");
+    }
+
+    #[test]
+    fn lines_end_in_cr_lf() {
+        for input in [
+            "*1\rX$4\r\nPING\r\n",
+            "*abc\rX",
+            "*1\r\n$4\rXPING",
+            "*1\r\n$-1\rX",
+            "*1\r\n$4\r\nPINGxx",
+            "*1\r\n$4\r\nPING\rX",
+        ] {
+            fails(input.as_bytes(), &[], ProtocolError::InvalidCrlf);
+        }
+        check(b"*1\n$4\nPING\n", &[], Need::More);
+        check(b"*1\r\n$4\r\nPINGx", &[], Need::More);
+    }
+
+    #[test]
+    fn long_lines_are_refused() {
+        let limit = Limits::default().max_inline;
+        for (lead, error) in [
+            ("*", ProtocolError::TooBigMultibulkCount),
+            ("*1\r\n$", ProtocolError::TooBigBulkCount),
+            ("", ProtocolError::TooBigInline),
+            ("\0", ProtocolError::TooBigInline),
+        ] {
+            let head = lead.find('$').unwrap_or(0);
+            let at_limit = format!("{lead}{}", "1".repeat(limit + head - lead.len()));
+            check(at_limit.as_bytes(), &[], Need::More);
+            fails(format!("{at_limit}1").as_bytes(), &[], error);
+            fails(format!("{at_limit}1\r\n").as_bytes(), &[], error);
+        }
+    }
+
+    #[test]
+    fn inline_requests() {
+        check(b"SET a  \t b\r\nGET a\n", &["SET a b", "GET a"], Need::Nothing);
+        check(b"ECHO a\rb\r\r\n", &["ECHO a b"], Need::Nothing);
+        check(b"ECHO a\x0bb\x0c\r\n", &["ECHO a\\x0bb\\x0c"], Need::Nothing);
+        check(b"set \"\"\"k\"\"\" a\"b\"'c'd \"\" ''\r\n", &["set k abcd  "], Need::Nothing);
+        check(
+            b"ECHO \"\\x4g\\x41\\q\\n\\r\\t\\b\\a\\\\\\\"x\"\r\n",
+            &["ECHO x4gAq\\n\\r\\t\\x08\\x07\\\\\\\"x"],
+            Need::Nothing,
+        );
+        check(b"ECHO 'a\\'b\\n'\r\n", &["ECHO a\\'b\\\\n"], Need::Nothing);
+        check(b"ECHO \"a\\\"\r\nECHO '\\'\r\n", &["ECHO a\\\\", "ECHO \\\\"], Need::Nothing);
+        check(b"ECHO \\x41 a\\\"b c\\\"\r\n", &["ECHO \\\\x41 a\\\\b c\\\\"], Need::Nothing);
+        check(b"\0PING\r\nPING\r\n", &[], Need::More);
+        for line in ["ECHO \"a", "ECHO 'a", "ECHO a\"", "ECHO \"a\\\" b", "ECHO \"a\\", "ECHO \"\\\"x\" y\""] {
+            fails(format!("PING\r\n{line}\r\n").as_bytes(), &["PING"], ProtocolError::UnbalancedQuotes);
+        }
+    }
+
+    #[test]
+    fn other_protocols_come_through_as_requests() {
+        check(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", &["POST / HTTP/1.1", "Host: x"], Need::Nothing);
+        check(b">1\r\n$4\r\nPING\r\n", &[">1", "$4", "PING"], Need::Nothing);
+    }
+
+    #[test]
+    fn strangers_get_little() {
+        let limits = Limits { authenticated: false, ..Limits::default() };
+        let need = |input: &[u8]| run(input, &limits, false).1;
+        assert_eq!(need(b"*11\r\n"), Need::Error(ProtocolError::UnauthenticatedMultibulkLength));
+        assert_eq!(need(b"*10\r\n"), Need::More);
+        assert_eq!(need(b"*1\r\n$16385\r\n"), Need::Error(ProtocolError::UnauthenticatedBulkLength));
+        assert_eq!(need(b"*1\r\n$16384\r\n"), Need::More);
+    }
+
+    /// A pipeline may authenticate and go on: what follows AUTH must not be judged before AUTH has run.
+    #[test]
+    fn strangers_get_one_request_a_batch() {
+        let (mut parser, mut batch) = (Parser::new(), Batch::new());
+        let mut limits = Limits { authenticated: false, ..Limits::default() };
+        let input = b"AUTH x\r\n*11\r\n";
+        let progress = parser.parse(input, &mut batch, &limits);
+        assert_eq!(progress, Progress { consumed: 8, need: Need::Again });
+        limits.authenticated = true;
+        batch.clear();
+        assert_eq!(parser.parse(&input[8..], &mut batch, &limits).need, Need::More);
+    }
+
+    #[test]
+    fn batches_are_capped() {
+        let (mut parser, mut batch) = (Parser::new(), Batch::new());
+        let input = b"*1\r\n$4\r\nPING\r\n".repeat(BATCH_REQUESTS + 1);
+        let progress = parser.parse(&input, &mut batch, &Limits::default());
+        assert_eq!(progress, Progress { consumed: BATCH_REQUESTS * 14, need: Need::Again });
+        assert_eq!(batch.len(), BATCH_REQUESTS);
+        batch.clear();
+        let progress = parser.parse(&input[progress.consumed..], &mut batch, &Limits::default());
+        assert_eq!((progress.need, batch.len()), (Need::Nothing, 1));
+    }
+
+    #[test]
+    fn large_arguments_are_taken_apart() {
+        let (mut parser, mut batch) = (Parser::new(), Batch::new());
+        let limits = Limits::default();
+        let mut kept = b"PING\r\n*4\r\n$4\r\nMSET\r\n$1\r\na\r\n$100000\r\nxxx".to_vec();
+        let progress = parser.parse(&kept, &mut batch, &limits);
+        assert_eq!(progress, Progress { consumed: 6, need: Need::Large { len: 100_000, payload_at: kept.len() - 3 } });
+        let Need::Large { payload_at, .. } = progress.need else { return };
+        kept.truncate(payload_at);
+        kept.drain(..progress.consumed);
+        let mut payload = vec![b'x'; 100_000];
+        payload.extend_from_slice(b"\r\n");
+        let payload = Bytes::from(payload);
+        assert_eq!(parser.supply_large(payload.clone()), Ok(()));
+        assert_eq!(parser.held_bytes() / 1000, 100);
+        kept.extend_from_slice(b"$1\r");
+        batch.clear();
+        assert_eq!(parser.parse(&kept, &mut batch, &limits), Progress { consumed: 0, need: Need::More });
+        kept.extend_from_slice(b"\nb\r\nPING\r\n");
+        assert_eq!(parser.parse(&kept, &mut batch, &limits), Progress { consumed: kept.len(), need: Need::Nothing });
+        let request = batch.request(0, &kept);
+        assert_eq!(
+            (request.argc(), request.arg(0), request.arg(1), request.arg(3)),
+            (4, &b"MSET"[..], &b"a"[..], &b"b"[..])
+        );
+        assert_eq!(request.owned(2).map(|bytes| bytes.as_ptr()), Some(payload.as_ptr()), "not copied");
+        assert_eq!(request.arg(2).len(), 100_000);
+        assert_eq!(text(&batch.request(1, &kept)), "PING");
+        assert!(parser.held_bytes() < 100);
+    }
+
+    /// The fuzzer found that a request which ended with a large argument, as SET does, was forgotten once supplied.
+    #[test]
+    fn large_arguments_may_come_last() {
+        let (mut parser, mut batch) = (Parser::new(), Batch::new());
+        let kept = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$40000\r\n";
+        let need = parser.parse(kept, &mut batch, &Limits::default()).need;
+        assert_eq!(need, Need::Large { len: 40_000, payload_at: kept.len() });
+        let payload = [&[b'x'; 40_000], b"\r\n".as_slice()].concat();
+        assert_eq!(parser.supply_large(Bytes::from(payload)), Ok(()));
+        let progress = parser.parse(kept, &mut batch, &Limits::default());
+        assert_eq!(progress, Progress { consumed: kept.len(), need: Need::Nothing });
+        assert_eq!((batch.len(), batch.request(0, kept).arg(2).len()), (1, 40_000));
+        assert!(!parser.is_unfinished());
+    }
+
+    #[test]
+    fn large_arguments_end_in_cr_lf_too() {
+        let mut parser = Parser::new();
+        let need = parser.parse(b"*1\r\n$40000\r\n", &mut Batch::new(), &Limits::default()).need;
+        assert_eq!(need, Need::Large { len: 40_000, payload_at: 12 });
+        assert_eq!(parser.supply_large(Bytes::from(vec![0; 40_002])), Err(ProtocolError::InvalidCrlf));
+    }
+
+    #[test]
+    fn unfinished_requests_are_bounded() {
+        let limits = Limits { query_buffer_limit: 20, ..Limits::default() };
+        assert_eq!(run(b"*3\r\n$10\r\n0123456789\r\n$1\r\n", &limits, true).1, Need::Overflow);
+        assert_eq!(run(b"*3\r\n$40000\r\n", &limits, false).1, Need::Overflow);
+        let mut input = b"*1000000\r\n".to_vec();
+        input.extend(b"$1\r\nx\r\n".repeat(1000));
+        let mut parser = Parser::new();
+        let mut batch = Batch::new();
+        assert_eq!(parser.parse(&input, &mut batch, &Limits::default()).need, Need::More);
+        assert!(parser.held_bytes() + batch.list_bytes() < 4 * input.len() + 4096, "only for arguments that came");
+    }
 }

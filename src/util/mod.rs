@@ -5,3 +5,4 @@ pub mod extended;
 pub mod glob;
 pub mod memory;
 pub mod number;
+mod shortest;
