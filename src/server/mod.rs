@@ -1,1 +1,2 @@
 //! To be described.
+pub mod log;
