@@ -11,6 +11,8 @@ from script import Command, Composite, text
 from servers import Connection, Session
 
 DATABASES = 16
+# Commands that leave keys, options and connections as they are: after a signed difference in one the script goes on.
+READING = {"object", "command", "scan", "lolwut", "client|list", "client|info", "config|get", "keyspace"}
 
 
 class Difference:
@@ -33,9 +35,10 @@ class Difference:
         """Both replies as one line, for the signed list."""
         return f"{_show(self.candidate)} => {_show(self.reference)}"
 
-    def one_is_error(self):
-        """Whether exactly one of both is an error: then the states may differ from here on."""
-        return _is_error(self.candidate) != _is_error(self.reference)
+    def may_change_state(self):
+        """Whether the servers may be in different states after this: a write that one of them did not refuse."""
+        both_refused = _is_error(self.candidate) and _is_error(self.reference)
+        return not both_refused and self.name.split("|")[0] not in READING and self.name not in READING
 
 
 def _is_error(reply):
@@ -44,7 +47,7 @@ def _is_error(reply):
 
 def _shape(reply):
     shown = _show(reply)
-    return "".join("0" if c.isdigit() else c for c in shown)[:28]
+    return "".join("0" if c.isdigit() else c for c in shown)[:12 if shown[:1] in "*%~$=(" else 40]
 
 
 def _show(reply):
@@ -203,7 +206,7 @@ class Pair:
         if not entry:
             return difference
         tally.signed[entry.slug] += 1
-        if difference.one_is_error():
+        if difference.may_change_state():
             raise StopScript
         return None
 
@@ -286,8 +289,10 @@ def _answered(commands):
     for i, command in enumerate(commands):
         skipped, skip = skip, False
         mode = command.arguments[2].upper() if command.name == "client|reply" and len(command.arguments) == 3 else None
-        if mode == b"ON" or command.name == "reset" and len(command.arguments) == 1:
+        if mode == b"ON":
             off = skipped = False
+        elif command.name == "reset" and len(command.arguments) == 1:
+            off = False
         elif mode == b"OFF":
             off = True
         elif mode == b"SKIP" and not off:

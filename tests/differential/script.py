@@ -124,6 +124,7 @@ class Gen:
         self.random = random.Random(seed)
         self.lacking, self.connections, self.config_names = lacking, connections, config_names
         self.unique = self.random.randrange(1000)
+        self.logging = self.chance(0.2)  # the script may log every command, so each must be sent the same number of times to both
 
     def can(self, name):
         """Whether candidate and reference both have this command, subcommand or feature."""

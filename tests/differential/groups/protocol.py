@@ -8,12 +8,12 @@ group = Group("protocol")
 command = group.command
 
 INLINE = [b'SET %s "b c"', b"SET %s 'b c'", b'SET %s "\\x41\\n\\r\\t\\a\\b\\"\\\\"', b"SET %s 'it\\'s'", b"GET %s", b"  GET   %s  ", b"get\t%s", b"INCR %s", b'GET "%s"', b'SET %s ""', b"SET %s ''",
-          b"MGET %s %s", b'SET %s "\\xzz"', b"SET %s \\x41", b"EXISTS %s\x0b", b'SET %s "a"  ', b"DEL %s", b"APPEND %s \xff\xfe"]
+          b"MGET %s %s", b'SET %s "\\xzz"', b"SET %s \\x41", b"EXISTS %s\x0b", b'SET %s "a"  ', b"DEL %s", b"APPEND %s \xfe"]
 BAD_INLINE = [b'GET "k0', b"GET 'k0", b'GET "k0"x', b"GET 'k0'x", b'"', b"'", b'SET k0 "a" "', b'GET "k0"\'']
 # Protocol errors close the connection: nothing after them is read.
 BROKEN = [b"*abc\r\n", b"*-\r\n", b"*1048577\r\n", b"*2147483648\r\n", b"*99999999999999999999\r\n", b"*1\r\nPING\r\n", b"*1\r\n:4\r\nPING\r\n", b"*1\r\n$abc\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$-2\r\n",
           b"*1\r\n$536870913\r\n", b"*1\r\n$99999999999999999999\r\n", b"*2\r\n$3\r\nGET\r\n+k0\r\n", b"*1\r\n\r\n", b"*1\r\n$ 4\r\nPING\r\n", b"* 1\r\n", b"*1 \r\n", b"*+1\r\n", b"*01\r\n$4\r\nPING\r\n",
-          b"*1\r\n$04\r\nPING\r\n", b"*1\r\n$+4\r\nPING\r\n", b"*\r\n", b"*1\r\n$\r\n", b"*1\r\n$4\r\nPING\r\n*x\r\n", b"*1\r\n\x00\r\n", b"*-99999999999999999999\r\n", b"*9223372036854775807\r\n"]
+          b"*1\r\n$04\r\nPING\r\n", b"*1\r\n$+4\r\nPING\r\n", b"*\r\n", b"*1\r\n$\r\n", b"*1\r\n$4\r\nPING\r\n*x\r\n", b"*-99999999999999999999\r\n", b"*9223372036854775807\r\n"]
 EMPTY = [b"\r\n", b"\n", b"*0\r\n", b"*-1\r\n", b"*-10\r\n", b"\r\n\r\n\n", b"   \r\n", b"\t\r\n", b"*0\r\n*0\r\n", b'""\r\n', b"''\r\n"]
 
 

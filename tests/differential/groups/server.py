@@ -19,7 +19,7 @@ SETTABLE = {
     "maxmemory-eviction-tenacity": ["10", "0", "100", "101", "-1"],
     "timeout": ["0", "1000", "-1", "abc", "2147483648"],
     "tcp-keepalive": ["300", "0", "60", "-1"],
-    "slowlog-log-slower-than": ["10000", "0", "-1", "-2", "abc"],
+    "slowlog-log-slower-than": ["100000000", "-1", "-2", "abc"],
     "slowlog-max-len": ["128", "0", "4", "-1", "abc"],
     "latency-monitor-threshold": ["0", "100000", "-1", "abc"],
     "notify-keyspace-events": ["", "KEA", "Egx", "Ex", "AKE", "K$", "gxE$lshzxentdmoK", "nosuch", "Q", "KEA$", "Kn"],
@@ -136,8 +136,10 @@ def _(arguments, mine, theirs, pair):
 
 
 def _without_refs(entries):
-    """Arguments that are client ids or addresses differ by right."""
-    return [(kinds, [w for w in words[1] if not w[1].replace(b":", b"").replace(b".", b"").isdigit()], name) for kinds, words, name in entries]
+    """Arguments that are client ids, addresses or the random key that was looked at differ by right."""
+    def kept(words):
+        return words[:1] if words[0][1] == b"TYPE" else [w for w in words if not w[1].replace(b":", b"").replace(b".", b"").isdigit()]
+    return [(kinds, kept(words[1]), name) for kinds, words, name in entries]
 
 
 @group.compare("commandlog|len", reason="request and reply sizes hold ids and addresses of several lengths")
@@ -418,7 +420,7 @@ def _(g):
 
 @command("config|set", 2, mutable=False, label="log every command")
 def _(g):
-    return [b"CONFIG", b"SET", b"slowlog-log-slower-than", b"0"] if b"slowlog-log-slower-than" in g.config_names else [b"DBSIZE"]
+    return [b"CONFIG", b"SET", b"slowlog-log-slower-than", b"0"] if g.logging and b"slowlog-log-slower-than" in g.config_names else [b"DBSIZE"]
 
 
 @command("swapdb", 5)
