@@ -76,15 +76,17 @@ def make_script(seed, weights, lacking, config_names):
     chunks = []
     for _ in range(chooser.randint(3, 30)):
         commands = [_one(g, chooser, weights, names) for _ in range(chooser.choice((1, 1, 2, 5, 16, 40)))]
-        chunks.append(Chunk(g.connection(), _without_silent_quit(commands)))
+        chunks.append(Chunk(g.connection(), _quit_last(commands)))
     return Script(seed, chunks, [chooser.choice((2, 2, 3)) for _ in range(connections)])
 
 
-def _without_silent_quit(commands):
-    """No QUIT where CLIENT REPLY may suppress its reply: Valkey closes after the reply, so it would never close."""
-    if not any(c.name == "client|reply" for c in commands):
-        return commands
-    return [c for c in commands if c.name != "quit"]
+def _quit_last(commands):
+    """QUIT ends its pipeline, but for one more request that must not be answered: closing on unread data would reset the
+    connection and lose replies. And no QUIT where CLIENT REPLY may suppress its reply: Valkey would never close."""
+    if any(c.name == "client|reply" for c in commands):
+        return [c for c in commands if c.name != "quit"]
+    at = next((i for i, c in enumerate(commands) if c.name == "quit"), None)
+    return commands if at is None else commands[: at + 1] + [Command([b"PING"])]
 
 
 def _one(g, chooser, weights, names):
@@ -130,10 +132,12 @@ class Run:
 
     def compare_catalogue(self):
         """Compares the whole COMMAND INFO and COMMAND DOCS once."""
+        reported = set()
         for command, protocol, equal, mine, theirs in catalogue.full_commands(self.pair):
             self.tally.compared += 1
-            if equal:
+            if equal or str(command) in reported:
                 continue
+            reported.add(str(command))
             path, a, b = first_difference(mine, theirs)
             difference = engine.Difference(command, 0, f"{path} {a!r}"[:300], f"{path} {b!r}"[:300], protocol)
             entry = self.pair.signed.find(self.pair.reference.name, difference)
@@ -178,7 +182,7 @@ class Run:
         self.differences += 1
         small = script
         if self.options.brief:
-            print(f"   {found.line[:100]}  |  {_shown(found.candidate)[:130]}  |  {_shown(found.reference)[:130]}", flush=True)
+            print(f"   {script.seed if script else 'catalogue'}: {found.line[:100]}  |  {_shown(found.candidate)[:130]}  |  {_shown(found.reference)[:130]}", flush=True)
             return
         if script and confirmed and not self.options.no_shrink:
             small = shrink(script, lambda s: (lambda d: d is not None and d.name == found.name)(self.pair.run(s)))
@@ -196,6 +200,9 @@ def first_difference(mine, theirs, path=""):
         for i, (a, b) in enumerate(zip(mine, theirs)):
             if a != b:
                 return first_difference(a, b, f"{path}[{i}]")
+    if isinstance(mine, (list, tuple)) and isinstance(theirs, (list, tuple)):
+        lost, more = [x for x in theirs if x not in mine], [x for x in mine if x not in theirs]
+        return path, f"has {more!r}"[:300], f"has {lost!r}"[:300]
     return path, mine, theirs
 
 

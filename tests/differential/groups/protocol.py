@@ -14,6 +14,8 @@ BAD_INLINE = [b'GET "k0', b"GET 'k0", b'GET "k0"x', b"GET 'k0'x", b'"', b"'", b'
 BROKEN = [b"*abc\r\n", b"*-\r\n", b"*1048577\r\n", b"*2147483648\r\n", b"*99999999999999999999\r\n", b"*1\r\nPING\r\n", b"*1\r\n:4\r\nPING\r\n", b"*1\r\n$abc\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$-2\r\n",
           b"*1\r\n$536870913\r\n", b"*1\r\n$99999999999999999999\r\n", b"*2\r\n$3\r\nGET\r\n+k0\r\n", b"*1\r\n\r\n", b"*1\r\n$ 4\r\nPING\r\n", b"* 1\r\n", b"*1 \r\n", b"*+1\r\n", b"*01\r\n$4\r\nPING\r\n",
           b"*1\r\n$04\r\nPING\r\n", b"*1\r\n$+4\r\nPING\r\n", b"*\r\n", b"*1\r\n$\r\n", b"*1\r\n$4\r\nPING\r\n*x\r\n", b"*-99999999999999999999\r\n", b"*9223372036854775807\r\n"]
+# What a browser tricked into talking to the server would send: closed at once.
+CROSS_PROTOCOL = [b"POST / HTTP/1.1\r\n", b"Host: x\r\n", b"host: localhost:6379\r\n", b"*1\r\n$5\r\nhost:\r\n", b"*1\r\n$4\r\npost\r\n"]
 EMPTY = [b"\r\n", b"\n", b"*0\r\n", b"*-1\r\n", b"*-10\r\n", b"\r\n\r\n\n", b"   \r\n", b"\t\r\n", b"*0\r\n*0\r\n", b'""\r\n', b"''\r\n"]
 
 
@@ -32,6 +34,11 @@ def _(g):
 @command("get", 4, mutable=False, label="broken")
 def _(g):
     return Command([], raw=g.pick(BROKEN))
+
+
+@command("get", 1, mutable=False, label="cross protocol")
+def _(g):
+    return Command([], raw=g.pick(CROSS_PROTOCOL))
 
 
 @command("get", 4, mutable=False, label="empty")

@@ -445,5 +445,5 @@ def _(g):
 
 @command("get", 8, mutable=False, label="no such command")
 def _(g):
-    names = (b"NOSUCH", b"nosuch", b"", b"GETX", b"get ", b" get", b"\xff\x00", b"x" * 200, b"a\r\nb", b"foo|bar", b"config|get", b"host:", b"'", b"G\x00ET", b"-ERR", b"get|x", b"z" * 5000)
+    names = (b"NOSUCH", b"nosuch", b"", b"GETX", b"get ", b" get", b"\xff\x00", b"x" * 200, b"a\r\nb", b"foo|bar", b"config|get", b"'", b"G\x00ET", b"-ERR", b"get|x", b"z" * 5000)
     return [g.pick(names), *(g.pick((b"a", b"", b"x" * 100, b"y" * 130, b"\r\n", b"'", b"\xff", b"%s", b"z" * 3000)) for _ in range(g.below(6)))]
