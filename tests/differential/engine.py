@@ -77,11 +77,12 @@ class Pair:
     """A candidate and a reference server, reset together and compared script by script."""
 
     def __init__(self, candidate, reference, groups, tolerance_ms, signed):
-        self.candidate, self.reference, self.groups, self.tolerance_ms = candidate, reference, groups, tolerance_ms
+        self.candidate, self.reference, self.groups = candidate, reference, groups
+        self.tolerance_ms = self.usual_tolerance_ms = tolerance_ms
         self.same = {name: entry for group in groups for name, entry in group.same.items()}
         self.readers = {kind: reader for group in groups for kind, reader in group.readers.items()}
         self.signed = signed
-        self.controls, self.defaults, self.sessions = {}, {}, ()
+        self.controls, self.defaults, self.sessions, self.changed_config = {}, {}, (), set()
         self.config_names = self._common_config_names()
 
     def control(self, server):
@@ -98,24 +99,28 @@ class Pair:
             self.defaults[server.role] = dict(zip(values[::2], values[1::2]))
         return set(self.defaults["candidate"]) & set(self.defaults["reference"])
 
-    def reset(self, changed_config):
+    def reset(self):
         """Empties both servers, restores their options and waits until the last script's connections are gone."""
         for server in (self.candidate, self.reference):
             control, commands = self.control(server), [[b"CLIENT", b"UNPAUSE"], [b"SELECT", b"0"], [b"FLUSHALL"]]
             values = self.defaults[server.role]
-            commands += [[b"CONFIG", b"SET", name, values[name]] for name in sorted(changed_config) if name in values]
+            commands += [[b"CONFIG", b"SET", name, values[name]] for name in sorted(self.changed_config) if name in values]
             if b"slowlog-log-slower-than" in values:
                 commands.append([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"])
             commands += [[b"SLOWLOG", b"RESET"], [b"COMMANDLOG", b"RESET", b"slow"], [b"LATENCY", b"RESET"], [b"CONFIG", b"RESETSTAT"]]
             control.exchange([wire.encode(c) for c in commands])
             for _ in range(100):
                 clients = control.exchange([wire.encode([b"CLIENT", b"LIST"])])
-                if not clients.startswith((b"$", b"=")) or clients.count(b"\n") <= 3 and clients.count(b" addr=") <= 1:
+                if not clients.startswith((b"$", b"=")) or clients.count(b" addr=") <= 1:
                     break
+        self.changed_config = set()
 
     def run(self, script, tally=None):
         """Runs a script on both servers; the first difference that nobody signed, or None."""
-        self.reset(self._config_changes(script))
+        self.reset()
+        self.changed_config = self._config_changes(script)
+        paused = any(getattr(c, "name", "") == "client|pause" for chunk in script.chunks for c in chunk.commands)
+        self.tolerance_ms = self.usual_tolerance_ms + 2000 * paused  # a pause ends when each server's timer notices
         self.sessions = [Session(server, script.protocols) for server in (self.candidate, self.reference)]
         try:
             return self._run_chunks(script, tally or Tally()) or self._compare_keyspaces(script)

@@ -164,6 +164,11 @@ class Run:
             if self.options.script:
                 return
 
+    def finish(self):
+        """Leaves both servers as they were, for the next reference."""
+        if self.pair.candidate.alive() and self.pair.reference.alive():
+            self.pair.reset()
+
     def _judge(self, found, script):
         kind = found.kind()
         if kind in self.kinds:
@@ -264,6 +269,7 @@ def main():
             if not options.no_catalogue and not options.script and not options.only:
                 run.compare_catalogue()
             run.run_scripts(seed)
+            run.finish()
             failures += run.differences
             print(f"   {tally.compared - before} commands in {time.monotonic() - start:.1f} s, {run.differences} differences ({len(run.kinds)} distinct)", flush=True)
             if not candidate.alive():
