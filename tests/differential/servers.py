@@ -2,8 +2,8 @@
 
 A `Server` is one process (or a port somebody else serves); a `Session` holds the connections of one script on one
 server. A pipeline is ended by a request for a command that cannot exist: every server answers it with an error that
-names it, whatever state the connection is in (no password given, inside MULTI, subscribed), so the end of a
-pipeline's replies is found without counting replies.
+names it, whatever protocol version and database the connection is in, so the end of a pipeline's replies is found
+without counting them.
 """
 import os
 import shlex
