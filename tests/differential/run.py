@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""Sends the same random commands to a candidate and to reference servers and compares what they answer, byte for byte.
+
+    run.py --candidate target/release/larder --reference "$VALKEY_SERVER" --reference "$REDIS_SERVER" --commands 200000
+
+A server is a command line; without `{port}` in it the usual arguments are added. `--candidate-port N` compares a server
+that runs already (it is emptied!). Each reference gets its own share of scripts, restricted to what it has.
+On a difference the script is reduced to the shortest that still shows it, and both replies are printed. Exit status: 0
+when every difference is signed (signed_differences.txt), else 1.
+"""
+import argparse
+import importlib
+import os
+import random
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import catalogue  # noqa: E402
+import engine  # noqa: E402
+import signed  # noqa: E402
+from script import Chunk, Command, Composite, Gen, Ref, Script, quote  # noqa: E402
+from servers import Server  # noqa: E402
+from shrink import shrink  # noqa: E402
+
+GROUPS = ["string", "generic", "connection", "server", "protocol"]
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    parser.add_argument("--candidate", help="command line of the server under test")
+    parser.add_argument("--candidate-port", type=int, help="port of a running server under test")
+    parser.add_argument("--reference", action="append", default=[], help="command line of a reference server; may be repeated")
+    parser.add_argument("--reference-port", type=int, action="append", default=[], help="port of a running reference server")
+    parser.add_argument("--commands", type=int, default=20_000, help="commands per reference")
+    parser.add_argument("--seed", type=int, help="the same seed gives the same scripts; default: a random one, printed")
+    parser.add_argument("--script", help="run only this script of the seed (the name a difference was printed with)")
+    parser.add_argument("--groups", default=",".join(GROUPS))
+    parser.add_argument("--only", help="only these commands, comma separated, such as set,getex,client|kill")
+    parser.add_argument("--tolerance-ms", type=int, default=50, help="how far relative deadlines may lie apart")
+    parser.add_argument("--most", type=int, default=8, help="stop after this many distinct differences per reference")
+    parser.add_argument("--no-shrink", action="store_true")
+    parser.add_argument("--brief", action="store_true", help="one line a difference, no shrinking")
+    parser.add_argument("--coverage", action="store_true", help="print the table of commands, options and outcomes")
+    parser.add_argument("--no-catalogue", action="store_true", help="do not compare the whole COMMAND INFO and COMMAND DOCS")
+    parser.add_argument("--allow-undocumented", action="store_true", help="signed differences need not be in docs/differences.md (for development)")
+    parser.add_argument("--print-signed", action="store_true", help="print the signed list as the table for docs/differences.md and exit")
+    return parser.parse_args()
+
+
+class Weights:
+    """The generators both servers can follow, with their weights."""
+
+    def __init__(self, groups, lacking, only):
+        self.entries = {}
+        for group in groups:
+            usable = [(label, *entry) for label, entry in group.generators.items() if entry[3] not in lacking]
+            if only:
+                usable = [entry for entry in usable if entry[4] in only or entry[0] in only]
+            if usable:
+                self.entries[group.name] = (usable, [entry[1] for entry in usable])
+
+    def choose(self, random_, names):
+        """One generator of the named groups: its function and whether its command may be mutated."""
+        usable, weights = self.entries[names[int(random_.random() * len(names))]]
+        return random_.choices(usable, weights)[0][2:4]
+
+
+def make_script(seed, weights, lacking, config_names):
+    """The script of this seed."""
+    chooser = random.Random(seed)
+    connections = chooser.randint(1, 4)
+    g = Gen(seed + ":values", lacking, connections, config_names)
+    names = chooser.sample(sorted(weights.entries), min(len(weights.entries), chooser.choice((1, 1, 2, 3))))
+    chunks = []
+    for _ in range(chooser.randint(3, 30)):
+        commands = [_one(g, chooser, weights, names) for _ in range(chooser.choice((1, 1, 2, 5, 16, 40)))]
+        chunks.append(Chunk(g.connection(), _quit_last(commands)))
+    return Script(seed, chunks, [chooser.choice((2, 2, 3)) for _ in range(connections)])
+
+
+def _quit_last(commands):
+    """QUIT ends its pipeline, but for one more request that must not be answered: closing on unread data would reset the
+    connection and lose replies. And no QUIT where CLIENT REPLY may suppress its reply: Valkey would never close."""
+    if any(c.name == "client|reply" for c in commands):
+        return [c for c in commands if c.name != "quit"]
+    at = next((i for i, c in enumerate(commands) if c.name == "quit"), None)
+    return commands if at is None else commands[: at + 1] + [Command([b"PING"])]
+
+
+def _one(g, chooser, weights, names):
+    function, mutable = weights.choose(chooser, names)
+    made = function(g)
+    if isinstance(made, (Command, Composite)):
+        return made
+    if mutable and chooser.random() < 0.07:
+        changed = g.mutate(made)
+        # An id where a subcommand belongs would be printed in the error, and ids differ.
+        made = made if isinstance(changed[min(1, len(changed) - 1)], Ref) else changed
+    if chooser.random() < 0.15:
+        made[0] = g.case(made[0])
+    return Command(made)
+
+
+class Run:
+    """One candidate against one reference."""
+
+    def __init__(self, options, candidate, reference, groups, signed_list):
+        self.options, self.groups = options, groups
+        self.pair = engine.Pair(candidate, reference, groups, options.tolerance_ms, signed_list)
+        self.catalogue = catalogue.Catalogue(self.pair, groups)
+        only = set(options.only.split(",")) if options.only else None
+        self.weights = Weights(groups, self.catalogue.lacking, only)
+        self.tally, self.kinds, self.differences = engine.Tally(), {}, 0
+
+    def report_missing(self):
+        """Prints what is not compared, and counts commands the candidate lacks as differences."""
+        mine, theirs = self.catalogue.missing["candidate"], self.catalogue.missing["reference"]
+        if theirs:
+            print(f"   {self.pair.reference.name} lacks, so not compared: {' '.join(sorted(theirs))}")
+        lost = mine - theirs
+        own = {needs for group in self.groups for _, _, _, needs in group.generators.values()} | {p for group in self.groups for p in group.probes}
+        if lost - own:
+            print(f"   the candidate lacks, used only as material: {' '.join(sorted(lost - own))}")
+        if lost & own:
+            print(f"   DIFFERENCE: the candidate lacks: {' '.join(sorted(lost & own))}")
+            self.differences += len(lost & own)
+        if self.catalogue.missing_config:
+            names = " ".join(n.decode() for n in self.catalogue.missing_config)
+            print(f"   options of {self.pair.reference.name} that the candidate lacks (not counted): {names}")
+
+    def compare_catalogue(self):
+        """Compares the whole COMMAND INFO and COMMAND DOCS once."""
+        reported = set()
+        for command, protocol, equal, mine, theirs in catalogue.full_commands(self.pair):
+            self.tally.compared += 1
+            if equal or str(command) in reported:
+                continue
+            reported.add(str(command))
+            path, a, b = first_difference(mine, theirs)
+            difference = engine.Difference(command, 0, f"{path} {a!r}"[:300], f"{path} {b!r}"[:300], protocol)
+            entry = self.pair.signed.find(self.pair.reference.name, difference)
+            if entry:
+                self.tally.signed[entry.slug] += 1
+            else:
+                self._report(difference, None)
+
+    def run_scripts(self, seed):
+        """Runs scripts until enough commands were compared or enough differences found."""
+        number, end = 0, self.tally.compared + self.options.commands
+        while self.tally.compared < end and len(self.kinds) < self.options.most and self.weights.entries:
+            name = self.options.script or f"{seed}.{number}"
+            script = make_script(name, self.weights, self.catalogue.lacking, self.pair.config_names)
+            number += 1
+            found = self.pair.run(script, self.tally)
+            if found:
+                self._judge(found, script)
+            if not (self.pair.candidate.alive() and self.pair.reference.alive()):
+                dead = self.pair.candidate if not self.pair.candidate.alive() else self.pair.reference
+                print(f"   {dead.role} died in script {name}; its last words:\n{dead.log_tail()}")
+                self.differences += 1
+                return
+            if self.options.script:
+                return
+
+    def finish(self):
+        """Leaves both servers as they were, for the next reference."""
+        if self.pair.candidate.alive() and self.pair.reference.alive():
+            self.pair.reset()
+
+    def _judge(self, found, script):
+        kind = found.kind()
+        if kind in self.kinds:
+            self.kinds[kind] += 1
+            self.differences += 1
+            return
+        again = [self.pair.run(script) for _ in range(2)]
+        timed = any(word in found.line.lower() for word in ("ttl", "expire", "after the script"))
+        if timed and not all(again):
+            self.tally.unconfirmed[found.name] += 1
+            return
+        self._report(found, script, confirmed=all(again))
+
+    def _report(self, found, script, confirmed=True):
+        self.kinds[found.kind()] = 1
+        self.differences += 1
+        small = script
+        if self.options.brief:
+            print(f"   {script.seed if script else 'catalogue'}: {found.line[:100]}  |  {_shown(found.candidate)[:130]}  |  {_shown(found.reference)[:130]}", flush=True)
+            return
+        if script and confirmed and not self.options.no_shrink:
+            small = shrink(script, lambda s: (lambda d: d is not None and d.name == found.name)(self.pair.run(s)))
+            found = self.pair.run(small) or found
+        where = f"script {script.seed}" if script else "catalogue"
+        print(f"\nDIFFERENCE from {self.pair.reference.name} in {where}{'' if confirmed else ' (not seen again when the script was repeated)'}, RESP{found.protocol}:")
+        if small and len(small) <= 60:
+            _print_script(small)
+        print(f"   at          {found.line[:700]}\n   candidate   {_shown(found.candidate)}\n   reference   {_shown(found.reference)}", flush=True)
+
+
+def first_difference(mine, theirs, path=""):
+    """Where two nested values part: the path, and what each holds there."""
+    if type(mine) is type(theirs) and isinstance(mine, (list, tuple)) and len(mine) == len(theirs):
+        for i, (a, b) in enumerate(zip(mine, theirs)):
+            if a != b:
+                return first_difference(a, b, f"{path}[{i}]")
+    if isinstance(mine, (list, tuple)) and isinstance(theirs, (list, tuple)):
+        lost, more = [x for x in theirs if x not in mine], [x for x in mine if x not in theirs]
+        return path, f"has {more!r}"[:300], f"has {lost!r}"[:300]
+    return path, mine, theirs
+
+
+def _shown(reply):
+    return (repr(reply)[2:-1] if isinstance(reply, bytes) else str(reply))[:1200]
+
+
+def _print_script(script):
+    for chunk in script.chunks:
+        for number, command in enumerate(chunk.commands):
+            pipeline = "" if len(chunk.commands) == 1 else " (one pipeline)" if number == 0 else " \""
+            print(f"   connection {chunk.connection} RESP{script.protocols[chunk.connection]}{pipeline}   {str(command)[:500]}")
+
+
+def print_coverage(tally):
+    """One line a command: how often, with which outcomes, with which options."""
+    print("\ncommand                       count     ok  error   null  options")
+    for name, row in sorted(tally.commands.items()):
+        options = " ".join(f"{k}:{v}" for k, v in sorted(row.items()) if k not in ("=", "ok", "error", "null"))
+        if row["="] > 2 or options:
+            print(f"{quote(name.encode('latin1', 'replace'))[:28]:28} {row['=']:6} {row['ok']:6} {row['error']:6} {row['null']:6}  {options}")
+
+
+def load_groups(names):
+    """The named groups, and string always: its readers show values."""
+    return [importlib.import_module(f"groups.{name}").group for name in names.split(",")]
+
+
+def main():
+    options = arguments()
+    paths = signed.default_paths()
+    signed_list = signed.Signed(paths[0])
+    if options.print_signed:
+        for entry in signed_list.entries:
+            print(f"| `{entry.slug}` | {entry.references} | {entry.reason} |")
+        return 0
+    failures = 0
+    undocumented = signed_list.undocumented(paths[1])
+    if undocumented and not options.allow_undocumented:
+        print(f"signed but not in docs/differences.md: {' '.join(undocumented)}")
+        failures += len(undocumented)
+    groups = load_groups(options.groups)
+    importlib.import_module("groups.string")
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
+    servers, tally, references = [], engine.Tally(), []
+    try:
+        candidate = Server("candidate", options.candidate, options.candidate_port)
+        servers.append(candidate)
+        for command, port in [(c, None) for c in options.reference] + [(None, p) for p in options.reference_port]:
+            reference = Server("reference", command, port)
+            servers.append(reference)
+            references.append(reference.name)
+            start = time.monotonic()
+            run = Run(options, candidate, reference, groups, signed_list)
+            run.tally = tally
+            before = tally.compared
+            print(f"{candidate.name} against {reference.name}, seed {options.script or seed}", flush=True)
+            run.report_missing()
+            if not options.no_catalogue and not options.script and not options.only:
+                run.compare_catalogue()
+            run.run_scripts(seed)
+            run.finish()
+            failures += run.differences
+            print(f"   {tally.compared - before} commands in {time.monotonic() - start:.1f} s, {run.differences} differences ({len(run.kinds)} distinct)", flush=True)
+            if not candidate.alive():
+                break
+    finally:
+        for server in servers:
+            server.stop()
+    if options.coverage:
+        print_coverage(tally)
+    for slug, count in sorted(tally.signed.items()):
+        print(f"signed: {slug} occurred {count} times")
+    for slug in signed_list.silent(references, tally.signed):
+        print(f"signed: {slug} did not occur in this run")
+    for name, count in sorted(tally.unconfirmed.items()):
+        print(f"seen once and not again when repeated, in time replies: {name} {count} times")
+    print(f"{tally.compared} commands compared, {failures} differences")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
