@@ -19,6 +19,7 @@
 #![expect(unsafe_code, reason = "one allocation of variable layout per key; pays 40 bytes a key against Box and Vec")]
 
 use crate::util::clock::UnixMs;
+use crate::util::memory::size_class;
 use crate::value::string::{INLINE_MAX, StringRef, StringSource};
 use bytes::Bytes;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -88,15 +89,6 @@ impl Shape {
         // A key of at most u32::MAX bytes and a value of at most INLINE_MAX never overflow isize.
         Layout::from_size_align(size_class(self.inline + self.inline_len), 8).unwrap_or(Layout::new::<u64>())
     }
-}
-
-/// The size that the allocator hands out for `bytes`: multiples of 16 to 128, then four steps a doubling.
-#[inline]
-pub fn size_class(bytes: usize) -> usize {
-    if bytes <= 128 {
-        return bytes.max(1).next_multiple_of(16);
-    }
-    bytes.next_multiple_of(1 << ((bytes - 1).ilog2() - 2))
 }
 
 /// An entry that owns its allocation.

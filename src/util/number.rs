@@ -58,6 +58,16 @@ fn digits_value(digits: &[u8]) -> Option<u64> {
     Some(value)
 }
 
+/// Length in bytes of the decimal text of `value`. O(1).
+#[must_use]
+pub const fn i64_len(value: i64) -> usize {
+    let digits = match value.unsigned_abs().checked_ilog10() {
+        Some(log) => log as usize + 1,
+        None => 1,
+    };
+    digits + (value < 0) as usize
+}
+
 /// A short text on the stack: what the `format_` functions return.
 #[derive(Clone, Copy)]
 pub struct Text {
