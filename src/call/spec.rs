@@ -271,6 +271,8 @@ impl Group {
 pub enum Scope {
     /// Those of the declared keys; none for a command without keys.
     Keys,
+    /// Those of the declared keys in every database, for commands that name another database.
+    KeysEverywhere,
     /// Every shard of every database.
     Server,
 }
