@@ -1,5 +1,6 @@
 //! Every error that a command can answer, each with the text that Redis gives, stated once.
 
+use crate::keyspace::{AddError, WrongType};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -47,6 +48,22 @@ impl CommandError {
     /// The word before the first space, as `errorstats` counts it.
     pub fn code(&self) -> String {
         self.to_string().split(' ').next().unwrap_or("ERR").to_owned()
+    }
+}
+
+impl From<WrongType> for CommandError {
+    fn from(_: WrongType) -> CommandError {
+        CommandError::WrongType
+    }
+}
+
+impl From<AddError> for CommandError {
+    fn from(error: AddError) -> CommandError {
+        match error {
+            AddError::WrongType => CommandError::WrongType,
+            AddError::NotInteger => CommandError::NotInteger,
+            AddError::Overflow => CommandError::Overflow,
+        }
     }
 }
 
