@@ -9,7 +9,7 @@ use crate::call::clients::Client;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::keys::declared_keys;
-use crate::call::logs::{LogEntry, LogKind};
+use crate::call::logs::{LogEntry, LogKind, is_secret};
 use crate::call::session::{ReplyMode, Session};
 use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Outcome, Scope, Slices};
@@ -436,18 +436,9 @@ fn monitor_line(request: RequestView<'_>, client: &Client, db: usize) -> Vec<u8>
     let us = unix_us();
     let place = if client.unix { format!("unix:{}", client.laddr) } else { client.addr.clone() };
     let mut line = format!("+{}.{:06} [{db} {place}]", us / 1_000_000, us % 1_000_000).into_bytes();
-    let name = request.arg(0);
-    let secret_from = if name.eq_ignore_ascii_case(b"auth") {
-        1
-    } else if name.eq_ignore_ascii_case(b"hello") {
-        2
-    } else {
-        usize::MAX
-    };
     for (index, argument) in request.iter().enumerate() {
         line.push(b' ');
-        let shown = if index < secret_from { argument } else { b"(redacted)" };
-        quote_argument(shown, &mut line);
+        quote_argument(if is_secret(request, index) { b"(redacted)" } else { argument }, &mut line);
     }
     line.extend_from_slice(b"\r\n");
     line

@@ -1,5 +1,6 @@
 //! Every error that a command can answer, each with the text that Redis gives, stated once.
 
+use crate::keyspace::{AddError, WrongType};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -59,6 +60,22 @@ impl CommandError {
         let text = self.reply_text();
         let word = text.split(|byte| *byte == b' ').next().unwrap_or(b"ERR");
         String::from_utf8_lossy(word).into_owned()
+    }
+}
+
+impl From<WrongType> for CommandError {
+    fn from(_: WrongType) -> CommandError {
+        CommandError::WrongType
+    }
+}
+
+impl From<AddError> for CommandError {
+    fn from(error: AddError) -> CommandError {
+        match error {
+            AddError::WrongType => CommandError::WrongType,
+            AddError::NotInteger => CommandError::NotInteger,
+            AddError::Overflow => CommandError::Overflow,
+        }
     }
 }
 

@@ -116,7 +116,9 @@ impl LatencyMonitor {
     pub fn reset(&self, names: &[&[u8]]) -> usize {
         let mut events = self.events.lock();
         let before = events.len();
-        events.retain(|name, _| !names.is_empty() && !names.iter().any(|given| given.eq_ignore_ascii_case(name.as_bytes())));
+        events.retain(|name, _| {
+            !names.is_empty() && !names.iter().any(|given| given.eq_ignore_ascii_case(name.as_bytes()))
+        });
         before - events.len()
     }
 }

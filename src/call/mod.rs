@@ -9,6 +9,7 @@ pub mod clients;
 pub mod context;
 pub mod error;
 pub mod keys;
+pub mod expiry;
 pub mod logs;
 pub mod session;
 pub mod shared;

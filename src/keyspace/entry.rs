@@ -54,7 +54,8 @@ impl Repr {
     }
 }
 
-const _: () = assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Bytes>() <= 8 && INLINE_MAX <= u16::MAX as usize);
+const _: () =
+    assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Bytes>() <= 8 && INLINE_MAX <= u16::MAX as usize);
 
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
@@ -282,9 +283,7 @@ impl<'a> EntryRef<'a> {
         match header.repr {
             // SAFETY: as above.
             Repr::Int => StringRef::Int(unsafe { fixed.cast::<i64>().read() }),
-            Repr::Inline => {
-                StringRef::Inline(self.bytes(shape.inline, shape.inline_len), header.flags & CHANGED != 0)
-            }
+            Repr::Inline => StringRef::Inline(self.bytes(shape.inline, shape.inline_len), header.flags & CHANGED != 0),
             // SAFETY: as above.
             Repr::Large => StringRef::Large(unsafe { &*fixed.cast::<Bytes>() }),
         }
@@ -354,6 +353,18 @@ impl<'a> EntryMut<'a> {
             unsafe { self.start.as_ptr().add(HEADER_BYTES).cast::<i64>().write(deadline.0) };
         }
         present
+    }
+
+    /// Replaces a value held as an integer by another; `false`, and nothing done, when it is held otherwise.
+    #[inline]
+    pub fn set_integer(&mut self, value: i64) -> bool {
+        let (header, shape) = (self.get().header(), self.get().shape());
+        let fits = header.repr == Repr::Int;
+        if fits {
+            // SAFETY: the representation says that an integer lies there, and `self` alone looks at it.
+            unsafe { self.start.as_ptr().add(shape.fixed).cast::<i64>().write(value) };
+        }
+        fits
     }
 
     /// Takes the large bytes out and leaves empty ones; `None` when the value is not large.

@@ -15,6 +15,17 @@ use smallvec::SmallVec;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WrongType;
 
+/// Why [`View::add_integer`] changed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddError {
+    /// The key holds no string.
+    WrongType,
+    /// The string spells no integer.
+    NotInteger,
+    /// The sum does not fit 64 bits.
+    Overflow,
+}
+
 /// What a write does to the deadline of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ttl {
@@ -199,6 +210,27 @@ impl<'a> View<'a> {
         self.shard(self.db, key.hash).put_string(key, value, deadline, now, reclaimer);
     }
 
+    /// Adds `delta` to the integer at `key` (0 when there is none), keeping the deadline; returns the sum. One lookup when
+    /// the value is held as an integer.
+    #[inline]
+    pub fn add_integer(&mut self, key: Key<'_>, delta: i64) -> Result<i64, AddError> {
+        let now = self.now;
+        match self.shard(self.db, key.hash).add_in_place(key, delta, now) {
+            Some(sum) => sum.ok_or(AddError::Overflow),
+            None => self.add_to_text(key, delta),
+        }
+    }
+
+    fn add_to_text(&mut self, key: Key<'_>, delta: i64) -> Result<i64, AddError> {
+        let value = match self.string_to_change(key).map_err(|WrongType| AddError::WrongType)? {
+            Some(string) => string.integer().ok_or(AddError::NotInteger)?,
+            None => 0,
+        };
+        let sum = value.checked_add(delta).ok_or(AddError::Overflow)?;
+        self.put_string(key, StringSource::Int(sum), Ttl::Keep);
+        Ok(sum)
+    }
+
     /// Lets `edit` change the text at `key` (empty when there is none) and stores it, keeping the deadline. Large text
     /// is changed in place, so that appending is amortised O(appended).
     pub fn edit_string(&mut self, key: Key<'_>, edit: impl FnOnce(&mut BytesMut)) -> Result<usize, WrongType> {
@@ -244,6 +276,13 @@ impl<'a> View<'a> {
         if let Some(entry) = taken {
             self.keyspace.reclaimer().take(Garbage::Entry(entry));
         }
+        found
+    }
+
+    /// Removes a key whose new deadline lies in the past, and counts it as expired; `false` when there is no such key.
+    pub fn expire(&mut self, key: Key<'_>) -> bool {
+        let found = self.remove(key);
+        self.shard(self.db, key.hash).stats.expired += u64::from(found);
         found
     }
 
@@ -378,13 +417,7 @@ impl<'a> View<'a> {
 
     /// Walks on from `position` (0 at first) through the hash order of a database: some `homes` buckets of six keys, all of
     /// one shard, locked meanwhile. `visit` meets what has not expired. Returns where to go on, `None` at the end.
-    pub fn walk(
-        &mut self,
-        db: usize,
-        position: u64,
-        homes: usize,
-        visit: &mut dyn FnMut(EntryRef<'_>),
-    ) -> Option<u64> {
+    pub fn walk(&mut self, db: usize, position: u64, homes: usize, visit: &mut dyn FnMut(EntryRef<'_>)) -> Option<u64> {
         let (now, index) = (self.now, self.keyspace.shard_of(position));
         let bits = self.keyspace.shard_bits;
         let next = if !self.keyspace.is_allocated(db) {
