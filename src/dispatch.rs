@@ -176,13 +176,7 @@ impl<'s> Dispatcher<'s> {
     }
 
     #[inline]
-    fn run_planned(
-        &mut self,
-        index: usize,
-        request: RequestView<'_>,
-        session: &mut Session,
-        out: &mut Output,
-    ) -> Next {
+    fn run_planned(&mut self, index: usize, request: RequestView<'_>, session: &mut Session, out: &mut Output) -> Next {
         let planned = self.planned[index];
         let mark = out.mark();
         let checked = planned

@@ -258,7 +258,9 @@ impl Connection {
         }
         *consumed += progress.consumed;
         match progress.need {
-            Need::Large { len, payload_at } => Need::Large { len, payload_at: payload_at + *consumed - progress.consumed },
+            Need::Large { len, payload_at } => {
+                Need::Large { len, payload_at: payload_at + *consumed - progress.consumed }
+            }
             need => need,
         }
     }

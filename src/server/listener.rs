@@ -53,9 +53,10 @@ impl Listeners {
             }
         }
         let unix = match config.unixsocket() {
-            Some(path) => Some(bind_unix(&path, config).map_err(|error| {
-                format!("Failed opening Unix socket: bind: {}: {error}", path.display())
-            })?),
+            Some(path) => Some(
+                bind_unix(&path, config)
+                    .map_err(|error| format!("Failed opening Unix socket: bind: {}: {error}", path.display()))?,
+            ),
             None => None,
         };
         if tcp.is_empty() && unix.is_none() {
@@ -109,7 +110,9 @@ fn bind_tcp(name: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
 
 fn is_missing_address(error: &io::Error) -> bool {
     let code = error.raw_os_error();
-    error.kind() == io::ErrorKind::AddrNotAvailable || code == Some(libc::EAFNOSUPPORT) || code == Some(libc::EPROTONOSUPPORT)
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || code == Some(libc::EAFNOSUPPORT)
+        || code == Some(libc::EPROTONOSUPPORT)
 }
 
 /// Opens the unix socket under another name and moves it into place once its permissions are set, so that nobody
