@@ -8,6 +8,7 @@ pub mod args;
 pub mod clients;
 pub mod context;
 pub mod error;
+pub mod help;
 pub mod logs;
 pub mod session;
 pub mod shared;

@@ -54,7 +54,8 @@ impl Repr {
     }
 }
 
-const _: () = assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Bytes>() <= 8 && INLINE_MAX <= u16::MAX as usize);
+const _: () =
+    assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Bytes>() <= 8 && INLINE_MAX <= u16::MAX as usize);
 
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
@@ -282,9 +283,7 @@ impl<'a> EntryRef<'a> {
         match header.repr {
             // SAFETY: as above.
             Repr::Int => StringRef::Int(unsafe { fixed.cast::<i64>().read() }),
-            Repr::Inline => {
-                StringRef::Inline(self.bytes(shape.inline, shape.inline_len), header.flags & CHANGED != 0)
-            }
+            Repr::Inline => StringRef::Inline(self.bytes(shape.inline, shape.inline_len), header.flags & CHANGED != 0),
             // SAFETY: as above.
             Repr::Large => StringRef::Large(unsafe { &*fixed.cast::<Bytes>() }),
         }

@@ -378,13 +378,7 @@ impl<'a> View<'a> {
 
     /// Walks on from `position` (0 at first) through the hash order of a database: some `homes` buckets of six keys, all of
     /// one shard, locked meanwhile. `visit` meets what has not expired. Returns where to go on, `None` at the end.
-    pub fn walk(
-        &mut self,
-        db: usize,
-        position: u64,
-        homes: usize,
-        visit: &mut dyn FnMut(EntryRef<'_>),
-    ) -> Option<u64> {
+    pub fn walk(&mut self, db: usize, position: u64, homes: usize, visit: &mut dyn FnMut(EntryRef<'_>)) -> Option<u64> {
         let (now, index) = (self.now, self.keyspace.shard_of(position));
         let bits = self.keyspace.shard_bits;
         let next = if !self.keyspace.is_allocated(db) {
