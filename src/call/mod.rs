@@ -10,6 +10,7 @@ pub mod context;
 pub mod error;
 pub mod keys;
 pub mod expiry;
+pub mod help;
 pub mod logs;
 pub mod session;
 pub mod shared;
