@@ -3,6 +3,7 @@
 use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
+use crate::call::help;
 use crate::call::spec::Outcome;
 use crate::keyspace::access_seconds;
 use crate::keyspace::entry::EntryRef;
@@ -14,18 +15,14 @@ const INITIAL_FREQUENCY: i64 = 5;
 const CLOCK_PERIOD: u32 = 1 << 24;
 
 const HELP: &[&str] = &[
-    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ENCODING <key>",
     "    Name the form in which the value of <key> is held.",
     "FREQ <key>",
-    "    Answer how often <key> is used, on a logarithmic scale; under the LFU",
-    "    policies only.",
+    "    Answer how often <key> is used, on a logarithmic scale; under the LFU policies only.",
     "IDLETIME <key>",
     "    Answer how many seconds ago <key> was last used; not under the LFU policies.",
     "REFCOUNT <key>",
     "    Answer how many references to the value of <key> there are.",
-    "HELP",
-    "    Print this text.",
 ];
 
 /// `OBJECT ENCODING key`
@@ -84,8 +81,7 @@ pub fn freq<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
 /// Replies lines of text.
 pub fn help<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
-    ctx.reply.array(HELP.len());
-    HELP.iter().for_each(|line| ctx.reply.simple(line));
+    help::help(&mut ctx.reply, "OBJECT", HELP);
     Ok(Outcome::Done)
 }
 
