@@ -37,6 +37,8 @@ pub enum CommandError {
     OutOfMemory,
     /// Any other text, with its code word.
     Text(Cow<'static, str>),
+    /// Any other text, with its code word, that quotes bytes of the client.
+    Bytes(Vec<u8>),
 }
 
 impl CommandError {
@@ -45,9 +47,19 @@ impl CommandError {
         CommandError::Text(Cow::Borrowed(text))
     }
 
+    /// The text of the reply, without the leading `-` and the line end.
+    pub fn reply_text(&self) -> Vec<u8> {
+        match self {
+            CommandError::Bytes(bytes) => bytes.clone(),
+            other => other.to_string().into_bytes(),
+        }
+    }
+
     /// The word before the first space, as `errorstats` counts it.
     pub fn code(&self) -> String {
-        self.to_string().split(' ').next().unwrap_or("ERR").to_owned()
+        let text = self.reply_text();
+        let word = text.split(|byte| *byte == b' ').next().unwrap_or(b"ERR");
+        String::from_utf8_lossy(word).into_owned()
     }
 }
 
@@ -93,6 +105,7 @@ impl fmt::Display for CommandError {
             CommandError::NoAuth => "NOAUTH Authentication required.",
             CommandError::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             CommandError::Text(text) => text,
+            CommandError::Bytes(bytes) => return f.write_str(&String::from_utf8_lossy(bytes)),
         };
         f.write_str(text)
     }

@@ -2,9 +2,21 @@
 //!
 //! Invariant: both are bounded, in entries and in the bytes of each.
 
+use super::clients::Client;
+use crate::config::is_sensitive;
+use crate::protocol::batch::RequestView;
 use crate::util::clock::UnixMs;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
+
+/// Arguments that an entry keeps; the last one says how many more there were.
+const ENTRY_ARGS: usize = 32;
+
+/// Bytes that an entry keeps of an argument.
+const ENTRY_ARG_BYTES: usize = 128;
+
+/// What is logged in place of a password.
+const REDACTED: &[u8] = b"(redacted)";
 
 /// One logged command.
 #[derive(Clone, Debug)]
@@ -21,6 +33,45 @@ pub struct LogEntry {
     pub addr: String,
     /// Name of the client.
     pub name: Vec<u8>,
+}
+
+impl LogEntry {
+    /// An entry about a request of `client`, its id yet to be given. `amount`: microseconds or bytes. O(bytes kept).
+    pub fn new(request: RequestView<'_>, client: &Client, now: UnixMs, amount: i64) -> LogEntry {
+        let addr = client.addr.clone();
+        let name = client.labels.lock().name.clone();
+        LogEntry { id: 0, unix_s: now.seconds(), amount, args: entry_args(request), addr, name }
+    }
+}
+
+fn entry_args(request: RequestView<'_>) -> Vec<Vec<u8>> {
+    let whole = if request.argc() > ENTRY_ARGS { ENTRY_ARGS - 1 } else { request.argc() };
+    let mut args: Vec<Vec<u8>> = (0..whole)
+        .map(|index| if is_secret(request, index) { REDACTED.to_vec() } else { entry_arg(request.arg(index)) })
+        .collect();
+    if whole < request.argc() {
+        args.push(format!("... ({} more arguments)", request.argc() - whole).into_bytes());
+    }
+    args
+}
+
+fn entry_arg(argument: &[u8]) -> Vec<u8> {
+    let Some((head, rest)) = argument.split_at_checked(ENTRY_ARG_BYTES).filter(|(_, rest)| !rest.is_empty()) else {
+        return argument.to_vec();
+    };
+    [head, format!("... ({} more bytes)", rest.len()).as_bytes()].concat()
+}
+
+/// Whether argument `index` is a password: of AUTH, of HELLO's AUTH (the user's name included), of CONFIG SET.
+pub fn is_secret(request: RequestView<'_>, index: usize) -> bool {
+    let is = |index: usize, word: &str| request.arg(index).eq_ignore_ascii_case(word.as_bytes());
+    if is(0, "auth") {
+        return index > 0;
+    }
+    if is(0, "hello") {
+        return (2..index).any(|at| index - at <= 2 && is(at, "auth"));
+    }
+    is(0, "config") && is(1, "set") && index > 2 && index % 2 == 1 && is_sensitive(request.arg(index - 1))
 }
 
 /// Which log of `COMMANDLOG`.
@@ -84,6 +135,10 @@ pub struct LatencyEvent {
     pub samples: VecDeque<(i64, u64)>,
     /// The largest since the reset, in milliseconds.
     pub max_ms: u64,
+    /// The sum since the reset, in milliseconds, of those too that share a second.
+    pub sum_ms: u64,
+    /// How many there were since the reset.
+    pub count: u64,
 }
 
 /// `LATENCY`: events that took longer than `latency-monitor-threshold`.
@@ -98,6 +153,8 @@ impl LatencyMonitor {
         let mut events = self.events.lock();
         let event = events.entry(event).or_default();
         event.max_ms = event.max_ms.max(ms);
+        event.sum_ms = event.sum_ms.saturating_add(ms);
+        event.count += 1;
         match event.samples.back_mut() {
             Some((second, worst)) if *second == now.seconds() => *worst = ms.max(*worst),
             _ => event.samples.push_back((now.seconds(), ms)),
@@ -120,5 +177,42 @@ impl LatencyMonitor {
             !names.is_empty() && !names.iter().any(|given| given.eq_ignore_ascii_case(name.as_bytes()))
         });
         before - events.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::batch::OwnedRequest;
+
+    fn kept(args: &[&[u8]]) -> Vec<String> {
+        let request = OwnedRequest::from_args(args.iter().copied());
+        entry_args(request.view()).into_iter().map(|arg| String::from_utf8_lossy(&arg).into_owned()).collect()
+    }
+
+    #[test]
+    fn long_arguments_are_cut() {
+        assert_eq!(kept(&[b"SET", &[b'x'; 128]])[1].len(), 128);
+        let cut = kept(&[b"SET", &[b'x'; 130]])[1].clone();
+        assert_eq!(cut.strip_prefix(&"x".repeat(128)), Some("... (2 more bytes)"));
+    }
+
+    #[test]
+    fn many_arguments_are_counted() {
+        assert_eq!(kept(&[b"x".as_slice(); 32]).len(), 32);
+        let many = kept(&[b"x".as_slice(); 33]);
+        assert_eq!((many.len(), many[31].as_str()), (32, "... (2 more arguments)"));
+    }
+
+    #[test]
+    fn passwords_are_hidden() {
+        let hidden = "(redacted)";
+        assert_eq!(kept(&[b"Auth", b"user", b"pw"]), ["Auth", hidden, hidden]);
+        assert_eq!(
+            kept(&[b"HELLO", b"2", b"AUTH", b"u", b"p", b"SETNAME", b"n"])[2..],
+            ["AUTH", hidden, hidden, "SETNAME", "n"]
+        );
+        let config = kept(&[b"CONFIG", b"SET", b"timeout", b"1", b"requirepass", b"pw"]);
+        assert_eq!(config[2..], ["timeout", "1", "requirepass", hidden]);
     }
 }

@@ -168,6 +168,13 @@ impl<'a> View<'a> {
         self.shard(self.db, key.hash).read(key, now, touch)
     }
 
+    /// Looks a key up for asking about it: a hit or a miss, but no use.
+    #[inline]
+    pub fn look(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let now = self.now;
+        self.shard(self.db, key.hash).read(key, now, false)
+    }
+
     /// Looks a key up without counting a hit, a miss or a use.
     #[inline]
     pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
