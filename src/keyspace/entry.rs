@@ -296,7 +296,7 @@ impl<'a> EntryRef<'a> {
 
     /// The encoding's name, as OBJECT ENCODING answers it.
     pub fn encoding(self) -> &'static str {
-        self.string().encoding()
+        self.string().encoding(self.shape().key_len)
     }
 
     /// Seconds, modulo 2^24, at which the entry was last used.
