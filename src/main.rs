@@ -8,6 +8,10 @@ use std::sync::Arc;
 use clap::Parser;
 use larder::config::{CommandLine, Config};
 use larder::server::log::Log;
+use larder::util::memory::Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// An in-memory cache server that speaks the Redis protocol.
 #[derive(Parser)]
@@ -29,7 +33,7 @@ fn main() -> ExitCode {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     match start(&arguments.rest) {
-        Ok((config, log)) => serve(config, log),
+        Ok((config, log)) => larder::server::run(config, log),
         Err(why) => {
             // Nowhere is left to report a failure of this write.
             let _ = writeln!(std::io::stderr(), "{why}");
@@ -48,11 +52,6 @@ fn start(arguments: &[OsString]) -> Result<(Arc<Config>, Log), Box<dyn std::erro
         tracing::warn!("{warning}");
     }
     Ok((Arc::new(config), log))
-}
-
-// PLACEHOLDER: the server room is not wired yet; this becomes `larder::server::run(config, log)`.
-fn serve(_config: Arc<Config>, _log: Log) -> ExitCode {
-    ExitCode::SUCCESS
 }
 
 /// The line of `--version`, in the shape of `redis-server`'s, which test suites read.

@@ -15,7 +15,8 @@ pub struct KeyUse {
     pub hash: u64,
 }
 
-/// A cursor over the arguments behind the command's name.
+/// A cursor over the arguments behind the command's name. A copy of it reads the same arguments again.
+#[derive(Clone)]
 pub struct Args<'a> {
     request: RequestView<'a>,
     next: usize,

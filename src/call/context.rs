@@ -15,6 +15,8 @@ pub enum Event {
     String(&'static str),
     /// A command on keys of any type.
     Generic(&'static str),
+    /// A key went because a command gave it a deadline in the past (`expired`).
+    Expired,
 }
 
 /// One run of a command.
@@ -50,6 +52,13 @@ impl Context<'_> {
         // The log, keyspace notifications and client-side caches hang here; today the change is only counted.
         let _ = (db, key, event);
         self.dirty += 1;
+    }
+
+    /// Announces a further event of a change that [`Context::touch`] has counted: SET with a deadline is both `set` and
+    /// `expire`.
+    #[inline]
+    pub fn notify(&mut self, key: Key<'_>, event: Event) {
+        let _ = (self.session.db, key, event);
     }
 
     /// The whole name of the command, as error texts quote it: `get`, `config|set`.

@@ -1,5 +1,6 @@
 //! Every error that a command can answer, each with the text that Redis gives, stated once.
 
+use crate::keyspace::{AddError, WrongType};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -36,6 +37,8 @@ pub enum CommandError {
     OutOfMemory,
     /// Any other text, with its code word.
     Text(Cow<'static, str>),
+    /// Any other text, with its code word, that quotes bytes of the client.
+    Bytes(Vec<u8>),
 }
 
 impl CommandError {
@@ -44,9 +47,35 @@ impl CommandError {
         CommandError::Text(Cow::Borrowed(text))
     }
 
+    /// The text of the reply, without the leading `-` and the line end.
+    pub fn reply_text(&self) -> Vec<u8> {
+        match self {
+            CommandError::Bytes(bytes) => bytes.clone(),
+            other => other.to_string().into_bytes(),
+        }
+    }
+
     /// The word before the first space, as `errorstats` counts it.
     pub fn code(&self) -> String {
-        self.to_string().split(' ').next().unwrap_or("ERR").to_owned()
+        let text = self.reply_text();
+        let word = text.split(|byte| *byte == b' ').next().unwrap_or(b"ERR");
+        String::from_utf8_lossy(word).into_owned()
+    }
+}
+
+impl From<WrongType> for CommandError {
+    fn from(_: WrongType) -> CommandError {
+        CommandError::WrongType
+    }
+}
+
+impl From<AddError> for CommandError {
+    fn from(error: AddError) -> CommandError {
+        match error {
+            AddError::WrongType => CommandError::WrongType,
+            AddError::NotInteger => CommandError::NotInteger,
+            AddError::Overflow => CommandError::Overflow,
+        }
     }
 }
 
@@ -76,6 +105,7 @@ impl fmt::Display for CommandError {
             CommandError::NoAuth => "NOAUTH Authentication required.",
             CommandError::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             CommandError::Text(text) => text,
+            CommandError::Bytes(bytes) => return f.write_str(&String::from_utf8_lossy(bytes)),
         };
         f.write_str(text)
     }

@@ -8,6 +8,8 @@ pub mod args;
 pub mod clients;
 pub mod context;
 pub mod error;
+pub mod keys;
+pub mod expiry;
 pub mod help;
 pub mod logs;
 pub mod session;

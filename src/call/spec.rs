@@ -17,8 +17,6 @@ pub enum Outcome {
     Slices(Box<dyn Slices>),
     /// The connection is to be closed once the reply has left.
     Close,
-    /// The request is tried again, from its start, when the pause that `CLIENT PAUSE` set is over.
-    Paused,
 }
 
 /// A long command in progress, see [`Outcome::Slices`].

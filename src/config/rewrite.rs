@@ -163,7 +163,7 @@ fn render_limits(name: &str, limits: &[crate::config::OutputLimit; 3]) -> Vec<Ve
 
 /// Replaces a file by way of another one in its folder, so that a crash leaves the old or the new one.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let (mut file, temporary) = create_beside(path)?;
     let written = fs::metadata(path)
         .map_or(Ok(()), |old| file.set_permissions(old.permissions()))

@@ -52,7 +52,7 @@ pub fn percent(text: &[u8]) -> Option<i64> {
 pub fn memory_text(bytes: u64) -> String {
     let (name, factor) = [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10), ("", 1)]
         .into_iter()
-        .find(|(_, factor)| bytes != 0 && bytes % factor == 0)
+        .find(|(_, factor)| bytes != 0 && bytes.is_multiple_of(*factor))
         .unwrap_or(("", 1));
     format!("{}{name}", bytes / factor)
 }

@@ -255,7 +255,7 @@ fn index_of(names: &[&str], word: &[u8]) -> Option<i64> {
 /// The name at an index; the first one should the index be none of ours.
 pub(super) fn name_at(names: &'static [&'static str], index: i64) -> &'static str {
     let index = usize::try_from(index).unwrap_or_default();
-    names.get(index).or(names.first()).copied().unwrap_or_default()
+    names.get(index).or_else(|| names.first()).copied().unwrap_or_default()
 }
 
 fn read_words(names: &[&str], words: &[&[u8]]) -> Result<Value, Refusal> {

@@ -355,6 +355,18 @@ impl<'a> EntryMut<'a> {
         present
     }
 
+    /// Replaces a value held as an integer by another; `false`, and nothing done, when it is held otherwise.
+    #[inline]
+    pub fn set_integer(&mut self, value: i64) -> bool {
+        let (header, shape) = (self.get().header(), self.get().shape());
+        let fits = header.repr == Repr::Int;
+        if fits {
+            // SAFETY: the representation says that an integer lies there, and `self` alone looks at it.
+            unsafe { self.start.as_ptr().add(shape.fixed).cast::<i64>().write(value) };
+        }
+        fits
+    }
+
     /// Takes the large bytes out and leaves empty ones; `None` when the value is not large.
     pub fn take_large(&mut self) -> Option<Bytes> {
         let (header, shape) = (self.get().header(), self.get().shape());

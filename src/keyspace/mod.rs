@@ -14,7 +14,7 @@ mod view;
 
 pub use hash::{Key, KeyHasher};
 pub use shard::{ShardStats, access_seconds};
-pub use view::{LockPlan, Ttl, View, WrongType};
+pub use view::{AddError, LockPlan, Ttl, View, WrongType};
 
 use crate::util::clock::UnixMs;
 use crossbeam_epoch::Guard;

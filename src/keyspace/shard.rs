@@ -7,7 +7,7 @@ use super::hash::{Key, KeyHasher};
 use super::reclaim::{Garbage, Reclaimer};
 use super::table::{Occupied, Table};
 use crate::util::clock::UnixMs;
-use crate::value::string::StringSource;
+use crate::value::string::{StringRef, StringSource};
 
 /// Segments looked at in one turn of active expiry; each costs a cache line, and one full of expired keys some 40 us.
 const EXPIRE_SEGMENTS: usize = 512;
@@ -128,6 +128,24 @@ impl Shard {
             }
         }
         self.stats.expired += u64::from(before.is_some_and(|deadline| deadline <= now));
+    }
+
+    /// Adds to a live integer in place, keeping the deadline: `Some(None)` when the sum does not fit, `None` when there is
+    /// no value held as an integer.
+    #[inline]
+    pub fn add_in_place(&mut self, key: Key<'_>, delta: i64, now: UnixMs) -> Option<Option<i64>> {
+        let mut found = self.table.find(key)?;
+        let entry = found.get();
+        let StringRef::Int(value) = entry.string() else { return None };
+        if entry.deadline().is_some_and(|deadline| deadline <= now) {
+            return None;
+        }
+        let sum = value.checked_add(delta);
+        if let Some(sum) = sum {
+            found.get_mut().set_integer(sum);
+            note_use(&mut found, now);
+        }
+        Some(sum)
     }
 
     /// Stores an entry whose key is not in the table.

@@ -506,3 +506,125 @@ pub fn prefetch(address: *mut u8) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::string::StringSource;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn name(n: u32) -> Vec<u8> {
+        format!("key:{n}").into_bytes()
+    }
+
+    /// A table of prefix 0 bits (or of shard 0b101 of 3 bits, whose keys alone it takes) beside a map.
+    struct Pair {
+        table: Table,
+        hasher: KeyHasher,
+        model: BTreeMap<Vec<u8>, Option<i64>>,
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            let hasher = KeyHasher::with_seed(7);
+            Pair { table: Table::new(0, hasher.clone()), hasher, model: BTreeMap::new() }
+        }
+
+        fn put(&mut self, n: u32, deadline: Option<i64>, now: UnixMs) {
+            let key = name(n);
+            let hashed = self.hasher.key(&key);
+            let entry = Entry::new(&key, StringSource::Int(i64::from(n)), deadline.map(UnixMs));
+            match self.table.find(hashed) {
+                Some(mut found) => drop(found.replace(entry, now)),
+                None => self.table.insert(hashed.hash, entry, now),
+            }
+            self.model.insert(key, deadline);
+        }
+
+        fn remove(&mut self, n: u32) {
+            let key = name(n);
+            let removed = self.table.find(self.hasher.key(&key)).map(Occupied::remove).is_some();
+            assert_eq!(removed, self.model.remove(&key).is_some());
+        }
+
+        fn expire(&mut self, now: UnixMs) {
+            let (mut at, mut due, mut expired) = (Some(0), i64::MAX, BTreeSet::new());
+            while let Some(from) = at {
+                at = self.table.expire(from, 8, now, &mut due, &mut |entry| {
+                    expired.insert(entry.get().key().to_vec());
+                });
+            }
+            let expected: BTreeSet<_> =
+                self.model.iter().filter(|(_, d)| d.is_some_and(|d| d <= now.0)).map(|(k, _)| k.clone()).collect();
+            assert_eq!(expired, expected);
+            self.model.retain(|_, deadline| deadline.is_none_or(|deadline| deadline > now.0));
+            let earliest = self.model.values().flatten().min();
+            assert!(earliest.is_none_or(|earliest| due <= *earliest), "a due time after a deadline loses the key");
+        }
+
+        fn check(&self) {
+            self.table.validate();
+            assert_eq!(self.table.len(), self.model.len());
+            for (key, deadline) in &self.model {
+                let found = self.table.get(self.hasher.key(key)).expect("present");
+                assert_eq!(found.deadline().map(|d| d.0), *deadline);
+            }
+            let (mut at, mut seen) = (Some(0), BTreeSet::new());
+            while let Some(from) = at {
+                at = self.table.visit(from, &mut |entry| {
+                    assert!(seen.insert(entry.key().to_vec()), "met once while nothing changes");
+                });
+                assert!(at.is_none_or(|at| at > from));
+            }
+            assert!(seen.iter().eq(self.model.keys()));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn does_what_a_map_does(steps in prop::collection::vec((0_u8..8, 0_u32..6000, 1_u32..700, 0_i64..40_000_000), 1..40)) {
+            let mut pair = Pair::new();
+            let mut now = UnixMs(1_000_000);
+            for (kind, first, count, time) in steps {
+                match kind {
+                    0..=2 => (first..first + count).for_each(|n| pair.put(n, None, now)),
+                    3 => (first..first + count).for_each(|n| pair.put(n, Some(now.0 + time + i64::from(n) * 37), now)),
+                    4 | 5 => (first..first + count * 4).for_each(|n| pair.remove(n)),
+                    6 => pair.expire(now),
+                    _ => now.0 += time,
+                }
+            }
+            pair.check();
+            pair.expire(UnixMs(now.0 + 1_000_000_000));
+            pair.check();
+        }
+    }
+
+    #[test]
+    fn grows_and_shrinks_back_to_nothing() {
+        let (mut pair, now) = (Pair::new(), UnixMs(5));
+        (0..60_000).for_each(|n| pair.put(n, None, now));
+        pair.check();
+        assert!(pair.table.segments() > 100);
+        let bytes = pair.table.memory_bytes();
+        assert!(bytes < 60_000 * 14, "{bytes} bytes of table for 60,000 keys");
+        (0..59_990).for_each(|n| pair.remove(n));
+        pair.check();
+        assert!(pair.table.segments() < 8, "{} segments for 10 keys", pair.table.segments());
+    }
+
+    #[test]
+    fn what_is_taken_out_is_whole_and_leaves_an_empty_table() {
+        let (mut pair, now) = (Pair::new(), UnixMs(5));
+        (0..2_000).for_each(|n| pair.put(n, Some(i64::from(n) + 10), now));
+        let peek = pair.table.peek();
+        let taken = pair.table.take();
+        assert_eq!((pair.table.len(), taken.len(), taken.timed()), (0, 2_000, 2_000));
+        taken.validate();
+        pair.table.validate();
+        let key = name(1);
+        assert!(peek.entry(pair.hasher.hash(&key), &epoch::pin()).is_none());
+    }
+}

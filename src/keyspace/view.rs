@@ -15,6 +15,17 @@ use smallvec::SmallVec;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WrongType;
 
+/// Why [`View::add_integer`] changed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddError {
+    /// The key holds no string.
+    WrongType,
+    /// The string spells no integer.
+    NotInteger,
+    /// The sum does not fit 64 bits.
+    Overflow,
+}
+
 /// What a write does to the deadline of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ttl {
@@ -157,6 +168,13 @@ impl<'a> View<'a> {
         self.shard(self.db, key.hash).read(key, now, touch)
     }
 
+    /// Looks a key up for asking about it: a hit or a miss, but no use.
+    #[inline]
+    pub fn look(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let now = self.now;
+        self.shard(self.db, key.hash).read(key, now, false)
+    }
+
     /// Looks a key up without counting a hit, a miss or a use.
     #[inline]
     pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
@@ -197,6 +215,27 @@ impl<'a> View<'a> {
         };
         let (now, reclaimer) = (self.now, self.keyspace.reclaimer());
         self.shard(self.db, key.hash).put_string(key, value, deadline, now, reclaimer);
+    }
+
+    /// Adds `delta` to the integer at `key` (0 when there is none), keeping the deadline; returns the sum. One lookup when
+    /// the value is held as an integer.
+    #[inline]
+    pub fn add_integer(&mut self, key: Key<'_>, delta: i64) -> Result<i64, AddError> {
+        let now = self.now;
+        match self.shard(self.db, key.hash).add_in_place(key, delta, now) {
+            Some(sum) => sum.ok_or(AddError::Overflow),
+            None => self.add_to_text(key, delta),
+        }
+    }
+
+    fn add_to_text(&mut self, key: Key<'_>, delta: i64) -> Result<i64, AddError> {
+        let value = match self.string_to_change(key).map_err(|WrongType| AddError::WrongType)? {
+            Some(string) => string.integer().ok_or(AddError::NotInteger)?,
+            None => 0,
+        };
+        let sum = value.checked_add(delta).ok_or(AddError::Overflow)?;
+        self.put_string(key, StringSource::Int(sum), Ttl::Keep);
+        Ok(sum)
     }
 
     /// Lets `edit` change the text at `key` (empty when there is none) and stores it, keeping the deadline. Large text
@@ -244,6 +283,13 @@ impl<'a> View<'a> {
         if let Some(entry) = taken {
             self.keyspace.reclaimer().take(Garbage::Entry(entry));
         }
+        found
+    }
+
+    /// Removes a key whose new deadline lies in the past, and counts it as expired; `false` when there is no such key.
+    pub fn expire(&mut self, key: Key<'_>) -> bool {
+        let found = self.remove(key);
+        self.shard(self.db, key.hash).stats.expired += u64::from(found);
         found
     }
 

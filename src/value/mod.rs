@@ -2,4 +2,5 @@
 //!
 //! Must not know: keys, clocks, locks, clients, RESP.
 
+pub mod lcs;
 pub mod string;

@@ -54,6 +54,23 @@ impl<'a> StringRef<'a> {
         }
     }
 
+    /// Whether the text is exactly `text`. O(length); allocates nothing.
+    pub fn equals(self, text: &[u8]) -> bool {
+        match self {
+            StringRef::Int(n) => number::parse_i64(text) == Some(n),
+            StringRef::Inline(bytes, _) => bytes == text,
+            StringRef::Large(bytes) => bytes == text,
+        }
+    }
+
+    /// The text in memory of its own, shared with the value where that is large.
+    pub fn to_bytes(self) -> Bytes {
+        match self {
+            StringRef::Large(bytes) => bytes.clone(),
+            small => Bytes::from(small.text().into_owned()),
+        }
+    }
+
     /// A copy that can be stored again, without copying large bytes.
     pub fn to_source(self) -> StringSource<'a> {
         match self {

@@ -16,6 +16,8 @@ class Catalogue:
         self.lacking = self.missing["candidate"] | self.missing["reference"]
         names = [set(_listed(server)) for server in (pair.candidate, pair.reference)]
         pair.command_names = names[0] & names[1]
+        self.config_names = pair.config_names
+        self.arities = _arities(pair.reference, sorted(pair.command_names)) or [(b"get", 2)]
         self.missing_config = sorted(set(pair.defaults["reference"]) - set(pair.defaults["candidate"]))
 
 
@@ -37,6 +39,14 @@ def _refuses(server, probe):
     reply = connection.exchange([wire.encode(probe)])
     connection.close()
     return reply.startswith((b"-ERR syntax", b"-ERR unknown", b"-ERR wrong number", b"-ERR DEBUG"))
+
+
+def _arities(server, names):
+    """(name, arity) of these commands, as COMMAND INFO tells."""
+    connection = Connection(server.port)
+    entries = connection.call(b"COMMAND", b"INFO", *names) if names else []
+    connection.close()
+    return [(entry[0], entry[1]) for entry in entries if entry]
 
 
 def _listed(server):

@@ -5,6 +5,7 @@ unequal replies are parsed and shown to the comparison their command registered,
 whole keyspaces are compared.
 """
 import collections
+import time
 
 import wire
 from script import Command, Composite, text
@@ -83,6 +84,7 @@ class Pair:
         self.readers = {kind: reader for group in groups for kind, reader in group.readers.items()}
         self.signed = signed
         self.controls, self.defaults, self.sessions, self.changed_config = {}, {}, (), set()
+        self.last = ""
         self.config_names = self._common_config_names()
 
     def control(self, server):
@@ -107,12 +109,13 @@ class Pair:
             commands += [[b"CONFIG", b"SET", name, values[name]] for name in sorted(self.changed_config) if name in values]
             if b"slowlog-log-slower-than" in values:
                 commands.append([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"])
-            commands += [[b"SLOWLOG", b"RESET"], [b"COMMANDLOG", b"RESET", b"slow"], [b"LATENCY", b"RESET"], [b"CONFIG", b"RESETSTAT"]]
+            commands += [[b"SLOWLOG", b"RESET"], [b"COMMANDLOG", b"RESET", b"slow"], [b"LATENCY", b"RESET"]]
             control.exchange([wire.encode(c) for c in commands])
             for _ in range(100):
                 clients = control.exchange([wire.encode([b"CLIENT", b"LIST"])])
                 if not clients.startswith((b"$", b"=")) or clients.count(b" addr=") <= 1:
                     break
+            control.exchange([wire.encode([b"CONFIG", b"RESETSTAT"])])
         self.changed_config = set()
 
     def run(self, script, tally=None):
@@ -123,12 +126,34 @@ class Pair:
         self.tolerance_ms = self.usual_tolerance_ms + 2000 * paused  # a pause ends when each server's timer notices
         self.sessions = [Session(server, script.protocols) for server in (self.candidate, self.reference)]
         try:
-            return self._run_chunks(script, tally or Tally()) or self._compare_keyspaces(script)
+            found = self._run_chunks(script, tally or Tally()) or self._compare_keyspaces(script)
         except StopScript:
-            return None
+            found = None
+        except (OSError, ValueError, IndexError) as problem:
+            if not self._dead(wait=1):
+                raise
+            found = self._death(problem)
         finally:
             for session in self.sessions:
                 session.close()
+        return self._death("it exited") if self._dead(wait=0) else found
+
+    def _dead(self, wait):
+        """The server that has exited, if any; waits a moment for a process that is about to."""
+        for _ in range(1 + 20 * wait):
+            for server in (self.candidate, self.reference):
+                if not server.alive():
+                    return server
+            time.sleep(0.05 * wait)
+        return None
+
+    def _death(self, problem):
+        """Reports a server that died as a difference, and starts it again so that the script can be shrunk."""
+        server = self._dead(wait=0)
+        found = Difference(Command([b"server-death"]), 0, f"{server.role} died: {problem}", server.log_tail(), 2, f"somewhere in the script; last sent: {self.last}"[:900])
+        server.restart()
+        self.controls.pop(server.role, None)
+        return found
 
     def _config_changes(self, script):
         names = set()
@@ -158,7 +183,7 @@ class Pair:
     def _run_part(self, connection, commands, place, tally):
         if isinstance(commands[0], Composite):
             return self._run_composite(connection, commands[0], place, tally)
-        raws = []
+        raws, self.last = [], "; ".join(map(str, commands))
         for session in self.sessions:
             session.connection(connection).send([_encode(c, session) for c in _ended(commands)])
         for session in self.sessions:

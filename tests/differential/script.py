@@ -120,9 +120,11 @@ TYPE_MAKERS = {
 class Gen:
     """Random choices for one script; `can(name)` says what both servers have."""
 
-    def __init__(self, seed, lacking, connections, config_names=()):
+    def __init__(self, seed, connections, common):
         self.random = random.Random(seed)
-        self.lacking, self.connections, self.config_names = lacking, connections, config_names
+        self.connections = connections
+        self.lacking, self.config_names, self.arities = common.lacking, common.config_names, common.arities
+        self.all_commands = [name for name, _ in common.arities]
         self.unique = self.random.randrange(1000)
         self.logging = self.chance(0.2)  # the script may log every command, so each must be sent the same number of times to both
 

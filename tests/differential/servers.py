@@ -31,7 +31,7 @@ class Server:
     """One server process, started by `command` (with `{port}` and `{dir}`), or an already listening `port`."""
 
     def __init__(self, role, command=None, port=None):
-        self.role, self.process, self.folder = role, None, None
+        self.role, self.process, self.folder, self.command = role, None, None, command
         self.port = port or free_port()
         self.name = role
         if command:
@@ -79,6 +79,13 @@ class Server:
             if kind + b"_version" in fields:
                 self.name = f"{kind.decode()}-{fields[kind + b'_version'].decode()}"
                 return
+
+    def restart(self):
+        """Starts a server that has died again, on the same port."""
+        if self.process:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._start(self.command)
+        self._wait_until_ready()
 
     def alive(self):
         """Whether the process still runs (always true for a port that somebody else serves)."""
@@ -147,9 +154,15 @@ class Connection:
         return self.receive()
 
     def call(self, *arguments):
-        """One command; the reply without type bytes (errors as their bytes)."""
-        raw = self.exchange([wire.encode(arguments)])
-        return wire.plain(wire.parse(raw)) if raw else None
+        """One command, without an end mark; the reply without type bytes (errors as their bytes)."""
+        self.socket.sendall(wire.encode(arguments))
+        data = b""
+        while (end := wire.frame_end(data, 0)) < 0:
+            piece = self.socket.recv(1 << 18)
+            if not piece:
+                raise OSError("closed")
+            data += piece
+        return wire.plain(wire.parse(data[:end]))
 
     def calls(self, commands):
         """A pipeline of commands; parsed replies with their type bytes."""

@@ -1,4 +1,6 @@
 """Generators of the generic commands: what works on a key of any type."""
+import time
+
 import wire
 from script import Composite, Group, ODD_KEYS
 
@@ -148,6 +150,24 @@ def _(g):
 @command("object", 1)
 def _(g):
     return [b"OBJECT", *g.pick(([b"NOSUCH", g.key()], [], [b""], [b"\xff"], [b"ENCODING"], [b"help", b"x"], [b"encodings", b"k0"]))]
+
+
+def _short_lives(connection):
+    """What every way to look at a key says before and after a deadline that really passes."""
+    ways = [[b"GET"], [b"EXISTS"], [b"TYPE"], [b"TTL"], [b"PTTL"], [b"OBJECT", b"ENCODING"], [b"STRLEN"], [b"PERSIST"], [b"TOUCH"], [b"GETDEL"], [b"DEL"], [b"EXPIRETIME"]]
+    keys = [b"short:%d" % i for i in range(len(ways) + 4)]
+    setters = [lambda k: [b"SET", k, b"v", b"PX", b"40"], lambda k: [b"PSETEX", k, b"40", b"v"]]
+    connection.calls([setters[i % 2](k) for i, k in enumerate(keys)])
+    time.sleep(0.08)
+    seen = [connection.call(*way, key) for way, key in zip(ways, keys)]
+    a, b, c, d = keys[len(ways) :]
+    return [*seen, connection.call(b"RENAME", a, b"x"), connection.call(b"COPY", b, b"x"), connection.call(b"INCR", c), connection.call(b"PTTL", c), connection.call(b"SET", d, b"w", b"KEEPTTL"), connection.call(b"PTTL", d),
+            sorted(connection.call(b"KEYS", b"short:*")), connection.call(b"MGET", *keys)]
+
+
+@command("psetex", 0.1, label="deadlines that pass")
+def _(g):
+    return Composite("deadlines that pass", _short_lives, [b"PSETEX", b"short", b"40"])
 
 
 @command("randomkey", 4)

@@ -296,6 +296,29 @@ def _(g):
     return [b"COMMAND", g.case(b"GETKEYSANDFLAGS"), *_sample_call(g)]
 
 
+@command("command|getkeys", 10, label="keys of any command")
+def _(g):
+    """Any command both servers have, with arguments that are keys, counts and words in turn."""
+    name = g.pick(g.all_commands)
+    words = [g.pick((b"1", b"2", b"0", b"k0", b"k1", b"n0", b"STREAMS", b"STORE", b"KEYS", b"LIMIT", b"abc", b"", b"3", b"-1")) for _ in range(g.below(8))]
+    return [b"COMMAND", g.pick((b"GETKEYS", b"GETKEYSANDFLAGS")), *name.split(b"|"), *words]
+
+
+@command("command|info", 3, label="info of any command")
+def _(g):
+    return [b"COMMAND", b"INFO", g.case(g.pick(g.all_commands))]
+
+
+@command("command", 12, mutable=False, label="too few arguments of any command")
+def _(g):
+    """Any command both servers have, with fewer arguments than it needs: refused before it runs."""
+    name, arity = g.pick(g.arities)
+    words = name.split(b"|")
+    if abs(arity) <= len(words):
+        return [b"COMMAND", b"INFO", name]
+    return [g.case(words[0]), *words[1:], *[b"1"] * g.below(abs(arity) - len(words))]
+
+
 @command("command|help", 1)
 def _(g):
     return [b"COMMAND", b"HELP"]
@@ -381,6 +404,34 @@ _flush("flushdb", 2)
 def _(g):
     return [b"LATENCY", *g.pick(([g.opt(b"LATEST")], [g.opt(b"HISTORY"), b"command"], [g.opt(b"HISTORY"), b"nosuch"], [g.opt(b"RESET")], [g.opt(b"RESET"), b"command", b"fork"], [g.opt(b"GRAPH"), b"nosuch"], [g.opt(b"DOCTOR")],
                                  [g.opt(b"HELP")], [g.opt(b"HISTOGRAM"), b"nosuch"], [g.opt(b"HISTOGRAM"), b"get", b"set"], [g.opt(b"HISTOGRAM"), b"del"], [b"NOSUCH"], [g.opt(b"HISTORY")], []))]
+
+
+STATISTICS = [b"keyspace_hits", b"keyspace_misses", b"total_error_replies", b"unexpected_error_replies"]
+
+
+@group.compare("info", reason="most fields are amounts and times; counts of keys, hits, misses, errors and calls are compared")
+def _(arguments, mine, theirs, pair):
+    return mine[0] == theirs[0] and _info(mine[1]) == _info(theirs[1])
+
+
+def _info(page):
+    """The fields two servers must agree on: sections, keys per database, hits and misses, errors and calls."""
+    shown = []
+    for line in page.removeprefix(b"txt:").split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name in STATISTICS or name.startswith(b"errorstat_") or name == b"role":
+            shown.append(line)
+        elif name.startswith(b"db") and value.startswith(b"keys="):
+            shown.append((name, value.split(b",")[:2]))
+        elif name.startswith(b"cmdstat_") and not name.startswith((b"cmdstat_client|", b"cmdstat_scan", b"cmdstat_type")):
+            shown.append((name, [f for f in value.split(b",") if f.startswith((b"calls=", b"rejected_calls=", b"failed_calls="))]))
+    return sorted(map(repr, shown))
+
+
+@command("info", 8)
+def _(g):
+    sections = [b"keyspace", b"stats", b"errorstats", b"commandstats", b"replication", b"server", b"clients", b"memory", b"all", b"everything", b"default", b"nosuch", b"KEYSPACE", b""]
+    return [b"INFO", *(g.pick(sections) for _ in range(g.pick((0, 1, 1, 1, 2))))]
 
 
 @command("lolwut", 2)
