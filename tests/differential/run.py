@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import catalogue  # noqa: E402
 import engine  # noqa: E402
 import signed  # noqa: E402
-from script import Chunk, Command, Composite, Gen, Ref, Script, quote  # noqa: E402
+from script import CONTAINERS, Chunk, Command, Composite, Gen, Ref, Script, quote  # noqa: E402
 from servers import Server  # noqa: E402
 from shrink import shrink  # noqa: E402
 
@@ -83,9 +83,10 @@ def make_script(seed, weights, common):
 
 def _quit_last(commands):
     """QUIT ends its pipeline, but for one more request that must not be answered: closing on unread data would reset the
-    connection and lose replies. And no QUIT where CLIENT REPLY may suppress its reply: Valkey would never close."""
+    connection and lose replies. And no QUIT nor CLIENT KILL where CLIENT REPLY may
+    suppress its reply: Valkey closes after that reply, so it would never close."""
     if any(c.name == "client|reply" for c in commands):
-        return [c for c in commands if c.name != "quit"]
+        return [c for c in commands if c.name not in ("quit", "client|kill")]
     at = next((i for i, c in enumerate(commands) if c.name == "quit"), None)
     return commands if at is None else commands[: at + 1] + [Command([b"PING"])]
 
@@ -226,6 +227,12 @@ def print_coverage(tally):
             print(f"{quote(name.encode('latin1', 'replace'))[:28]:28} {row['=']:6} {row['ok']:6} {row['error']:6} {row['null']:6}  {options}")
 
 
+def never_answered(tally, groups, lacking):
+    """Commands of these groups that a run tried and that never got anything but an error: too little was compared."""
+    names = {needs for group in groups for _, _, _, needs in group.generators.values()} - lacking
+    return sorted(n for n in names if tally.commands[n]["="] and tally.commands[n]["="] == tally.commands[n]["error"] and n not in CONTAINERS)
+
+
 def load_groups(names):
     """The named groups."""
     return [importlib.import_module(f"groups.{name}").group for name in names.split(",")]
@@ -236,8 +243,9 @@ def main():
     paths = signed.default_paths()
     signed_list = signed.Signed(paths[0])
     if options.print_signed:
+        print("| name | compared with | what larder does |\n|---|---|---|")
         for entry in signed_list.entries:
-            print(f"| `{entry.slug}` | {entry.references} | {entry.reason} |")
+            print(f"| `{entry.slug}` | {entry.references.strip('^')} | {entry.reason} |")
         return 0
     failures = 0
     undocumented = signed_list.undocumented(paths[1])
@@ -275,6 +283,8 @@ def main():
             server.stop()
     if options.coverage:
         print_coverage(tally)
+    if idle := never_answered(tally, groups, run.catalogue.lacking):
+        print(f"never answered without an error: {' '.join(idle)}")
     for slug, count in sorted(tally.signed.items()):
         print(f"signed: {slug} occurred {count} times")
     for slug in signed_list.silent(references, tally.signed):
