@@ -68,7 +68,8 @@ class Tally:
         self.compared += 1
         row = self.commands[command.name]
         row["="] += 1
-        row["error" if _is_error(reply) else "null" if reply[:3] in (b"$-1", b"*-1", b"_\r\n") else "ok"] += 1
+        outcome = "silent" if reply is None else "error" if _is_error(reply) else "null" if reply[:3] in (b"$-1", b"*-1", b"_\r\n") else "ok"
+        row[outcome] += 1
         for argument in command.arguments or ():
             if type(argument).__name__ == "Opt":
                 row[argument.upper().decode("latin1")] += 1
@@ -195,7 +196,7 @@ class Pair:
         answered = _answered(commands)
         for i, command in enumerate(commands):
             at = answered.index(i) if i in answered else len(tally_frames)
-            tally.count(command, tally_frames[at] if at < len(tally_frames) else b"+")
+            tally.count(command, tally_frames[at] if at < len(tally_frames) else None)
         if raws[0] == raws[1]:
             return None
         return self._compare_frames(connection, commands, answered, place, raws, tally)
