@@ -1,9 +1,19 @@
 //! larder: an in-memory cache server that speaks the Redis protocol.
 
 pub mod util;
+
 pub mod config;
+
 pub mod protocol;
+
+pub mod value;
+
 pub mod keyspace;
+
 pub mod call;
+
 pub mod command;
+
+pub mod dispatch;
+
 pub mod server;

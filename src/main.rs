@@ -1,3 +1,72 @@
-//! The `larder` program.
+//! The `larder` program: arguments, configuration, log, server, exit code.
 
-fn main() {}
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use larder::config::{CommandLine, Config};
+use larder::server::log::Log;
+use larder::util::memory::Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// An in-memory cache server that speaks the Redis protocol.
+#[derive(Parser)]
+#[command(name = "larder", disable_version_flag = true, override_usage = "larder [FILE | -] [--OPTION VALUE ...] [-]")]
+struct Arguments {
+    /// Print the version and exit.
+    #[arg(short = 'v', long)]
+    version: bool,
+
+    /// A configuration file (- reads standard input), then options that override it: --port 7777 --save 60 1.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FILE, OPTIONS")]
+    rest: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.version {
+        let printed = writeln!(std::io::stdout(), "{}", version());
+        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    match start(&arguments.rest) {
+        Ok((config, log)) => larder::server::run(config, log),
+        Err(why) => {
+            // Nowhere is left to report a failure of this write.
+            let _ = writeln!(std::io::stderr(), "{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the configuration, moves into `dir`, and starts the log.
+fn start(arguments: &[OsString]) -> Result<(Arc<Config>, Log), Box<dyn std::error::Error>> {
+    let line = CommandLine::read(arguments.iter().map(OsString::as_os_str));
+    let config = Config::load(&line, &mut std::io::stdin())?;
+    std::env::set_current_dir(config.dir()).map_err(|error| format!("Can't change to 'dir': {error}"))?;
+    let log = Log::start(&config).map_err(|error| format!("Can't open the log file: {error}"))?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok((Arc::new(config), log))
+}
+
+/// The line of `--version`, in the shape of `redis-server`'s, which test suites read.
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let build = fnv(version.as_bytes());
+    format!("Larder server v={version} sha=00000000:0 malloc=mimalloc bits={} build={build:016x}", usize::BITS)
+}
+
+/// FNV-1a, to have a build number that changes with the version.
+const fn fnv(bytes: &[u8]) -> u64 {
+    let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x100_0000_01b3);
+        at += 1;
+    }
+    hash
+}

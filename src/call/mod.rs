@@ -1,1 +1,19 @@
-//! To be described.
+//! What one run of a command holds.
+//!
+//! A command is a row (`spec`) and a handler. The handler reads its arguments through a cursor (`args`), sees the
+//! keyspace, the clock and the reply through a `context`, the client through a `session`, the server through
+//! `shared`, and answers an error of `error`. Must not know: any particular command, sockets, tasks.
+
+pub mod args;
+pub mod clients;
+pub mod context;
+pub mod error;
+pub mod keys;
+pub mod expiry;
+pub mod help;
+pub mod logs;
+pub mod session;
+pub mod shared;
+pub mod spec;
+pub mod stats;
+pub mod table;

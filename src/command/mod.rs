@@ -1,1 +1,26 @@
-//! To be described.
+//! The commands: one file per group of the command reference, each headed by its rows.
+//!
+//! Must not know: sockets, tasks, locks. A new command touches its group's file only.
+
+use crate::call::spec::CommandSpec;
+
+pub mod connection;
+pub mod generic;
+pub mod server;
+pub mod string;
+
+/// The rows of every group.
+pub const GROUPS: &[&[CommandSpec]] = &[
+    string::COMMANDS,
+    generic::COMMANDS,
+    connection::COMMANDS,
+    server::info::COMMANDS,
+    server::config::COMMANDS,
+    server::command::COMMANDS,
+    server::database::COMMANDS,
+    server::debug::COMMANDS,
+    server::latency::COMMANDS,
+    server::memory::COMMANDS,
+    server::logs::COMMANDS,
+    server::control::COMMANDS,
+];

@@ -1,1 +1,121 @@
-//! To be described.
+//! The keyspace: databases of shards, and the view of it that one request gets.
+//!
+//! Invariants: the locks of a request are taken in ascending order of (database, shard), all before its handler runs, so
+//! that every command is atomic and none deadlocks. Nothing outside this room names the lock. Must not know: RESP,
+//! commands, clients.
+
+pub mod entry;
+pub mod hash;
+pub mod reclaim;
+mod segment;
+mod shard;
+pub mod table;
+mod view;
+
+pub use hash::{Key, KeyHasher};
+pub use shard::{ShardStats, access_seconds};
+pub use view::{AddError, LockPlan, Ttl, View, WrongType};
+
+use crate::util::clock::UnixMs;
+use crossbeam_epoch::Guard;
+use parking_lot::Mutex;
+use reclaim::Reclaimer;
+use shard::Shard;
+use std::sync::{Arc, OnceLock};
+use table::{Peek, prefetch};
+
+/// The longest key, in bytes: entries keep its length in 32 bits.
+pub const MAX_KEY_BYTES: usize = u32::MAX as usize;
+
+/// A shard behind its lock, and what can be looked at without it. Two cache lines apart from its neighbours.
+#[repr(align(128))]
+struct Cell {
+    shard: Mutex<Shard>,
+    peek: Arc<Peek>,
+}
+
+/// All databases.
+pub struct Keyspace {
+    databases: Box<[OnceLock<Box<[Cell]>>]>,
+    shard_bits: u32,
+    hasher: KeyHasher,
+    reclaimer: Reclaimer,
+}
+
+impl Keyspace {
+    /// A keyspace of `databases` databases, each with at least four shards a worker.
+    pub fn new(databases: usize, workers: usize, hasher: KeyHasher, reclaimer: Reclaimer) -> Keyspace {
+        let shard_bits = (workers * 4).max(16).next_power_of_two().ilog2();
+        Keyspace { databases: (0..databases).map(|_| OnceLock::new()).collect(), shard_bits, hasher, reclaimer }
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> usize {
+        self.databases.len()
+    }
+
+    /// Number of shards of a database.
+    pub fn shards(&self) -> usize {
+        1 << self.shard_bits
+    }
+
+    /// The hash function of its keys.
+    #[inline]
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    /// Where garbage goes.
+    pub fn reclaimer(&self) -> &Reclaimer {
+        &self.reclaimer
+    }
+
+    #[inline]
+    fn shard_of(&self, hash: u64) -> usize {
+        (hash >> 1 >> (63 - self.shard_bits)) as usize
+    }
+
+    fn cells(&self, db: usize) -> &[Cell] {
+        self.databases[db].get_or_init(|| {
+            (0..1_u64 << self.shard_bits)
+                .map(|index| {
+                    let shard = Shard::new(index, self.shard_bits, self.hasher.clone());
+                    Cell { peek: shard.table().peek(), shard: Mutex::new(shard) }
+                })
+                .collect()
+        })
+    }
+
+    fn is_allocated(&self, db: usize) -> bool {
+        self.databases[db].get().is_some()
+    }
+
+    /// Starts loading the home bucket of `hash`. Takes no lock.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: usize, hash: u64, guard: &Guard) {
+        if let Some(cells) = self.databases[db].get() {
+            prefetch(cells[self.shard_of(hash)].peek.bucket(hash, guard));
+        }
+    }
+
+    /// Starts loading the entry that `hash` probably belongs to. Takes no lock.
+    #[inline]
+    pub fn prefetch_entry(&self, db: usize, hash: u64, guard: &Guard) {
+        if let Some(cells) = self.databases[db].get()
+            && let Some(entry) = cells[self.shard_of(hash)].peek.entry(hash, guard)
+        {
+            prefetch(entry);
+            prefetch(entry.wrapping_add(64));
+        }
+    }
+
+    /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `true` while there is
+    /// more to do.
+    pub fn expire_turn(&self, shard: usize, now: UnixMs) -> bool {
+        let mut more = false;
+        for cells in self.databases.iter().filter_map(OnceLock::get) {
+            more |= cells[shard].shard.lock().expire_turn(now, &self.reclaimer);
+        }
+        more
+    }
+}

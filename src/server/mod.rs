@@ -1,1 +1,147 @@
-//! To be described.
+//! The server: sockets, threads, tasks and signals, which no other room has.
+//!
+//! The main thread accepts connections and keeps time; each worker thread runs a current-thread runtime on which its
+//! connections live; one more thread frees what takes long to free.
+
+mod connection;
+mod cron;
+mod listener;
+pub mod log;
+mod socket;
+mod worker;
+
+use crate::call::shared::{Identity, Shared, random_id};
+use crate::command::GROUPS;
+use crate::config::{Config, REDIS_VERSION};
+use crate::keyspace::reclaim::Reclaimer;
+use crate::keyspace::{KeyHasher, Keyspace};
+use crate::util::clock::UnixMs;
+use listener::Listeners;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
+use worker::Workers;
+
+/// How long connections have, after the server was asked to stop, to send the replies that are written.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Runs the server until it is asked to stop; the exit status says whether it could start and stop well.
+pub fn run(config: Arc<Config>, log: log::Log) -> ExitCode {
+    let _log = log;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("Can't start the runtime: {error}")),
+    };
+    runtime.block_on(serve(config))
+}
+
+fn fail(why: &str) -> ExitCode {
+    tracing::error!("{why}");
+    ExitCode::FAILURE
+}
+
+async fn serve(config: Arc<Config>) -> ExitCode {
+    let pid = std::process::id();
+    tracing::warn!("larder is starting: version {}, Redis {REDIS_VERSION}, PID: {pid}", env!("CARGO_PKG_VERSION"));
+    let listeners = match Listeners::bind(&config) {
+        Ok(listeners) => listeners,
+        Err(why) => return fail(&why),
+    };
+    let (keyspace, reclaiming) = keyspace(&config);
+    let threads = config.threads();
+    let shared = Shared::new(Arc::clone(&config), keyspace, threads, GROUPS, identity(&config));
+    // Lives as long as the process: every thread refers to it, and none outlives it.
+    let shared: &'static Shared = Box::leak(Box::new(shared));
+    let freeing = std::thread::Builder::new().name("larder-free".to_owned()).spawn(move || reclaiming.run());
+    if let Err(error) = freeing {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
+    let workers = match Workers::start(shared) {
+        Ok(workers) => workers,
+        Err(error) => return fail(&format!("Can't start a worker: {error}")),
+    };
+    raise_file_limit(&config);
+    write_pid_file(&config);
+    tracing::info!("Server initialized");
+    listeners.announce();
+    tracing::info!("Ready to accept connections");
+    let accepting = listeners.accept(shared, workers);
+    tokio::select! {
+        () = accepting => {}
+        () = cron::run(shared) => {}
+        () = stop_asked(shared) => {}
+    }
+    farewell(shared).await
+}
+
+fn keyspace(config: &Config) -> (Keyspace, crate::keyspace::reclaim::Reclaiming) {
+    let (reclaimer, reclaiming) = Reclaimer::new();
+    (Keyspace::new(config.databases(), config.threads(), KeyHasher::new(), reclaimer), reclaiming)
+}
+
+fn identity(config: &Config) -> Identity {
+    let executable = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    let config_file = config.file().map(|path| path.display().to_string()).unwrap_or_default();
+    Identity { run_id: random_id(), started: UnixMs::now(), executable, config_file }
+}
+
+/// Raises the limit of open files to what `maxclients` needs, as far as that is allowed.
+fn raise_file_limit(config: &Config) {
+    let wanted = u64::from(config.maxclients()) + 64;
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    if limits.current.is_some_and(|current| current < wanted) {
+        let current = limits.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        let raised = rustix::process::Rlimit { current: Some(current), maximum: limits.maximum };
+        let result = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+        if result.is_err() || current < wanted {
+            tracing::warn!("Only {current} files can be open: fewer than maxclients needs");
+        }
+    }
+}
+
+fn write_pid_file(config: &Config) {
+    if let Some(path) = config.pidfile()
+        && let Err(error) = std::fs::write(&path, format!("{}\n", std::process::id()))
+    {
+        tracing::warn!("Can't write the pid file {}: {error}", path.display());
+    }
+}
+
+/// Returns when a signal or a client asks the server to stop.
+async fn stop_asked(shared: &Shared) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return shared.shutdown.wake.notified().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => tracing::warn!("Received SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::warn!("Received SIGINT: stopping"),
+        () = shared.shutdown.wake.notified() => tracing::warn!("A client asked the server to stop"),
+    }
+    if !shared.shutdown.requested.load(Acquire) {
+        shared.shutdown.ask(Default::default());
+    }
+}
+
+/// Lets connections answer what they have read, then ends.
+async fn farewell(shared: &Shared) -> ExitCode {
+    shared.clients.all().iter().for_each(|client| client.notify());
+    let request = *shared.shutdown.request.lock();
+    let patience = if request.now { Duration::ZERO } else { FAREWELL };
+    let gone = async {
+        while !shared.clients.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(patience, gone).await;
+    if let Some(path) = shared.config.pidfile() {
+        let _ = std::fs::remove_file(path);
+    }
+    if let Some(path) = shared.config.unixsocket() {
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::warn!("larder is now ready to exit, bye bye...");
+    if request.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,1 +1,8 @@
-//! To be described.
+//! Ground floor: pure functions and clocks that every room may use.
+
+pub mod clock;
+pub mod extended;
+pub mod glob;
+pub mod memory;
+pub mod number;
+mod shortest;

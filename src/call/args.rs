@@ -1,0 +1,113 @@
+//! The cursor over a request's arguments: every handler reads all of them, calls [`Args::finish`], then acts.
+
+use super::error::CommandError;
+use crate::keyspace::{Key, KeyHasher};
+use crate::protocol::batch::RequestView;
+use crate::util::number;
+use crate::value::string::StringSource;
+
+/// A declared key of a request: where it stands and what it hashes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyUse {
+    /// Index of the argument.
+    pub index: usize,
+    /// Hash of the key.
+    pub hash: u64,
+}
+
+/// A cursor over the arguments behind the command's name. A copy of it reads the same arguments again.
+#[derive(Clone)]
+pub struct Args<'a> {
+    request: RequestView<'a>,
+    next: usize,
+    keys: &'a [KeyUse],
+    hasher: &'a KeyHasher,
+}
+
+impl<'a> Args<'a> {
+    /// A cursor at argument `next` of `request`, whose declared keys are `keys`.
+    #[inline]
+    pub fn new(request: RequestView<'a>, next: usize, keys: &'a [KeyUse], hasher: &'a KeyHasher) -> Args<'a> {
+        Args { request, next, keys, hasher }
+    }
+
+    /// The whole request, its name at 0.
+    pub fn request(&self) -> RequestView<'a> {
+        self.request
+    }
+
+    /// How many arguments are left.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.request.argc().saturating_sub(self.next)
+    }
+
+    /// The next argument without taking it.
+    pub fn peek(&self) -> Option<&'a [u8]> {
+        self.request.get(self.next)
+    }
+
+    /// The next argument; a syntax error when there is none.
+    #[inline]
+    pub fn bytes(&mut self) -> Result<&'a [u8], CommandError> {
+        let argument = self.request.get(self.next).ok_or(CommandError::Syntax)?;
+        self.next += 1;
+        Ok(argument)
+    }
+
+    /// The next argument as a key, with the hash that dispatch has computed.
+    #[inline]
+    pub fn key(&mut self) -> Result<Key<'a>, CommandError> {
+        let index = self.next;
+        let bytes = self.bytes()?;
+        while let [first, rest @ ..] = self.keys
+            && first.index < index
+        {
+            self.keys = rest;
+        }
+        match self.keys {
+            [first, ..] if first.index == index => Ok(Key { bytes, hash: first.hash }),
+            _ => Ok(self.hasher.key(bytes)),
+        }
+    }
+
+    /// The next argument as a string to store; a large one keeps its own allocation.
+    #[inline]
+    pub fn value(&mut self) -> Result<StringSource<'a>, CommandError> {
+        let index = self.next;
+        let bytes = self.bytes()?;
+        Ok(match self.request.owned(index) {
+            Some(owned) => StringSource::owned(owned),
+            None => StringSource::new(bytes),
+        })
+    }
+
+    /// The next argument as a 64-bit signed integer.
+    #[inline]
+    pub fn integer(&mut self) -> Result<i64, CommandError> {
+        number::parse_i64(self.bytes()?).ok_or(CommandError::NotInteger)
+    }
+
+    /// The next argument as an integer, with another error than the usual one.
+    pub fn integer_or(&mut self, error: CommandError) -> Result<i64, CommandError> {
+        number::parse_i64(self.bytes()?).ok_or(error)
+    }
+
+    /// Takes the next argument if it is `word` in any letter case.
+    pub fn word(&mut self, word: &str) -> bool {
+        let found = self.peek().is_some_and(|argument| argument.eq_ignore_ascii_case(word.as_bytes()));
+        self.next += usize::from(found);
+        found
+    }
+
+    /// Goes one argument back, to read it in another way.
+    pub fn back(&mut self) {
+        self.next -= 1;
+    }
+
+    /// A syntax error unless every argument has been read.
+    #[inline]
+    pub fn finish(&self) -> Result<(), CommandError> {
+        if self.remaining() == 0 { Ok(()) } else { Err(CommandError::Syntax) }
+    }
+}

@@ -1,0 +1,261 @@
+//! The registry of clients: what any worker may read of a client of another, and the letters it may leave for it.
+//!
+//! Invariant: nothing here owns a connection. A client is named by its id, looked up, and perhaps gone; its connection
+//! reads its mailbox when it is woken. Must not know: sockets.
+
+use crate::util::clock::UnixMs;
+use bytes::Bytes;
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use tokio::sync::Notify;
+
+/// Texts of a client that `CLIENT` subcommands set.
+#[derive(Clone, Default, Debug)]
+pub struct Labels {
+    /// `CLIENT SETNAME`.
+    pub name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub lib_name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub lib_ver: Vec<u8>,
+}
+
+/// What is waiting for a client's connection.
+#[derive(Default)]
+pub struct Mailbox {
+    /// Bytes to send, in order.
+    pub pushes: Vec<Bytes>,
+    /// Sum of their lengths.
+    pub push_bytes: usize,
+    /// The connection is to be closed now.
+    pub killed: bool,
+}
+
+/// One client as others see it. Counters are written by its own worker alone.
+pub struct Client {
+    /// Number, never used twice.
+    pub id: u64,
+    /// `ip:port` of the peer, or the path of the unix socket with `:0`.
+    pub addr: String,
+    /// The same of this side.
+    pub laddr: String,
+    /// File descriptor.
+    pub fd: i32,
+    /// Whether it came over the unix socket.
+    pub unix: bool,
+    /// Worker that serves it.
+    pub worker: usize,
+    /// When it connected.
+    pub connected: UnixMs,
+    /// Texts.
+    pub labels: Mutex<Labels>,
+    /// When it last sent something, in milliseconds since the epoch.
+    pub active_ms: AtomicI64,
+    /// Selected database.
+    pub db: AtomicUsize,
+    /// 2 or 3.
+    pub resp: AtomicU32,
+    /// Id of its last command in the command table; `u32::MAX` for none.
+    pub last_command: AtomicU32,
+    /// Bytes of its unfinished request.
+    pub query_bytes: AtomicUsize,
+    /// Bytes of replies that it has not taken.
+    pub output_bytes: AtomicUsize,
+    /// Bytes received.
+    pub net_in: AtomicU64,
+    /// Bytes sent.
+    pub net_out: AtomicU64,
+    /// Commands processed.
+    pub commands: AtomicU64,
+    /// `MONITOR`.
+    pub monitor: AtomicBool,
+    /// `CLIENT NO-EVICT`.
+    pub no_evict: AtomicBool,
+    /// `CLIENT NO-TOUCH`.
+    pub no_touch: AtomicBool,
+    /// Held back by `CLIENT PAUSE`.
+    pub paused: AtomicBool,
+    /// Closes once its replies have left.
+    pub closing: AtomicBool,
+    mailbox: Mutex<Mailbox>,
+    mail: AtomicBool,
+    wake: Notify,
+}
+
+impl Client {
+    /// Sends it bytes, RESP already, out of band. They are dropped when more than `limit_bytes` wait: the client is then
+    /// closed, as one that does not read.
+    pub fn push(&self, bytes: Bytes, limit_bytes: usize) {
+        let mut mailbox = self.mailbox.lock();
+        mailbox.push_bytes += bytes.len();
+        mailbox.pushes.push(bytes);
+        if mailbox.push_bytes > limit_bytes {
+            mailbox.killed = true;
+            mailbox.pushes.clear();
+        }
+        drop(mailbox);
+        self.notify();
+    }
+
+    /// Closes its connection.
+    pub fn kill(&self) {
+        self.mailbox.lock().killed = true;
+        self.notify();
+    }
+
+    /// Wakes its connection, to look at its mailbox or try a paused request again.
+    pub fn notify(&self) {
+        self.mail.store(true, std::sync::atomic::Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Whether the mailbox may hold something; one load.
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        self.mail.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Empties the mailbox; for its connection.
+    pub fn take_mail(&self) -> Mailbox {
+        self.mail.store(false, std::sync::atomic::Ordering::Release);
+        std::mem::take(&mut *self.mailbox.lock())
+    }
+
+    /// What wakes its connection.
+    pub fn wake(&self) -> &Notify {
+        &self.wake
+    }
+}
+
+/// Where a connection comes from and goes to.
+pub struct Peer {
+    /// See [`Client::addr`].
+    pub addr: String,
+    /// See [`Client::laddr`].
+    pub laddr: String,
+    /// File descriptor.
+    pub fd: i32,
+    /// Whether it came over the unix socket.
+    pub unix: bool,
+    /// Worker that serves it.
+    pub worker: usize,
+}
+
+/// A pause that `CLIENT PAUSE` set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pause {
+    /// Until when.
+    pub until: UnixMs,
+    /// Whether reads wait too.
+    pub all: bool,
+}
+
+/// All clients.
+#[derive(Default)]
+pub struct Clients {
+    map: DashMap<u64, Arc<Client>>,
+    last_id: AtomicU64,
+    monitors: AtomicUsize,
+    paused: AtomicBool,
+    pause: Mutex<Option<Pause>>,
+}
+
+impl Clients {
+    /// Registers a new client.
+    pub fn add(&self, peer: Peer, now: UnixMs) -> Arc<Client> {
+        let id = self.last_id.fetch_add(1, Relaxed) + 1;
+        let Peer { addr, laddr, fd, unix, worker } = peer;
+        let client = Arc::new(Client {
+            id,
+            addr,
+            laddr,
+            fd,
+            unix,
+            worker,
+            connected: now,
+            labels: Mutex::default(),
+            active_ms: AtomicI64::new(now.0),
+            db: AtomicUsize::new(0),
+            resp: AtomicU32::new(2),
+            last_command: AtomicU32::new(u32::MAX),
+            query_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            net_in: AtomicU64::new(0),
+            net_out: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            monitor: AtomicBool::new(false),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            mailbox: Mutex::default(),
+            mail: AtomicBool::new(false),
+            wake: Notify::new(),
+        });
+        self.map.insert(id, Arc::clone(&client));
+        client
+    }
+
+    /// Forgets a client whose connection has ended.
+    pub fn remove(&self, client: &Client) {
+        if self.map.remove(&client.id).is_some() {
+            self.set_monitor(client, false);
+        }
+    }
+
+    /// The client of this id, if it is still there.
+    pub fn find(&self, id: u64) -> Option<Arc<Client>> {
+        self.map.get(&id).map(|client| Arc::clone(&client))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// All of them, oldest first.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        let mut all: Vec<_> = self.map.iter().map(|client| Arc::clone(&client)).collect();
+        all.sort_unstable_by_key(|client| client.id);
+        all
+    }
+
+    /// Makes a client a monitor, or not one any more.
+    pub fn set_monitor(&self, client: &Client, on: bool) {
+        if client.monitor.swap(on, Relaxed) != on {
+            let _ = if on { self.monitors.fetch_add(1, Relaxed) } else { self.monitors.fetch_sub(1, Relaxed) };
+        }
+    }
+
+    /// How many monitors there are; one load.
+    #[inline]
+    pub fn monitors(&self) -> usize {
+        self.monitors.load(Relaxed)
+    }
+
+    /// Sets, prolongs or (with `None`) ends the pause; ending it wakes every client.
+    pub fn set_pause(&self, pause: Option<Pause>) {
+        *self.pause.lock() = pause;
+        self.paused.store(pause.is_some(), Relaxed);
+        if pause.is_none() {
+            self.all().iter().for_each(|client| client.notify());
+        }
+    }
+
+    /// The pause in force at `now`, if any; one load when there is none.
+    #[inline]
+    pub fn pause(&self, now: UnixMs) -> Option<Pause> {
+        if !self.paused.load(Relaxed) {
+            return None;
+        }
+        let pause = *self.pause.lock();
+        pause.filter(|pause| pause.until > now)
+    }
+}

@@ -1,0 +1,45 @@
+//! What a connection is to the commands it sends.
+
+use super::clients::Client;
+use crate::protocol::reply::Resp;
+use std::sync::Arc;
+
+/// What `CLIENT REPLY` chose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    #[default]
+    On,
+    /// No reply is sent until further notice.
+    Off,
+    /// The reply of the next command is not sent.
+    SkipNext,
+    /// The reply of this command is not sent.
+    Skip,
+}
+
+/// The state of one client that only its own connection reads and changes.
+pub struct Session {
+    /// What others see of it.
+    pub client: Arc<Client>,
+    /// Selected database.
+    pub db: usize,
+    /// Protocol version.
+    pub resp: Resp,
+    /// Whether commands that need it are allowed.
+    pub authenticated: bool,
+    /// What `CLIENT REPLY` chose.
+    pub reply_mode: ReplyMode,
+    /// `CLIENT NO-TOUCH`: reads do not count as uses.
+    pub no_touch: bool,
+    /// `MONITOR`: sees every command, sends few.
+    pub monitor: bool,
+}
+
+impl Session {
+    /// A fresh session; `authenticated` when no password is set.
+    pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
+        let (db, resp, reply_mode) = (0, Resp::V2, ReplyMode::On);
+        Session { client, db, resp, authenticated, reply_mode, no_touch: false, monitor: false }
+    }
+}

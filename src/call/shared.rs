@@ -1,0 +1,121 @@
+//! What every worker shares: configuration, keyspace, clients, counters, logs, the command table.
+
+use super::clients::Clients;
+use super::logs::{CommandLogs, LatencyMonitor};
+use super::spec::CommandSpec;
+use super::stats::Stats;
+use super::table::CommandTable;
+use crate::config::Config;
+use crate::keyspace::Keyspace;
+use crate::util::clock::UnixMs;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::Notify;
+
+/// What is known about the process from its start on.
+pub struct Identity {
+    /// 40 hexadecimal digits, new with each start.
+    pub run_id: String,
+    /// When the server started.
+    pub started: UnixMs,
+    /// Path of the program.
+    pub executable: String,
+    /// Path of the configuration file; empty for none.
+    pub config_file: String,
+}
+
+/// What a request to stop says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShutdownRequest {
+    /// Does not wait for anything.
+    pub now: bool,
+    /// Exit status other than 0.
+    pub failed: bool,
+}
+
+/// Asks the server to stop.
+#[derive(Default)]
+pub struct Shutdown {
+    /// Set once.
+    pub requested: AtomicBool,
+    /// How.
+    pub request: Mutex<ShutdownRequest>,
+    /// Wakes whoever waits for it.
+    pub wake: Notify,
+}
+
+impl Shutdown {
+    /// Asks the server to stop.
+    pub fn ask(&self, request: ShutdownRequest) {
+        *self.request.lock() = request;
+        self.requested.store(true, std::sync::atomic::Ordering::Release);
+        self.wake.notify_waiters();
+        self.wake.notify_one();
+    }
+}
+
+/// Replication identity of a primary without replicas.
+pub struct ReplicationId {
+    /// 40 hexadecimal digits.
+    pub id: Mutex<String>,
+}
+
+/// What every worker shares.
+pub struct Shared {
+    /// Live configuration.
+    pub config: Arc<Config>,
+    /// Databases.
+    pub keyspace: Keyspace,
+    /// Registry of clients.
+    pub clients: Clients,
+    /// Counters.
+    pub stats: Stats,
+    /// Logs of slow and large commands.
+    pub logs: CommandLogs,
+    /// Latency events.
+    pub latency: LatencyMonitor,
+    /// Every command by name and by id.
+    pub commands: CommandTable,
+    /// The process.
+    pub identity: Identity,
+    /// Replication id.
+    pub replication: ReplicationId,
+    /// Whether the active expiry cycle runs (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub active_expire: AtomicBool,
+    /// How the server is asked to stop.
+    pub shutdown: Shutdown,
+}
+
+impl Shared {
+    /// A server that has not started: `commands` are the rows of all groups.
+    pub fn new(
+        config: Arc<Config>,
+        keyspace: Keyspace,
+        workers: usize,
+        commands: &[&'static [CommandSpec]],
+        identity: Identity,
+    ) -> Shared {
+        let commands = CommandTable::new(commands);
+        let id = Mutex::new(random_id());
+        Shared {
+            stats: Stats::new(workers, commands.len()),
+            clients: Clients::default(),
+            logs: CommandLogs::default(),
+            latency: LatencyMonitor::default(),
+            config,
+            keyspace,
+            commands,
+            identity,
+            replication: ReplicationId { id },
+            active_expire: AtomicBool::new(true),
+            shutdown: Shutdown::default(),
+        }
+    }
+}
+
+/// 40 random hexadecimal digits.
+pub fn random_id() -> String {
+    let (high, low) = (rand::random::<u128>(), rand::random::<u32>());
+    format!("{high:032x}{low:08x}")
+}

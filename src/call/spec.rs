@@ -1,0 +1,367 @@
+//! The row of a command: the one place that states a fact about it.
+//!
+//! Arity and memory checks, MULTI queueing, ACL, COMMAND / COMMAND DOCS / GETKEYS, the cluster slot, propagation and
+//! the choice of shards to lock all ask the row. Source of the terms: the Redis command reference and its key
+//! specifications.
+
+use super::args::Args;
+use super::context::Context;
+use super::error::CommandError;
+
+/// What a handler leaves for dispatch to do.
+pub enum Outcome {
+    /// The reply is written; nothing else is to be done.
+    Done,
+    /// The work is long: the connection calls the slices in turn, lets other requests of its worker run between two
+    /// of them, and no lock is held meanwhile.
+    Slices(Box<dyn Slices>),
+    /// The connection is to be closed once the reply has left.
+    Close,
+}
+
+/// A long command in progress, see [`Outcome::Slices`].
+pub trait Slices {
+    /// Does about a millisecond of work; `true` when the reply is written and the command over.
+    fn step(&mut self, ctx: &mut Context<'_>) -> bool;
+}
+
+/// The function behind a command: parse all arguments, look up, mutate, reply, in that order.
+pub type Handler = for<'a> fn(&mut Context<'a>, &mut Args<'a>) -> Result<Outcome, CommandError>;
+
+/// Facts about a command, as `COMMAND INFO` names them, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flags(pub u32);
+
+macro_rules! bits {
+    ($type:ident, $table:ident, $($(#[$doc:meta])* $name:ident = $bit:expr, $text:expr;)*) => {
+        impl $type {
+            $($(#[$doc])* pub const $name: $type = $type(1 << $bit);)*
+            /// No bit.
+            pub const NONE: $type = $type(0);
+            /// The union of both, usable in constants.
+            pub const fn and(self, other: $type) -> $type { $type(self.0 | other.0) }
+            /// Whether every bit of `other` is set.
+            pub const fn has(self, other: $type) -> bool { self.0 & other.0 == other.0 }
+        }
+        impl std::ops::BitOr for $type {
+            type Output = $type;
+            fn bitor(self, other: $type) -> $type { self.and(other) }
+        }
+        /// Every bit with the name that clients see, in the order they see them.
+        pub const $table: &[($type, &str)] = &[$(($type::$name, $text)),*];
+    };
+}
+
+bits! { Flags, FLAG_NAMES,
+    /// May change the keyspace.
+    WRITE = 0, "write";
+    /// Only reads the keyspace.
+    READONLY = 1, "readonly";
+    /// Refused when memory is over `maxmemory`.
+    DENYOOM = 2, "denyoom";
+    /// Administration.
+    ADMIN = 3, "admin";
+    /// Pub/sub.
+    PUBSUB = 4, "pubsub";
+    /// Refused in scripts.
+    NOSCRIPT = 5, "noscript";
+    /// May block the client.
+    BLOCKING = 6, "blocking";
+    /// Allowed while the dataset is being loaded.
+    LOADING = 7, "loading";
+    /// Allowed on a replica whose data is stale.
+    STALE = 8, "stale";
+    /// Not shown to MONITOR.
+    SKIP_MONITOR = 9, "skip_monitor";
+    /// Not entered in the slow log.
+    SKIP_SLOWLOG = 10, "skip_slowlog";
+    /// Allowed on an importing slot.
+    ASKING = 11, "asking";
+    /// Takes constant or logarithmic time.
+    FAST = 12, "fast";
+    /// Allowed before authentication.
+    NO_AUTH = 13, "no_auth";
+    /// May be replicated although it does not write.
+    MAY_REPLICATE = 14, "may_replicate";
+    /// Its keys cannot be found by the legacy triple alone.
+    MOVABLEKEYS = 15, "movablekeys";
+    /// Allowed while a script runs over its time.
+    ALLOW_BUSY = 16, "allow_busy";
+    /// Refused inside MULTI.
+    NO_MULTI = 17, "no_multi";
+    /// The key list may be empty.
+    NO_MANDATORY_KEYS = 18, "no_mandatory_keys";
+    /// Refused while a replica loads in the background.
+    NO_ASYNC_LOADING = 19, "no_async_loading";
+}
+
+/// ACL categories, one bit each. Those that follow from flags are added by [`CommandSpec::acl_categories`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Categories(pub u32);
+
+bits! { Categories, CATEGORY_NAMES,
+    /// Keyspace as a whole.
+    KEYSPACE = 0, "keyspace";
+    /// Reads.
+    READ = 1, "read";
+    /// Writes.
+    WRITE = 2, "write";
+    /// Sets.
+    SET = 3, "set";
+    /// Sorted sets.
+    SORTEDSET = 4, "sortedset";
+    /// Lists.
+    LIST = 5, "list";
+    /// Hashes.
+    HASH = 6, "hash";
+    /// Strings.
+    STRING = 7, "string";
+    /// Bitmaps.
+    BITMAP = 8, "bitmap";
+    /// HyperLogLogs.
+    HYPERLOGLOG = 9, "hyperloglog";
+    /// Geospatial indices.
+    GEO = 10, "geo";
+    /// Streams.
+    STREAM = 11, "stream";
+    /// Pub/sub.
+    PUBSUB = 12, "pubsub";
+    /// Administration.
+    ADMIN = 13, "admin";
+    /// Fast commands.
+    FAST = 14, "fast";
+    /// Slow commands.
+    SLOW = 15, "slow";
+    /// Blocking commands.
+    BLOCKING = 16, "blocking";
+    /// Commands that can do harm.
+    DANGEROUS = 17, "dangerous";
+    /// Connection management.
+    CONNECTION = 18, "connection";
+    /// Transactions.
+    TRANSACTION = 19, "transaction";
+    /// Scripts.
+    SCRIPTING = 20, "scripting";
+}
+
+/// What a command does with a key, as key specifications name it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyFlags(pub u32);
+
+bits! { KeyFlags, KEY_FLAG_NAMES,
+    /// Overwrites the value.
+    OW = 0, "OW";
+    /// Only reads.
+    RO = 1, "RO";
+    /// Reads and writes.
+    RW = 2, "RW";
+    /// Removes.
+    RM = 3, "RM";
+    /// Returns or uses the value's content.
+    ACCESS = 4, "access";
+    /// Updates existing content.
+    UPDATE = 5, "update";
+    /// Adds content.
+    INSERT = 6, "insert";
+    /// Deletes content.
+    DELETE = 7, "delete";
+    /// Not a key, but routed like one.
+    NOT_KEY = 8, "not_key";
+    /// The specification may miss keys.
+    INCOMPLETE = 9, "incomplete";
+    /// The flags depend on other arguments.
+    VARIABLE_FLAGS = 10, "variable_flags";
+}
+
+/// Where the keys of a specification begin. Index 0 is the command's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begin {
+    /// At this argument.
+    Index(usize),
+    /// After this word, looked for from an index (negative: backwards from the end).
+    Keyword(&'static str, i32),
+    /// Only the handler knows.
+    Unknown,
+}
+
+/// How many keys follow the beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Find {
+    /// Up to `last` (relative to the beginning; negative: from the end), every `step`; `limit` 2 means the first half.
+    Range {
+        /// Last key, relative to the beginning, or from the end when negative.
+        last: i32,
+        /// Distance between two keys.
+        step: usize,
+        /// 0 or 1: no limit; n: the first 1/n of what remains.
+        limit: usize,
+    },
+    /// A number says how many: at `number`, the first key at `first`, both relative to the beginning.
+    Count {
+        /// Where the number stands.
+        number: usize,
+        /// Where the first key stands.
+        first: usize,
+        /// Distance between two keys.
+        step: usize,
+    },
+    /// Only the handler knows.
+    Unknown,
+}
+
+/// One key specification of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySpec {
+    /// What is done with the keys.
+    pub flags: KeyFlags,
+    /// Where they begin.
+    pub begin: Begin,
+    /// How many there are.
+    pub find: Find,
+    /// A remark for `COMMAND DOCS` readers; empty for none.
+    pub notes: &'static str,
+}
+
+impl KeySpec {
+    /// One key at argument `index`.
+    pub const fn one(index: usize, flags: KeyFlags) -> KeySpec {
+        KeySpec::range(index, 0, 1, flags)
+    }
+
+    /// Keys from argument `first` to `last` (relative to `first`, or negative from the end), every `step`.
+    pub const fn range(first: usize, last: i32, step: usize, flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 }, notes: "" }
+    }
+
+    /// Keys counted by the number at argument `number`; the first stands right behind it, every `step`.
+    pub const fn counted(number: usize, step: usize, flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, begin: Begin::Index(number), find: Find::Count { number: 0, first: 1, step }, notes: "" }
+    }
+}
+
+/// The group of the command reference, which is also the file that holds the command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// Strings.
+    String,
+    /// Keys of any type.
+    Generic,
+    /// The connection.
+    Connection,
+    /// The server.
+    Server,
+}
+
+impl Group {
+    /// The name in `COMMAND DOCS`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Group::String => "string",
+            Group::Generic => "generic",
+            Group::Connection => "connection",
+            Group::Server => "server",
+        }
+    }
+}
+
+/// Which shards dispatch locks before the handler runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Those of the declared keys; none for a command without keys.
+    Keys,
+    /// Those of the declared keys in every database, for commands that name another database.
+    KeysEverywhere,
+    /// Every shard of every database.
+    Server,
+}
+
+/// A command, or a subcommand of one.
+pub struct CommandSpec {
+    /// Lower-case name, without the container's.
+    pub name: &'static str,
+    /// Arguments including the name; negative: at least that many.
+    pub arity: i32,
+    /// Facts for dispatch and `COMMAND INFO`.
+    pub flags: Flags,
+    /// ACL categories beyond those that follow from the flags.
+    pub categories: Categories,
+    /// Where the keys are.
+    pub keys: &'static [KeySpec],
+    /// Which shards are locked.
+    pub scope: Scope,
+    /// First Redis (or Valkey) version that has it.
+    pub since: &'static str,
+    /// The group of the command reference.
+    pub group: Group,
+    /// One sentence for `COMMAND DOCS`.
+    pub summary: &'static str,
+    /// Cost, for `COMMAND DOCS`.
+    pub complexity: &'static str,
+    /// Arguments in the syntax of [`super::docs`].
+    pub syntax: &'static str,
+    /// Hints to clients and proxies, as `COMMAND INFO` lists them.
+    pub tips: &'static [&'static str],
+    /// Changes since the first version: (version, change).
+    pub history: &'static [(&'static str, &'static str)],
+    /// Since when and in favour of what it is deprecated; empty for not.
+    pub deprecated: (&'static str, &'static str),
+    /// Subcommands; a command that has some is a container and runs `run` only when it has no subcommand argument.
+    pub subcommands: &'static [CommandSpec],
+    /// The handler.
+    pub run: Handler,
+}
+
+impl CommandSpec {
+    /// What a row leaves out.
+    pub const DEFAULT: CommandSpec = CommandSpec {
+        name: "",
+        arity: 0,
+        flags: Flags::NONE,
+        categories: Categories::NONE,
+        keys: &[],
+        scope: Scope::Keys,
+        since: "1.0.0",
+        group: Group::Server,
+        summary: "",
+        complexity: "",
+        syntax: "",
+        tips: &[],
+        history: &[],
+        deprecated: ("", ""),
+        subcommands: &[],
+        run: container,
+    };
+
+    /// Every ACL category: the row's own and those that follow from its flags.
+    pub const fn acl_categories(&self) -> Categories {
+        let mut all = self.categories;
+        let scripting = all.has(Categories::SCRIPTING);
+        if self.flags.has(Flags::WRITE) && !scripting {
+            all = all.and(Categories::WRITE);
+        }
+        if self.flags.has(Flags::READONLY) && !scripting {
+            all = all.and(Categories::READ);
+        }
+        if self.flags.has(Flags::ADMIN) {
+            all = all.and(Categories::ADMIN).and(Categories::DANGEROUS);
+        }
+        if self.flags.has(Flags::PUBSUB) {
+            all = all.and(Categories::PUBSUB);
+        }
+        if self.flags.has(Flags::BLOCKING) {
+            all = all.and(Categories::BLOCKING);
+        }
+        if self.flags.has(Flags::FAST) { all.and(Categories::FAST) } else { all.and(Categories::SLOW) }
+    }
+
+    /// Whether `argc` arguments, the name included, are neither too few nor too many.
+    pub const fn accepts(&self, argc: usize) -> bool {
+        let wanted = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { argc >= wanted } else { argc == wanted }
+    }
+}
+
+/// The handler of a container, which dispatch never runs: its arity demands a subcommand.
+fn container<'a>(_: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    Err(CommandError::Syntax)
+}

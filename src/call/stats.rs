@@ -1,0 +1,214 @@
+//! What the server counts.
+//!
+//! Invariant: counters of a worker are written by that worker alone, so that counting is a load, an addition and a store;
+//! whoever reads adds the workers up.
+
+use super::error::CommandError;
+use histogram::AtomicHistogram;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Histograms resolve values to 1/16 and reach 2^40 ns (18 minutes).
+const GROUPING_POWER: u8 = 4;
+const MAX_VALUE_POWER: u8 = 40;
+
+/// More different error codes than this are counted together, as Valkey does.
+const MAX_ERROR_CODES: usize = 128;
+
+/// A counter with one writer.
+#[derive(Default, Debug)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; by its one writer.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    /// The count.
+    pub fn load(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Starts again from zero. An addition that happens at the same moment may be lost or survive.
+    pub fn reset(&self) {
+        self.0.store(0, Relaxed);
+    }
+}
+
+/// Counters of one command on one worker.
+#[derive(Default)]
+pub struct CommandStats {
+    /// Runs.
+    pub calls: Counter,
+    /// Time in the handler, in nanoseconds.
+    pub nanos: Counter,
+    /// Refused before they ran.
+    pub rejected: Counter,
+    /// Ran and answered an error.
+    pub failed: Counter,
+    histogram: OnceLock<AtomicHistogram>,
+}
+
+impl CommandStats {
+    /// Counts a run of `nanos` nanoseconds; `track` enters it in the histogram.
+    #[inline]
+    pub fn ran(&self, nanos: u64, track: bool) {
+        self.calls.add(1);
+        self.nanos.add(nanos);
+        if track {
+            self.record(nanos);
+        }
+    }
+
+    fn record(&self, nanos: u64) {
+        let histogram = self.histogram.get_or_init(|| {
+            #[expect(clippy::expect_used, reason = "constants that the crate accepts; a test makes one")]
+            AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER).expect("valid powers")
+        });
+        // Fails only for values beyond the range, which are then not counted: 18 minutes in one command.
+        let _ = histogram.increment(nanos.min((1 << MAX_VALUE_POWER) - 1));
+    }
+
+    /// The distribution of run times in nanoseconds, if any was tracked.
+    pub fn histogram(&self) -> Option<histogram::Histogram> {
+        self.histogram.get().map(AtomicHistogram::load)
+    }
+
+    fn reset(&self) {
+        for counter in [&self.calls, &self.nanos, &self.rejected, &self.failed] {
+            counter.reset();
+        }
+        self.reset_histogram();
+    }
+
+    /// Forgets the distribution.
+    pub fn reset_histogram(&self) {
+        if let Some(histogram) = self.histogram.get() {
+            let _ = histogram.drain();
+        }
+    }
+}
+
+/// Counters of one worker.
+pub struct WorkerStats {
+    /// By the command's id in the command table.
+    pub commands: Box<[CommandStats]>,
+    /// Bytes received.
+    pub net_in: Counter,
+    /// Bytes sent.
+    pub net_out: Counter,
+    /// Commands run.
+    pub processed: Counter,
+    /// Reads and writes of sockets.
+    pub reads: Counter,
+    /// Writes of sockets.
+    pub writes: Counter,
+    /// Clients it serves.
+    pub clients: AtomicU64,
+}
+
+/// What is counted over the whole server.
+pub struct Stats {
+    /// Counters of each worker.
+    pub workers: Box<[WorkerStats]>,
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections refused: too many.
+    pub rejected_connections: AtomicU64,
+    /// Error replies.
+    pub error_replies: AtomicU64,
+    /// Clients closed for not reading.
+    pub output_limit_disconnections: AtomicU64,
+    /// Clients closed for too long an unfinished request.
+    pub query_limit_disconnections: AtomicU64,
+    /// Writes since the start.
+    pub dirty: AtomicU64,
+    /// Highest `used_memory` seen.
+    pub peak_memory: AtomicU64,
+    errors: Mutex<BTreeMap<String, u64>>,
+    /// Requests of the last samples, for `instantaneous_*`; kept by the server's clock tick.
+    pub rates: Mutex<Rates>,
+}
+
+/// Rates over the last 1.6 seconds, as `instantaneous_*` in INFO.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Rates {
+    /// Commands a second.
+    pub commands: u64,
+    /// Bytes a second received.
+    pub net_in: u64,
+    /// Bytes a second sent.
+    pub net_out: u64,
+}
+
+impl Stats {
+    /// Zeroes for `workers` workers and `commands` commands.
+    pub fn new(workers: usize, commands: usize) -> Stats {
+        let worker = || WorkerStats {
+            commands: (0..commands).map(|_| CommandStats::default()).collect(),
+            net_in: Counter::default(),
+            net_out: Counter::default(),
+            processed: Counter::default(),
+            reads: Counter::default(),
+            writes: Counter::default(),
+            clients: AtomicU64::new(0),
+        };
+        Stats {
+            workers: (0..workers).map(|_| worker()).collect(),
+            connections: AtomicU64::new(0),
+            rejected_connections: AtomicU64::new(0),
+            error_replies: AtomicU64::new(0),
+            output_limit_disconnections: AtomicU64::new(0),
+            query_limit_disconnections: AtomicU64::new(0),
+            dirty: AtomicU64::new(0),
+            peak_memory: AtomicU64::new(0),
+            errors: Mutex::default(),
+            rates: Mutex::default(),
+        }
+    }
+
+    /// Sum of a counter over the workers.
+    pub fn sum(&self, counter: impl Fn(&WorkerStats) -> u64) -> u64 {
+        self.workers.iter().map(counter).sum()
+    }
+
+    /// Counts an error reply under its code word.
+    #[cold]
+    pub fn count_error(&self, error: &CommandError) {
+        self.error_replies.fetch_add(1, Relaxed);
+        let mut errors = self.errors.lock();
+        let code = error.code();
+        if errors.contains_key(&code) || errors.len() < MAX_ERROR_CODES {
+            *errors.entry(code).or_default() += 1;
+        }
+    }
+
+    /// Error replies by code word.
+    pub fn errors(&self) -> BTreeMap<String, u64> {
+        self.errors.lock().clone()
+    }
+
+    /// `CONFIG RESETSTAT`.
+    pub fn reset(&self) {
+        for worker in &self.workers {
+            worker.commands.iter().for_each(CommandStats::reset);
+            for counter in [&worker.net_in, &worker.net_out, &worker.processed, &worker.reads, &worker.writes] {
+                counter.reset();
+            }
+        }
+        for counter in [
+            &self.connections,
+            &self.rejected_connections,
+            &self.error_replies,
+            &self.output_limit_disconnections,
+            &self.query_limit_disconnections,
+        ] {
+            counter.store(0, Relaxed);
+        }
+        self.errors.lock().clear();
+    }
+}

@@ -1,0 +1,132 @@
+//! The command table: rows by name, in any letter case, and by id.
+//!
+//! An id numbers rows and their subcommands; counters are indexed by it.
+
+use super::spec::CommandSpec;
+use std::collections::HashMap;
+
+/// Names longer than this are no command's.
+const MAX_NAME: usize = 32;
+
+/// A row with its id.
+#[derive(Clone, Copy)]
+pub struct Command {
+    /// Index of its counters.
+    pub id: usize,
+    /// The row.
+    pub spec: &'static CommandSpec,
+    /// The container, of a subcommand.
+    pub parent: Option<&'static CommandSpec>,
+}
+
+impl Command {
+    /// `name`, or `container|name`.
+    pub fn full_name(&self) -> String {
+        match self.parent {
+            Some(parent) => format!("{}|{}", parent.name, self.spec.name),
+            None => self.spec.name.to_owned(),
+        }
+    }
+}
+
+/// All rows.
+pub struct CommandTable {
+    commands: Vec<Command>,
+    /// Open addressing by a hash of the folded name; 0 is free, else 1 + index in `commands`.
+    slots: Box<[u16]>,
+    subcommands: HashMap<(usize, String), usize>,
+    top_level: usize,
+}
+
+impl CommandTable {
+    /// The table of these rows.
+    pub fn new(groups: &[&'static [CommandSpec]]) -> CommandTable {
+        let rows: Vec<&'static CommandSpec> = groups.iter().flat_map(|group| group.iter()).collect();
+        let mut commands: Vec<Command> =
+            rows.iter().enumerate().map(|(id, spec)| Command { id, spec, parent: None }).collect();
+        let mut subcommands = HashMap::new();
+        for (container, row) in rows.iter().enumerate() {
+            for spec in row.subcommands {
+                let id = commands.len();
+                subcommands.insert((container, spec.name.to_owned()), id);
+                commands.push(Command { id, spec, parent: Some(row) });
+            }
+        }
+        let mut slots = vec![0_u16; (rows.len() * 8).next_power_of_two().max(8)].into_boxed_slice();
+        for (index, row) in rows.iter().enumerate() {
+            let mut slot = Self::hash(row.name.as_bytes()) & (slots.len() - 1);
+            while slots[slot] != 0 {
+                slot = (slot + 1) & (slots.len() - 1);
+            }
+            slots[slot] = u16::try_from(index + 1).unwrap_or(0);
+        }
+        CommandTable { commands, slots, subcommands, top_level: rows.len() }
+    }
+
+    /// Folds letter case while hashing; only has to spread some hundreds of names.
+    #[inline]
+    fn hash(name: &[u8]) -> usize {
+        let mut hash = name.len() as u32;
+        for byte in name {
+            hash = (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x0100_0193);
+        }
+        (hash ^ (hash >> 15)) as usize
+    }
+
+    /// Number of ids.
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Finds a command by name, in any letter case.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<&Command> {
+        if name.len() > MAX_NAME {
+            return None;
+        }
+        let mask = self.slots.len() - 1;
+        let mut slot = Self::hash(name) & mask;
+        while self.slots[slot] != 0 {
+            let command = &self.commands[usize::from(self.slots[slot]) - 1];
+            if command.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(command);
+            }
+            slot = (slot + 1) & mask;
+        }
+        None
+    }
+
+    /// Finds a subcommand of `container` by name, in any letter case.
+    pub fn find_sub(&self, container: &Command, name: &[u8]) -> Option<&Command> {
+        let name = std::str::from_utf8(name).ok().filter(|name| name.len() <= MAX_NAME)?.to_ascii_lowercase();
+        self.subcommands.get(&(container.id, name)).map(|id| &self.commands[*id])
+    }
+
+    /// The row of an id.
+    pub fn get(&self, id: usize) -> Option<&Command> {
+        self.commands.get(id)
+    }
+
+    /// The commands that are no subcommands.
+    pub fn top_level(&self) -> &[Command] {
+        &self.commands[..self.top_level]
+    }
+
+    /// All ids, subcommands included.
+    pub fn all(&self) -> &[Command] {
+        &self.commands
+    }
+
+    /// The subcommands of a container.
+    pub fn subcommands_of(&self, container: &Command) -> impl Iterator<Item = &Command> {
+        let row = container.spec;
+        self.commands[self.top_level..]
+            .iter()
+            .filter(move |command| command.parent.is_some_and(|parent| std::ptr::eq(parent, row)))
+    }
+}

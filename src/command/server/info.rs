@@ -1,0 +1,6 @@
+//! To be described.
+
+use crate::call::spec::CommandSpec;
+
+/// The rows.
+pub const COMMANDS: &[CommandSpec] = &[];

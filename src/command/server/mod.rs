@@ -1,0 +1,11 @@
+//! The server group: too large for one file, so one file per family of its commands.
+
+pub mod command;
+pub mod config;
+pub mod control;
+pub mod database;
+pub mod debug;
+pub mod info;
+pub mod latency;
+pub mod logs;
+pub mod memory;

@@ -1,0 +1,457 @@
+//! The one path of a request: row, arity, authentication, pause, memory, locks, handler, counters, reply.
+//!
+//! A batch is planned first: every request gets its row and the hashes of its keys, and the cache lines that these keys
+//! need are requested from memory before the first request runs. Invariant: a request that is refused changes nothing.
+//! Must not know: sockets, tasks, any particular command.
+
+use crate::call::args::{Args, KeyUse};
+use crate::call::clients::Client;
+use crate::call::context::Context;
+use crate::call::error::CommandError;
+use crate::call::keys::declared_keys;
+use crate::call::logs::{LogEntry, LogKind, is_secret};
+use crate::call::session::{ReplyMode, Session};
+use crate::call::shared::Shared;
+use crate::call::spec::{Flags, Outcome, Scope, Slices};
+use crate::call::table::Command;
+use crate::keyspace::{LockPlan, View};
+use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
+use crate::protocol::reply::{Output, Reply};
+use crate::util::clock::{Ticks, UnixMs, unix_us};
+use crate::util::memory::used_bytes;
+use bytes::Bytes;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Keys whose cache lines are requested before the first request of a group runs: about what a core's first-level cache
+/// holds beside the batch itself.
+const PREFETCHED_KEYS: usize = 128;
+
+/// Bytes of an unknown command and of its arguments that the error quotes.
+const QUOTED_BYTES: usize = 128;
+
+/// What the connection does after a request.
+pub enum Next {
+    /// Goes on with the next one.
+    Continue,
+    /// Sends what is written and closes.
+    Close,
+    /// Closes at once.
+    Abort,
+    /// Calls [`Dispatcher::resume`] until it is done, before the next request.
+    Slices(Box<dyn Slices>),
+    /// Tries the same request again when the pause is over.
+    Paused,
+}
+
+/// A request with its row and keys.
+#[derive(Clone, Copy)]
+struct Planned<'a> {
+    command: Result<&'a Command, Unknown<'a>>,
+    first_arg: usize,
+    keys: (usize, usize),
+}
+
+#[derive(Clone, Copy)]
+enum Unknown<'a> {
+    Command,
+    Subcommand(&'a Command),
+}
+
+/// Runs requests for one worker. Owns what is reused from batch to batch.
+pub struct Dispatcher<'s> {
+    shared: &'s Shared,
+    worker: usize,
+    planned: Vec<Planned<'s>>,
+    keys: Vec<KeyUse>,
+    now: UnixMs,
+    ticks: Ticks,
+}
+
+impl<'s> Dispatcher<'s> {
+    /// A dispatcher for worker number `worker`.
+    pub fn new(shared: &'s Shared, worker: usize) -> Dispatcher<'s> {
+        let (now, ticks) = (UnixMs::now(), Ticks::now());
+        Dispatcher { shared, worker, planned: Vec::new(), keys: Vec::new(), now, ticks }
+    }
+
+    /// Time of the batch that runs.
+    pub fn now(&self) -> UnixMs {
+        self.now
+    }
+
+    /// Reads the clock: once a batch.
+    pub fn begin(&mut self) {
+        self.now = UnixMs::now();
+        self.ticks = Ticks::now();
+    }
+
+    /// Runs the requests of `batch` in order, into `out`. Stops early when one asks the connection for something; then
+    /// the number of requests that are done is returned with it.
+    pub fn run_batch(
+        &mut self,
+        batch: &Batch,
+        buffer: &[u8],
+        session: &mut Session,
+        out: &mut Output,
+    ) -> (usize, Next) {
+        let mut first = 0;
+        while first < batch.len() {
+            let end = self.plan(batch, buffer, first, session.db);
+            for index in first..end {
+                let next = self.run_planned(index - first, batch.request(index, buffer), session, out);
+                if !matches!(next, Next::Continue) {
+                    let done = index + usize::from(!matches!(next, Next::Paused));
+                    self.finish(session, done);
+                    return (done, next);
+                }
+            }
+            first = end;
+        }
+        self.finish(session, batch.len());
+        (batch.len(), Next::Continue)
+    }
+
+    /// Runs one request that was kept from an earlier batch.
+    pub fn run_one(&mut self, request: &OwnedRequest, session: &mut Session, out: &mut Output) -> Next {
+        self.begin();
+        self.planned.clear();
+        self.keys.clear();
+        self.plan_one(request.view());
+        let next = self.run_planned(0, request.view(), session, out);
+        self.finish(session, usize::from(!matches!(next, Next::Paused)));
+        next
+    }
+
+    fn finish(&self, session: &Session, requests: usize) {
+        let requests = requests as u64;
+        self.shared.stats.workers[self.worker].processed.add(requests);
+        session.client.commands.store(session.client.commands.load(Relaxed) + requests, Relaxed);
+        session.client.active_ms.store(self.now.0, Relaxed);
+    }
+
+    /// Finds rows and hashes of the requests from `first` on, until enough keys are gathered, and prefetches. Returns where
+    /// the next group begins.
+    fn plan(&mut self, batch: &Batch, buffer: &[u8], first: usize, db: usize) -> usize {
+        self.planned.clear();
+        self.keys.clear();
+        let mut end = first;
+        while end < batch.len() && self.keys.len() < PREFETCHED_KEYS {
+            self.plan_one(batch.request(end, buffer));
+            end += 1;
+        }
+        if self.keys.len() > 1 {
+            let (keyspace, guard) = (&self.shared.keyspace, &crossbeam_epoch::pin());
+            let keys = &self.keys[..self.keys.len().min(PREFETCHED_KEYS)];
+            keys.iter().for_each(|key| keyspace.prefetch_bucket(db, key.hash, guard));
+            keys.iter().for_each(|key| keyspace.prefetch_entry(db, key.hash, guard));
+        }
+        end
+    }
+
+    #[inline]
+    fn plan_one(&mut self, request: RequestView<'_>) {
+        let (command, first_arg) = self.resolve(request);
+        let before = self.keys.len();
+        if let Ok(command) = command
+            && !command.spec.keys.is_empty()
+            && command.spec.accepts(request.argc())
+        {
+            let (keys, hasher) = (&mut self.keys, self.shared.keyspace.hasher());
+            // What cannot be found here the handler refuses, with the error that fits.
+            let _ = declared_keys(command.spec, request, &mut |index, _| {
+                keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
+            });
+        }
+        self.planned.push(Planned { command, first_arg, keys: (before, self.keys.len()) });
+    }
+
+    #[inline]
+    fn resolve(&self, request: RequestView<'_>) -> (Result<&'s Command, Unknown<'s>>, usize) {
+        let Some(command) = self.shared.commands.find(request.arg(0)) else { return (Err(Unknown::Command), 1) };
+        if command.spec.subcommands.is_empty() || request.argc() < 2 {
+            return (Ok(command), 1);
+        }
+        let sub = self.shared.commands.find_sub(command, request.arg(1));
+        (sub.ok_or(Unknown::Subcommand(command)), 2)
+    }
+
+    #[inline]
+    fn run_planned(&mut self, index: usize, request: RequestView<'_>, session: &mut Session, out: &mut Output) -> Next {
+        let planned = self.planned[index];
+        let mark = out.mark();
+        let checked = planned
+            .command
+            .map_err(|unknown| unknown_command(unknown, request))
+            .and_then(|command| self.check(command, request, session).map(|()| command));
+        let next = match checked {
+            Err(_) if is_cross_protocol(request) => return Next::Abort,
+            Err(error) => {
+                if let Ok(command) = planned.command {
+                    self.counters(command).rejected.add(1);
+                }
+                self.shared.stats.count_error(&error);
+                Reply::new(out, session.resp).error_bytes(&error.reply_text());
+                Next::Continue
+            }
+            Ok(command) => match self.shared.clients.pause(self.now) {
+                Some(pause) if pause.all || command.spec.flags.0 & PAUSED_FLAGS.0 != 0 => return Next::Paused,
+                _ => self.execute(command, planned, request, session, out),
+            },
+        };
+        match session.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => out.truncate_to(mark),
+            ReplyMode::Skip => {
+                out.truncate_to(mark);
+                session.reply_mode = ReplyMode::On;
+            }
+            ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
+        }
+        next
+    }
+
+    /// Everything that can refuse a request before it runs.
+    #[inline]
+    fn check(&self, command: &Command, request: RequestView<'_>, session: &Session) -> Result<(), CommandError> {
+        let spec = command.spec;
+        if !spec.accepts(request.argc()) {
+            return Err(CommandError::WrongArity(command.full_name().into()));
+        }
+        if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+            return Err(CommandError::NoAuth);
+        }
+        if spec.flags.has(Flags::DENYOOM) {
+            let limit = self.shared.config.maxmemory();
+            if limit != 0 && used_bytes() > limit {
+                return Err(CommandError::OutOfMemory);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn counters(&self, command: &Command) -> &crate::call::stats::CommandStats {
+        &self.shared.stats.workers[self.worker].commands[command.id]
+    }
+
+    #[inline]
+    fn execute(
+        &mut self,
+        command: &'s Command,
+        planned: Planned<'s>,
+        request: RequestView<'_>,
+        session: &mut Session,
+        out: &mut Output,
+    ) -> Next {
+        let shared = self.shared;
+        let keys = &self.keys[planned.keys.0..planned.keys.1];
+        let plan = match command.spec.scope {
+            Scope::Keys => LockPlan::Keys,
+            Scope::KeysEverywhere => LockPlan::KeysEverywhere,
+            Scope::Server => LockPlan::All,
+        };
+        let mark = out.mark();
+        let before = out.len();
+        session.client.last_command.store(u32::try_from(command.id).unwrap_or(u32::MAX), Relaxed);
+        let hashes = keys.iter().map(|key| key.hash);
+        let (db, resp) = (session.db, session.resp);
+        let touch = !session.no_touch;
+        let mut context = Context {
+            db: View::lock(&shared.keyspace, db, self.now, touch, plan, hashes),
+            now: self.now,
+            reply: Reply::new(out, resp),
+            session,
+            shared,
+            command,
+            request,
+            dirty: 0,
+        };
+        let mut args = Args::new(request, planned.first_arg, keys, shared.keyspace.hasher());
+        let outcome = (command.spec.run)(&mut context, &mut args);
+        let dirty = context.dirty;
+        drop(context);
+        if dirty != 0 {
+            shared.stats.dirty.fetch_add(dirty, Relaxed);
+        }
+        let failed = outcome.is_err();
+        let next = match outcome {
+            Ok(Outcome::Done) => Next::Continue,
+            Ok(Outcome::Close) => Next::Close,
+            Ok(Outcome::Slices(slices)) => Next::Slices(slices),
+            Err(error) => {
+                out.truncate_to(mark);
+                Reply::new(out, resp).error_bytes(&error.reply_text());
+                shared.stats.count_error(&error);
+                Next::Continue
+            }
+        };
+        let replied = out.len() - before;
+        self.account(command, request, session, Run { failed, replied, db });
+        next
+    }
+
+    /// Counts a run, and enters it in the logs that it belongs to.
+    #[inline]
+    fn account(&mut self, command: &Command, request: RequestView<'_>, session: &Session, run: Run) {
+        let ended = Ticks::now();
+        let nanos = ended.nanos_since(self.ticks);
+        self.ticks = ended;
+        let config = &self.shared.config;
+        let counters = self.counters(command);
+        counters.ran(nanos, config.latency_tracking());
+        if run.failed {
+            counters.failed.add(1);
+        }
+        let slower_than = config.slowlog_log_slower_than_us();
+        let micros = i64::try_from(nanos / 1000).unwrap_or(i64::MAX);
+        if slower_than >= 0 && micros >= slower_than {
+            self.log(command, request, session, LogKind::Slow, micros);
+        }
+        let latency_ms = config.latency_monitor_threshold_ms();
+        if latency_ms > 0 && nanos / 1_000_000 >= latency_ms {
+            let event = if command.spec.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+            self.shared.latency.add(event, nanos / 1_000_000, self.now);
+        }
+        let larger_than = config.commandlog_reply_larger_than_bytes();
+        let replied = i64::try_from(run.replied).unwrap_or(i64::MAX);
+        if larger_than >= 0 && replied >= larger_than {
+            self.log(command, request, session, LogKind::LargeReply, replied);
+        }
+        let larger_than = config.commandlog_request_larger_than_bytes();
+        if larger_than >= 0 {
+            let bytes = i64::try_from(request.payload_bytes()).unwrap_or(i64::MAX);
+            if bytes >= larger_than {
+                self.log(command, request, session, LogKind::LargeRequest, bytes);
+            }
+        }
+        if self.shared.clients.monitors() > 0 && !command.spec.flags.has(Flags::SKIP_MONITOR) {
+            self.feed_monitors(command, request, session, run.db);
+        }
+    }
+
+    #[cold]
+    fn log(&self, command: &Command, request: RequestView<'_>, session: &Session, kind: LogKind, amount: i64) {
+        if command.spec.flags.has(Flags::SKIP_SLOWLOG) {
+            return;
+        }
+        let config = &self.shared.config;
+        let len = match kind {
+            LogKind::Slow => config.slowlog_max_len(),
+            LogKind::LargeRequest => config.commandlog_large_request_max_len(),
+            LogKind::LargeReply => config.commandlog_large_reply_max_len(),
+        };
+        let entry = LogEntry::new(request, &session.client, self.now, amount);
+        self.shared.logs.add(kind, entry, usize::try_from(len).unwrap_or(usize::MAX));
+    }
+
+    #[cold]
+    fn feed_monitors(&self, command: &Command, request: RequestView<'_>, session: &Session, db: usize) {
+        if command.spec.flags.has(Flags::ADMIN) {
+            return; // as Redis: administrative commands are not shown
+        }
+        let line = Bytes::from(monitor_line(request, &session.client, db));
+        let limit = self.shared.config.output_limits(crate::config::ClientClass::Normal).hard_bytes;
+        let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
+        for client in self.shared.clients.all() {
+            if client.monitor.load(Relaxed) {
+                client.push(line.clone(), limit);
+            }
+        }
+    }
+
+    /// Does some more of a long command; `true` when it is over.
+    pub fn resume(&mut self, slices: &mut dyn Slices, session: &mut Session, out: &mut Output) -> bool {
+        self.begin();
+        let id = usize::try_from(session.client.last_command.load(Relaxed)).unwrap_or(0);
+        let Some(command) = self.shared.commands.get(id) else { return true };
+        let request = OwnedRequest::new();
+        let (db, resp, touch) = (session.db, session.resp, !session.no_touch);
+        let mut context = Context {
+            db: View::lock(&self.shared.keyspace, db, self.now, touch, LockPlan::Keys, std::iter::empty()),
+            now: self.now,
+            reply: Reply::new(out, resp),
+            session,
+            shared: self.shared,
+            command,
+            request: request.view(),
+            dirty: 0,
+        };
+        let done = slices.step(&mut context);
+        drop(context);
+        let nanos = Ticks::now().nanos_since(self.ticks);
+        self.counters(command).nanos.add(nanos);
+        done
+    }
+}
+
+/// Commands that a pause of writes holds back.
+const PAUSED_FLAGS: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
+
+/// What is left to say about a request that has run.
+struct Run {
+    failed: bool,
+    replied: usize,
+    db: usize,
+}
+
+/// A browser or another program speaking HTTP to us, perhaps made to by a hostile page: it gets no answer at all.
+fn is_cross_protocol(request: RequestView<'_>) -> bool {
+    [&b"post"[..], b"host:"].iter().any(|word| request.arg(0).eq_ignore_ascii_case(word))
+}
+
+#[cold]
+fn unknown_command(unknown: Unknown<'_>, request: RequestView<'_>) -> CommandError {
+    let quote = |bytes: &[u8]| bytes[..bytes.len().min(QUOTED_BYTES)].to_vec();
+    let text = match unknown {
+        Unknown::Subcommand(container) => {
+            let hint = format!("'. Try {} HELP.", container.spec.name.to_ascii_uppercase());
+            [b"ERR unknown subcommand '", &quote(request.arg(1))[..], hint.as_bytes()].concat()
+        }
+        Unknown::Command => {
+            let mut quoted = Vec::new();
+            for argument in request.iter().skip(1) {
+                if quoted.len() >= QUOTED_BYTES {
+                    break;
+                }
+                let room = QUOTED_BYTES - quoted.len();
+                quoted.push(b'\'');
+                quoted.extend_from_slice(&argument[..argument.len().min(room)]);
+                quoted.extend_from_slice(b"' ");
+            }
+            let name = quote(request.arg(0));
+            [b"ERR unknown command '", &name[..], b"', with args beginning with: ", &quoted].concat()
+        }
+    };
+    CommandError::Bytes(text)
+}
+
+/// One line of MONITOR.
+fn monitor_line(request: RequestView<'_>, client: &Client, db: usize) -> Vec<u8> {
+    let us = unix_us();
+    let place = if client.unix { format!("unix:{}", client.laddr) } else { client.addr.clone() };
+    let mut line = format!("+{}.{:06} [{db} {place}]", us / 1_000_000, us % 1_000_000).into_bytes();
+    for (index, argument) in request.iter().enumerate() {
+        line.push(b' ');
+        quote_argument(if is_secret(request, index) { b"(redacted)" } else { argument }, &mut line);
+    }
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+/// Appends `argument` in double quotes, with escapes for what is not printable.
+fn quote_argument(argument: &[u8], line: &mut Vec<u8>) {
+    line.push(b'"');
+    for byte in argument {
+        match byte {
+            b'\\' | b'"' => line.extend_from_slice(&[b'\\', *byte]),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            b'\t' => line.extend_from_slice(b"\\t"),
+            0x07 => line.extend_from_slice(b"\\a"),
+            0x08 => line.extend_from_slice(b"\\b"),
+            0x20..=0x7e => line.push(*byte),
+            _ => line.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    line.push(b'"');
+}

@@ -1,0 +1,456 @@
+//! The entry: one allocation that holds a key, what is known about it, and its value or a pointer to it.
+//!
+//! ```text
+//! byte  0        representation (Repr)
+//! byte  1        flags: 1 deadline present, 2 long key, 4 changed in place
+//! byte  2        key length, when below 256
+//! byte  3..6     access clock: seconds, 24 bits, wrapping
+//! byte  6..8     length of an inline value
+//! then           deadline, 8 bytes, if present        (8-aligned)
+//!                integer, 8 bytes, or large bytes, 32 (8-aligned)
+//!                key length, 4 bytes, if the key is long
+//!                key
+//!                inline value
+//! ```
+//!
+//! Invariant: the allocation's size is `size_class(shape.total())` of the shape that the header describes, so that it
+//! can be freed, and overwritten in place, without a stored size. Must not know: the table, locks, the clock.
+
+#![expect(unsafe_code, reason = "one allocation of variable layout per key; pays 40 bytes a key against Box and Vec")]
+
+use crate::util::clock::UnixMs;
+use crate::util::memory::size_class;
+use crate::value::string::{INLINE_MAX, StringRef, StringSource};
+use bytes::Bytes;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+const DEADLINE: u8 = 1;
+const LONG_KEY: u8 = 2;
+const CHANGED: u8 = 4;
+
+const HEADER_BYTES: usize = 8;
+const DEADLINE_BYTES: usize = 8;
+const LONG_KEY_BYTES: usize = 4;
+const ACCESS_MASK: u32 = 0x00ff_ffff;
+
+/// How the value is held; the header's first byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Repr {
+    Int = 0,
+    Inline = 1,
+    Large = 2,
+}
+
+impl Repr {
+    const fn fixed_bytes(self) -> usize {
+        match self {
+            Repr::Int => size_of::<i64>(),
+            Repr::Inline => 0,
+            Repr::Large => size_of::<Bytes>(),
+        }
+    }
+}
+
+const _: () =
+    assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Bytes>() <= 8 && INLINE_MAX <= u16::MAX as usize);
+
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Header {
+    repr: Repr,
+    flags: u8,
+    short_key: u8,
+    access: [u8; 3],
+    inline_len: u16,
+}
+
+/// Where the parts of an entry lie; offsets in bytes from its start.
+#[derive(Clone, Copy)]
+struct Shape {
+    fixed: usize,
+    key: usize,
+    key_len: usize,
+    inline: usize,
+    inline_len: usize,
+}
+
+impl Shape {
+    #[inline]
+    fn new(repr: Repr, flags: u8, key_len: usize, inline_len: usize) -> Shape {
+        let fixed = HEADER_BYTES + if flags & DEADLINE != 0 { DEADLINE_BYTES } else { 0 };
+        let key = fixed + repr.fixed_bytes() + if flags & LONG_KEY != 0 { LONG_KEY_BYTES } else { 0 };
+        Shape { fixed, key, key_len, inline: key + key_len, inline_len }
+    }
+
+    #[inline]
+    fn layout(self) -> Layout {
+        // A key of at most u32::MAX bytes and a value of at most INLINE_MAX never overflow isize.
+        Layout::from_size_align(size_class(self.inline + self.inline_len), 8).unwrap_or(Layout::new::<u64>())
+    }
+}
+
+/// An entry that owns its allocation.
+pub struct Entry(NonNull<u8>);
+
+// SAFETY: an entry owns its allocation, and its parts (integers, `Bytes`) may be sent and shared.
+unsafe impl Send for Entry {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    /// Allocates an entry. `key` is at most `u32::MAX` bytes (the protocol's limit on arguments sees to it).
+    pub fn new(key: &[u8], value: StringSource<'_>, deadline: Option<UnixMs>) -> Entry {
+        let (header, shape) = describe(key.len(), &value, deadline);
+        let layout = shape.layout();
+        // SAFETY: every shape has at least the header's 8 bytes, so the layout is not empty.
+        let start = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        // SAFETY: `start` is fresh and as large as the shape; `key` lies elsewhere.
+        unsafe {
+            start.as_ptr().add(shape.key).copy_from_nonoverlapping(key.as_ptr(), key.len());
+            write_parts(start, header, shape, value, deadline);
+        }
+        Entry(start)
+    }
+
+    /// Reads the entry.
+    #[inline]
+    pub fn get(&self) -> EntryRef<'_> {
+        EntryRef { start: self.0, borrow: PhantomData }
+    }
+
+    /// Changes the entry.
+    #[inline]
+    pub fn get_mut(&mut self) -> EntryMut<'_> {
+        EntryMut { start: self.0, borrow: PhantomData }
+    }
+
+    /// The same value, deadline and access clock under another key. Large values are moved, not copied.
+    pub fn with_key(mut self, key: &[u8]) -> Entry {
+        let (deadline, access) = (self.get().deadline(), self.get().access());
+        let taken = self.get_mut().take_large();
+        let value = taken.map_or_else(|| self.get().string().to_source(), StringSource::Large);
+        let mut renamed = Entry::new(key, value, deadline);
+        renamed.get_mut().set_access(access);
+        renamed
+    }
+
+    /// Gives the allocation away; [`Entry::from_raw`] takes it back.
+    #[inline]
+    pub fn into_raw(self) -> NonNull<u8> {
+        std::mem::ManuallyDrop::new(self).0
+    }
+
+    /// Takes back what [`Entry::into_raw`] gave.
+    ///
+    /// # Safety
+    /// `start` comes from `into_raw` and is not used again elsewhere.
+    #[inline]
+    pub unsafe fn from_raw(start: NonNull<u8>) -> Entry {
+        Entry(start)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let entry = self.get();
+        let shape = entry.shape();
+        if entry.header().repr == Repr::Large {
+            // SAFETY: the representation says that a `Bytes` lies there; it is not read again.
+            unsafe { self.0.as_ptr().add(shape.fixed).cast::<Bytes>().drop_in_place() };
+        }
+        // SAFETY: allocated with this layout (the module's invariant), and not used again.
+        unsafe { dealloc(self.0.as_ptr(), shape.layout()) };
+    }
+}
+
+fn describe(key_len: usize, value: &StringSource<'_>, deadline: Option<UnixMs>) -> (Header, Shape) {
+    let (repr, inline_len, changed) = match value {
+        StringSource::Int(_) => (Repr::Int, 0, false),
+        StringSource::Inline(bytes, changed) => (Repr::Inline, bytes.len(), *changed),
+        StringSource::Large(_) => (Repr::Large, 0, false),
+    };
+    let short_key = u8::try_from(key_len).ok();
+    let flags = if deadline.is_some() { DEADLINE } else { 0 }
+        | if short_key.is_none() { LONG_KEY } else { 0 }
+        | if changed { CHANGED } else { 0 };
+    let inline_u16 = u16::try_from(inline_len).unwrap_or(u16::MAX);
+    debug_assert!(inline_len <= INLINE_MAX);
+    let header = Header { repr, flags, short_key: short_key.unwrap_or(0), access: [0; 3], inline_len: inline_u16 };
+    (header, Shape::new(repr, flags, key_len, inline_len))
+}
+
+/// Writes everything but the key, which must already lie at `shape.key`.
+///
+/// # Safety
+/// `start` owns at least `shape` bytes, aligned to 8; what is overwritten needs no drop; `value` lies elsewhere.
+#[inline]
+unsafe fn write_parts(
+    start: NonNull<u8>,
+    header: Header,
+    shape: Shape,
+    value: StringSource<'_>,
+    deadline: Option<UnixMs>,
+) {
+    let at = start.as_ptr();
+    // SAFETY: all offsets lie within the shape, and the header, deadline and fixed part at multiples of 8.
+    unsafe {
+        at.cast::<Header>().write(header);
+        if let Some(deadline) = deadline {
+            at.add(HEADER_BYTES).cast::<i64>().write(deadline.0);
+        }
+        if header.flags & LONG_KEY != 0 {
+            let len = u32::try_from(shape.key_len).unwrap_or(u32::MAX);
+            at.add(shape.key - LONG_KEY_BYTES).cast::<u32>().write_unaligned(len);
+        }
+        match value {
+            StringSource::Int(n) => at.add(shape.fixed).cast::<i64>().write(n),
+            StringSource::Inline(bytes, _) => {
+                at.add(shape.inline).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            }
+            StringSource::Large(bytes) => at.add(shape.fixed).cast::<Bytes>().write(bytes),
+        }
+    }
+}
+
+/// A shared look at an entry.
+#[derive(Clone, Copy)]
+pub struct EntryRef<'a> {
+    start: NonNull<u8>,
+    borrow: PhantomData<&'a Entry>,
+}
+
+impl<'a> EntryRef<'a> {
+    /// Looks at the entry whose allocation starts at `start`.
+    ///
+    /// # Safety
+    /// `start` comes from [`Entry::into_raw`], and the entry is neither changed nor freed during `'a`.
+    #[inline]
+    pub unsafe fn from_raw(start: NonNull<u8>) -> EntryRef<'a> {
+        EntryRef { start, borrow: PhantomData }
+    }
+
+    #[inline]
+    fn header(self) -> Header {
+        // SAFETY: every entry starts with a header.
+        unsafe { self.start.cast::<Header>().read() }
+    }
+
+    #[inline]
+    fn shape(self) -> Shape {
+        let header = self.header();
+        let key_len = if header.flags & LONG_KEY == 0 { usize::from(header.short_key) } else { self.long_key_len() };
+        Shape::new(header.repr, header.flags, key_len, usize::from(header.inline_len))
+    }
+
+    #[cold]
+    fn long_key_len(self) -> usize {
+        let header = self.header();
+        let key = Shape::new(header.repr, header.flags, 0, 0).key;
+        // SAFETY: the flag says that the length stands before the key.
+        unsafe { self.start.as_ptr().add(key - LONG_KEY_BYTES).cast::<u32>().read_unaligned() as usize }
+    }
+
+    #[inline]
+    fn bytes(self, offset: usize, len: usize) -> &'a [u8] {
+        // SAFETY: callers pass parts of the shape, which `write_parts` and `new` initialised; unchanged during 'a.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(offset), len) }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(self) -> &'a [u8] {
+        let shape = self.shape();
+        self.bytes(shape.key, shape.key_len)
+    }
+
+    /// When the key expires, if it does.
+    #[inline]
+    pub fn deadline(self) -> Option<UnixMs> {
+        // SAFETY: the flag says that the deadline is there.
+        (self.header().flags & DEADLINE != 0)
+            .then(|| UnixMs(unsafe { self.start.as_ptr().add(HEADER_BYTES).cast::<i64>().read() }))
+    }
+
+    /// The value.
+    #[inline]
+    pub fn string(self) -> StringRef<'a> {
+        let (header, shape) = (self.header(), self.shape());
+        // SAFETY: the representation says what lies at `fixed`; unchanged during 'a.
+        let fixed = unsafe { self.start.as_ptr().add(shape.fixed) };
+        match header.repr {
+            // SAFETY: as above.
+            Repr::Int => StringRef::Int(unsafe { fixed.cast::<i64>().read() }),
+            Repr::Inline => StringRef::Inline(self.bytes(shape.inline, shape.inline_len), header.flags & CHANGED != 0),
+            // SAFETY: as above.
+            Repr::Large => StringRef::Large(unsafe { &*fixed.cast::<Bytes>() }),
+        }
+    }
+
+    /// The type's name, as TYPE answers it.
+    pub fn type_name(self) -> &'static str {
+        "string"
+    }
+
+    /// The encoding's name, as OBJECT ENCODING answers it.
+    pub fn encoding(self) -> &'static str {
+        self.string().encoding()
+    }
+
+    /// Seconds, modulo 2^24, at which the entry was last used.
+    pub fn access(self) -> u32 {
+        let [a, b, c] = self.header().access;
+        u32::from_le_bytes([a, b, c, 0])
+    }
+
+    /// Bytes that the entry and what it alone owns take from the allocator.
+    pub fn memory_bytes(self) -> usize {
+        let own = self.shape().layout().size();
+        match self.string() {
+            StringRef::Large(bytes) => own + size_class(bytes.len()),
+            _ => own,
+        }
+    }
+}
+
+/// A look at an entry that may change it.
+pub struct EntryMut<'a> {
+    start: NonNull<u8>,
+    borrow: PhantomData<&'a mut Entry>,
+}
+
+impl<'a> EntryMut<'a> {
+    /// As [`EntryRef::from_raw`], for changes.
+    ///
+    /// # Safety
+    /// As there, and nobody else looks at the entry during `'a`.
+    #[inline]
+    pub unsafe fn from_raw(start: NonNull<u8>) -> EntryMut<'a> {
+        EntryMut { start, borrow: PhantomData }
+    }
+
+    /// Reads the entry.
+    #[inline]
+    pub fn get(&self) -> EntryRef<'_> {
+        EntryRef { start: self.start, borrow: PhantomData }
+    }
+
+    /// Notes a use at `seconds`.
+    #[inline]
+    pub fn set_access(&mut self, seconds: u32) {
+        let [a, b, c, _] = (seconds & ACCESS_MASK).to_le_bytes();
+        // SAFETY: every entry starts with a header, and `self` alone looks at it.
+        unsafe { (*self.start.cast::<Header>().as_ptr()).access = [a, b, c] };
+    }
+
+    /// Moves an existing deadline; `false` when there is none to move.
+    pub fn move_deadline(&mut self, deadline: UnixMs) -> bool {
+        let present = self.get().deadline().is_some();
+        if present {
+            // SAFETY: the flag says that the deadline is there.
+            unsafe { self.start.as_ptr().add(HEADER_BYTES).cast::<i64>().write(deadline.0) };
+        }
+        present
+    }
+
+    /// Replaces a value held as an integer by another; `false`, and nothing done, when it is held otherwise.
+    #[inline]
+    pub fn set_integer(&mut self, value: i64) -> bool {
+        let (header, shape) = (self.get().header(), self.get().shape());
+        let fits = header.repr == Repr::Int;
+        if fits {
+            // SAFETY: the representation says that an integer lies there, and `self` alone looks at it.
+            unsafe { self.start.as_ptr().add(shape.fixed).cast::<i64>().write(value) };
+        }
+        fits
+    }
+
+    /// Takes the large bytes out and leaves empty ones; `None` when the value is not large.
+    pub fn take_large(&mut self) -> Option<Bytes> {
+        let (header, shape) = (self.get().header(), self.get().shape());
+        // SAFETY: the representation says that a `Bytes` lies there, and `self` alone looks at it.
+        (header.repr == Repr::Large)
+            .then(|| std::mem::take(unsafe { &mut *self.start.as_ptr().add(shape.fixed).cast::<Bytes>() }))
+    }
+
+    /// Overwrites value and deadline in place, if the new shape has the same size class; the large bytes that were there
+    /// are returned for the caller to drop where it wants. Gives `value` back if it does not fit.
+    #[inline]
+    pub fn overwrite<'v>(
+        &mut self,
+        value: StringSource<'v>,
+        deadline: Option<UnixMs>,
+    ) -> Result<Option<Bytes>, StringSource<'v>> {
+        let old = self.get().shape();
+        let (mut header, shape) = describe(old.key_len, &value, deadline);
+        if shape.layout().size() != old.layout().size() {
+            return Err(value);
+        }
+        let dropped = self.take_large();
+        header.access = self.get().header().access;
+        let at = self.start.as_ptr();
+        // SAFETY: both shapes fit the allocation, which `self` alone looks at; the `Bytes` that may have been there has
+        // been replaced by an empty one, which owns nothing; the key moves before anything is written around it.
+        unsafe {
+            if shape.key != old.key {
+                std::ptr::copy(at.add(old.key), at.add(shape.key), old.key_len);
+            }
+            write_parts(self.start, header, shape, value, deadline);
+        }
+        Ok(dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn source(kind: u8, bytes: &[u8]) -> StringSource<'_> {
+        match kind % 3 {
+            0 => StringSource::Int(bytes.len() as i64 * 7919),
+            1 => StringSource::Inline(&bytes[..bytes.len().min(INLINE_MAX)], kind > 3),
+            _ => StringSource::Large(Bytes::copy_from_slice(bytes)),
+        }
+    }
+
+    fn text_of(value: &StringSource<'_>) -> Vec<u8> {
+        match value {
+            StringSource::Int(n) => n.to_string().into_bytes(),
+            StringSource::Inline(bytes, _) => bytes.to_vec(),
+            StringSource::Large(bytes) => bytes.to_vec(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn holds_what_it_was_given_through_overwrites(
+            key in prop::collection::vec(any::<u8>(), 0..600),
+            steps in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..1500), prop::option::of(any::<i64>())), 1..12),
+        ) {
+            let mut entry = Entry::new(&key, StringSource::Int(0), None);
+            for (kind, bytes, deadline) in &steps {
+                let (value, deadline) = (source(*kind, bytes), deadline.map(UnixMs));
+                let text = text_of(&value);
+                if let Err(value) = entry.get_mut().overwrite(value, deadline) {
+                    entry = Entry::new(&key, value, deadline);
+                }
+                entry.get_mut().set_access(u32::from(*kind) << 16);
+                prop_assert_eq!(entry.get().key(), &key[..]);
+                prop_assert_eq!(&entry.get().string().text()[..], &text[..]);
+                prop_assert_eq!(entry.get().deadline(), deadline);
+                prop_assert_eq!(entry.get().access(), u32::from(*kind) << 16);
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_string_takes_key_value_and_eight_bytes() {
+        let entry = Entry::new(b"key:000000000001", StringSource::Inline(&[b'x'; 64], false), None);
+        assert_eq!(entry.get().memory_bytes(), 96);
+        let entry = Entry::new(b"key:000000000001", StringSource::Inline(&[b'x'; 64], false), Some(UnixMs(1)));
+        assert_eq!(entry.get().memory_bytes(), 96);
+    }
+}

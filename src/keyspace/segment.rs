@@ -1,0 +1,611 @@
+//! A segment of the table: some 63 buckets of one cache line each, and their bookkeeping.
+//!
+//! ```text
+//! segment = header (64 bytes), then `buckets` x bucket
+//! bucket  = 7 entry pointers (8 bytes each), 7 fingerprint bytes, 1 overflow byte      = 64 bytes
+//! pointer = 48 bits of address, and above them 16 bits of the hash: those right behind the segment's own prefix
+//! ```
+//!
+//! Invariants: a fingerprint byte is 0 exactly when its slot is free. An entry lies in its *home* bucket,
+//! `h16 * buckets >> 16`, or behind it (cyclically) past full buckets only, each of which counts it in its overflow
+//! byte (255 is sticky until the segment is rebuilt). So home and order are known without touching an entry: growing
+//! moves pointers only, and a walk over homes is a walk in hash order. Once a key of the segment expires, `deadlines`
+//! holds a 16-bit lower bound for each slot, and `due_ms` one for the segment.
+//!
+//! Buckets are read by the prefetch pass without the shard's lock: that is why their words are atomics and why
+//! the memory of a segment is retired through an epoch, never freed at once. Must not know: the directory, the lock.
+//! Sources: F14 (overflow counts), Dash (fingerprints in segments of extendible hashing).
+
+#![expect(unsafe_code, reason = "cache-line buckets with packed pointers; 4x cheaper lookups than a table of structs")]
+
+use super::entry::{Entry, EntryMut, EntryRef};
+use crate::util::clock::UnixMs;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+
+/// Slots of a bucket: what fits a cache line beside the tags.
+pub const SLOTS: usize = 7;
+
+/// Bucket counts that a segment can have: with its header line each is exactly a size class of the allocator.
+const LADDER: [u16; 14] = [3, 7, 15, 31, 39, 47, 55, 63, 127, 255, 511, 1023, 2047, 4095];
+
+/// The largest step of the ladder before a segment splits; those above serve hashes that agree in all directory bits.
+pub const SPLIT_STEP: u8 = 7;
+
+/// Fill at which a segment grows, in percent of its slots: at 90, 12 % of the entries lie behind their home bucket.
+const MAX_FILL_PERCENT: usize = 90;
+
+/// Fill that a rebuilt segment is given room for, so that it does not grow again at once.
+const BUILD_FILL_PERCENT: usize = 78;
+
+const ADDRESS_BITS: u32 = 48;
+const LOW_SEVEN: u64 = 0x0080_8080_8080_8080;
+const STICKY: u64 = 255;
+
+/// A coarse deadline counts these milliseconds from the segment's base.
+const COARSE_MS: i64 = 256;
+/// Coarse value of slots whose deadline lies before the base: always looked at.
+const COARSE_FIRST: u16 = 1;
+/// Coarse value of deadlines beyond the range of 4.6 hours: looked at when the base moves.
+const COARSE_FAR: u16 = u16::MAX;
+/// A base older than this is moved to the present at the next walk.
+const REBASE_MS: i64 = 2 * 3600 * 1000;
+
+#[repr(C, align(64))]
+struct Header {
+    buckets: u16,
+    step: u8,
+    /// Bits of the shard's directory that the segment's entries share.
+    depth: u8,
+    len: u32,
+    timed: u32,
+    base_ms: i64,
+    due_ms: i64,
+    deadlines: *mut u16,
+}
+
+/// One cache line of slots.
+#[repr(C, align(64))]
+pub struct Bucket {
+    slots: [AtomicPtr<u8>; SLOTS],
+    tags: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Header>() == 64);
+
+/// The hash bits that a segment looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The 16 bits behind the prefix, which fix the home bucket.
+    pub h16: u16,
+    /// 1 to 255, compared before an entry is touched.
+    pub fingerprint: u8,
+}
+
+impl Mark {
+    /// The marks of `hash` in a segment whose prefix (shard bits included) has `prefix_bits` bits.
+    #[inline]
+    pub fn new(hash: u64, prefix_bits: u32) -> Mark {
+        let [low, ..] = hash.to_le_bytes();
+        let [.., a, b] = (hash << prefix_bits).to_le_bytes();
+        Mark { h16: u16::from_le_bytes([a, b]), fingerprint: low.max(1) }
+    }
+}
+
+/// A slot of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    bucket: usize,
+    slot: usize,
+}
+
+impl Place {
+    fn index(self) -> usize {
+        self.bucket * SLOTS + self.slot
+    }
+}
+
+/// One occupied slot, as a rebuild moves it.
+#[derive(Clone, Copy)]
+pub struct Item {
+    /// The entry's allocation.
+    pub start: NonNull<u8>,
+    /// Its hash bits.
+    pub mark: Mark,
+    /// Its coarse deadline, 0 for none.
+    coarse: u16,
+}
+
+/// Exact bytes of `tags` equal to `byte`, as 0x80 in each of the low seven.
+#[inline]
+fn equal_bytes(tags: u64, byte: u8) -> u64 {
+    let x = tags ^ (u64::from(byte) * 0x0101_0101_0101_0101);
+    !(((x & 0x7f7f_7f7f_7f7f_7f7f) + 0x7f7f_7f7f_7f7f_7f7f) | x) & LOW_SEVEN
+}
+
+#[inline]
+fn slot_of(matches: u64) -> usize {
+    (matches.trailing_zeros() / 8) as usize
+}
+
+#[inline]
+fn unpack(word: *mut u8) -> (u16, *mut u8) {
+    let [.., a, b] = (word.addr() as u64).to_le_bytes();
+    (u16::from_le_bytes([a, b]), word.map_addr(|address| address & ((1 << ADDRESS_BITS) - 1)))
+}
+
+#[inline]
+fn pack(h16: u16, start: NonNull<u8>) -> *mut u8 {
+    debug_assert!(start.as_ptr().addr() >> ADDRESS_BITS == 0);
+    start.as_ptr().map_addr(|address| address | (usize::from(h16) << ADDRESS_BITS))
+}
+
+/// The number of buckets at `step` of the ladder.
+#[inline]
+pub fn buckets_at(step: u8) -> usize {
+    usize::from(LADDER[usize::from(step) % LADDER.len()])
+}
+
+#[inline]
+fn home_of(h16: u16, buckets: usize) -> usize {
+    (usize::from(h16) * buckets) >> 16
+}
+
+/// The lowest step with room for `len` entries and some more; at most `limit`.
+pub fn step_for(len: usize, limit: u8) -> u8 {
+    (0..limit).find(|step| len * 100 <= buckets_at(*step) * SLOTS * BUILD_FILL_PERCENT).unwrap_or(limit)
+}
+
+/// Address of the home bucket of `mark` in the segment of `step` at `segment`, which is not touched.
+#[inline]
+pub fn home_address(segment: *mut u8, step: u8, mark: Mark) -> *mut u8 {
+    segment.wrapping_add((1 + home_of(mark.h16, buckets_at(step))) * size_of::<Bucket>())
+}
+
+/// Address of the entry that probably has `mark`, looked for in its home bucket only, without a lock.
+///
+/// # Safety
+/// `bucket` comes from [`home_address`] of a segment that cannot be freed meanwhile (an epoch guard sees to it).
+#[inline]
+pub unsafe fn candidate(bucket: *mut u8, mark: Mark) -> Option<*mut u8> {
+    // SAFETY: buckets consist of atomics and stay allocated (the caller's promise).
+    let bucket = unsafe { &*bucket.cast::<Bucket>() };
+    let mut matches = equal_bytes(bucket.tags.load(Relaxed), mark.fingerprint);
+    while matches != 0 {
+        let (h16, start) = unpack(bucket.slots[slot_of(matches)].load(Relaxed));
+        if h16 == mark.h16 {
+            return Some(start);
+        }
+        matches &= matches - 1;
+    }
+    None
+}
+
+/// A segment of the table that made it. The table, borrowed, is what keeps it valid: see [`Segment::from_raw`].
+#[derive(Clone, Copy)]
+pub struct Segment(NonNull<Header>);
+
+impl Segment {
+    /// Allocates an empty segment.
+    pub fn new(step: u8, depth: u8) -> Segment {
+        let layout = Segment::layout(buckets_at(step));
+        // SAFETY: the layout is not empty; all-zero is a valid header and an empty bucket.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        let mut segment = Segment(start.cast());
+        let header = segment.header_mut();
+        header.buckets = LADDER[usize::from(step)];
+        header.step = step;
+        header.depth = depth;
+        header.due_ms = i64::MAX;
+        segment
+    }
+
+    fn layout(buckets: usize) -> Layout {
+        Layout::from_size_align((buckets + 1) * size_of::<Bucket>(), 64).unwrap_or(Layout::new::<Bucket>())
+    }
+
+    /// The segment at `start`.
+    ///
+    /// # Safety
+    /// `start` comes from [`Segment::as_raw`]; the segment is not freed while the result is used, and its shard is locked
+    /// (or owned) by the caller.
+    #[inline]
+    pub unsafe fn from_raw(start: *mut u8) -> Segment {
+        // SAFETY: as_raw never gives null.
+        Segment(unsafe { NonNull::new_unchecked(start) }.cast())
+    }
+
+    /// Where it lies.
+    #[inline]
+    pub fn as_raw(self) -> *mut u8 {
+        self.0.as_ptr().cast()
+    }
+
+    #[inline]
+    fn header(&self) -> &Header {
+        // SAFETY: a segment starts with a header, which only the holder of the shard's lock looks at.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn header_mut(&mut self) -> &mut Header {
+        // SAFETY: as in `header`.
+        unsafe { self.0.as_mut() }
+    }
+
+    #[inline]
+    fn bucket(&self, index: usize) -> &Bucket {
+        debug_assert!(index < self.buckets());
+        // SAFETY: the header is followed by `buckets` buckets, and every index comes from `home_of` or counts below it.
+        unsafe { &*self.0.as_ptr().cast::<Bucket>().add(1 + index) }
+    }
+
+    /// Number of buckets.
+    #[inline]
+    pub fn buckets(&self) -> usize {
+        usize::from(self.header().buckets)
+    }
+
+    /// Number of entries.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.header().len as usize
+    }
+
+    /// Number of entries that expire.
+    pub fn timed(&self) -> usize {
+        self.header().timed as usize
+    }
+
+    /// Its step on the ladder of sizes.
+    #[inline]
+    pub fn step(&self) -> u8 {
+        self.header().step
+    }
+
+    /// Directory bits that its entries share.
+    #[inline]
+    pub fn depth(&self) -> u8 {
+        self.header().depth
+    }
+
+    /// No entry expires before this; `i64::MAX` when none does.
+    pub fn due_ms(&self) -> i64 {
+        self.header().due_ms
+    }
+
+    /// Bytes that it takes from the allocator.
+    pub fn memory_bytes(&self) -> usize {
+        let deadlines = if self.header().deadlines.is_null() { 0 } else { self.deadlines_layout().size() };
+        Segment::layout(self.buckets()).size() + deadlines
+    }
+
+    /// Whether one more entry would overfill it.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        (self.len() + 1) * 100 > self.buckets() * SLOTS * MAX_FILL_PERCENT
+    }
+
+    /// Whether it is so empty that a smaller one would do.
+    pub fn is_sparse(&self) -> bool {
+        self.len() * 100 < self.buckets() * SLOTS * 35
+    }
+
+    #[inline]
+    fn next(&self, bucket: usize) -> usize {
+        if bucket + 1 == self.buckets() { 0 } else { bucket + 1 }
+    }
+
+    /// Finds the slot whose entry has `mark` and for which `is_it` holds.
+    #[inline]
+    pub fn find(&self, mark: Mark, mut is_it: impl FnMut(EntryRef<'_>) -> bool) -> Option<Place> {
+        let home = home_of(mark.h16, self.buckets());
+        let mut index = home;
+        loop {
+            let bucket = self.bucket(index);
+            let tags = bucket.tags.load(Relaxed);
+            let mut matches = equal_bytes(tags, mark.fingerprint);
+            while matches != 0 {
+                let slot = slot_of(matches);
+                let (h16, start) = unpack(bucket.slots[slot].load(Relaxed));
+                if h16 == mark.h16 {
+                    let place = Place { bucket: index, slot };
+                    debug_assert!(!start.is_null());
+                    if is_it(self.entry(place)) {
+                        return Some(place);
+                    }
+                }
+                matches &= matches - 1;
+            }
+            if tags >> 56 == 0 {
+                return None;
+            }
+            index = self.next(index);
+            if index == home {
+                return None;
+            }
+        }
+    }
+
+    /// The entry at an occupied place; valid until it is removed or replaced.
+    #[inline]
+    pub fn entry<'t>(&self, place: Place) -> EntryRef<'t> {
+        // SAFETY: places name occupied slots, whose pointers come from `Entry::into_raw`; the shard's lock keeps others off.
+        unsafe { EntryRef::from_raw(self.start(place)) }
+    }
+
+    /// As [`Segment::entry`], for changes.
+    #[inline]
+    pub fn entry_mut<'t>(&mut self, place: Place) -> EntryMut<'t> {
+        // SAFETY: as in `entry`; `&mut` on the table sees to it that there is one look at a time.
+        unsafe { EntryMut::from_raw(self.start(place)) }
+    }
+
+    #[inline]
+    fn start(&self, place: Place) -> NonNull<u8> {
+        let (_, start) = unpack(self.bucket(place.bucket).slots[place.slot].load(Relaxed));
+        // SAFETY: an occupied slot is never null.
+        unsafe { NonNull::new_unchecked(start) }
+    }
+
+    /// Puts an entry in; the segment must have a free slot. `now` serves as base when it is the first that expires.
+    pub fn insert(&mut self, mark: Mark, entry: Entry, now: UnixMs) -> Place {
+        let deadline = entry.get().deadline();
+        let place = self.put(mark, entry.into_raw());
+        if deadline.is_some() {
+            self.note_deadline(place, deadline, now);
+        }
+        place
+    }
+
+    fn put(&mut self, mark: Mark, start: NonNull<u8>) -> Place {
+        debug_assert!(self.len() < self.buckets() * SLOTS);
+        let mut index = home_of(mark.h16, self.buckets());
+        loop {
+            let bucket = self.bucket(index);
+            let tags = bucket.tags.load(Relaxed);
+            let free = equal_bytes(tags, 0);
+            if free != 0 {
+                let slot = slot_of(free);
+                bucket.slots[slot].store(pack(mark.h16, start), Relaxed);
+                bucket.tags.store(tags | u64::from(mark.fingerprint) << (8 * slot), Relaxed);
+                self.header_mut().len += 1;
+                return Place { bucket: index, slot };
+            }
+            if tags >> 56 != STICKY {
+                bucket.tags.store(tags + (1 << 56), Relaxed);
+            }
+            index = self.next(index);
+        }
+    }
+
+    /// Takes the entry at `place` out.
+    pub fn remove(&mut self, place: Place) -> Entry {
+        self.set_coarse(place, 0);
+        let bucket = self.bucket(place.bucket);
+        let (h16, start) = unpack(bucket.slots[place.slot].load(Relaxed));
+        let tags = bucket.tags.load(Relaxed);
+        bucket.tags.store(tags & !(0xff << (8 * place.slot)), Relaxed);
+        bucket.slots[place.slot].store(std::ptr::null_mut(), Relaxed);
+        let mut index = home_of(h16, self.buckets());
+        while index != place.bucket {
+            let passed = self.bucket(index);
+            let tags = passed.tags.load(Relaxed);
+            if tags >> 56 != STICKY {
+                debug_assert!(tags >> 56 > 0);
+                passed.tags.store(tags.wrapping_sub(1 << 56), Relaxed);
+            }
+            index = self.next(index);
+        }
+        self.header_mut().len -= 1;
+        // SAFETY: the slot held it since `into_raw`, and holds it no more.
+        unsafe { Entry::from_raw(NonNull::new_unchecked(start)) }
+    }
+
+    /// Puts `entry` in the place of another with the same key; that one is returned.
+    pub fn replace(&mut self, place: Place, entry: Entry, now: UnixMs) -> Entry {
+        let deadline = entry.get().deadline();
+        let slot = &self.bucket(place.bucket).slots[place.slot];
+        let (h16, old) = unpack(slot.load(Relaxed));
+        slot.store(pack(h16, entry.into_raw()), Relaxed);
+        self.note_deadline(place, deadline, now);
+        // SAFETY: as in `remove`.
+        unsafe { Entry::from_raw(NonNull::new_unchecked(old)) }
+    }
+
+    fn deadlines_layout(&self) -> Layout {
+        Layout::array::<u16>(self.buckets() * SLOTS).unwrap_or(Layout::new::<u16>())
+    }
+
+    #[inline]
+    fn coarse(&self, index: usize) -> u16 {
+        let deadlines = self.header().deadlines;
+        // SAFETY: when it exists, the array has an element for each slot, and indices come from places.
+        if deadlines.is_null() { 0 } else { unsafe { deadlines.add(index).read() } }
+    }
+
+    #[inline]
+    fn set_coarse(&mut self, place: Place, coarse: u16) {
+        if coarse == 0 && self.header().deadlines.is_null() {
+            return;
+        }
+        if self.header().deadlines.is_null() {
+            let layout = self.deadlines_layout();
+            // SAFETY: the layout is not empty, and zero means "does not expire".
+            let start = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+            self.header_mut().deadlines = start.as_ptr().cast();
+        }
+        let (old, index) = (self.coarse(place.index()), place.index());
+        let header = self.header_mut();
+        // SAFETY: the array exists and has an element for each slot.
+        unsafe { header.deadlines.add(index).write(coarse) };
+        header.timed = header.timed + u32::from(coarse != 0) - u32::from(old != 0);
+    }
+
+    /// Notes that the entry at `place` now expires at `deadline`, or not at all.
+    #[inline]
+    pub fn note_deadline(&mut self, place: Place, deadline: Option<UnixMs>, now: UnixMs) {
+        let Some(deadline) = deadline else { return self.set_coarse(place, 0) };
+        let header = self.header_mut();
+        if header.timed == 0 {
+            header.base_ms = now.0;
+            header.due_ms = i64::MAX;
+        }
+        header.due_ms = header.due_ms.min(deadline.0);
+        let coarse = coarse_of(deadline, header.base_ms);
+        self.set_coarse(place, coarse);
+    }
+
+    /// Removes every entry whose deadline has come and hands it to `expired`. One pass over the coarse deadlines (under a
+    /// microsecond), and a look at each entry that they name.
+    pub fn expire(&mut self, now: UnixMs, expired: &mut impl FnMut(Entry)) {
+        if now.0.saturating_sub(self.header().base_ms) > REBASE_MS {
+            self.rebase(now);
+        }
+        let (base, mut due) = (self.header().base_ms, i64::MAX);
+        for bucket in 0..self.buckets() {
+            for slot in 0..SLOTS {
+                let place = Place { bucket, slot };
+                let coarse = self.coarse(place.index());
+                if coarse == 0 {
+                    continue;
+                }
+                let earliest = base.saturating_add(i64::from(coarse - 1) * COARSE_MS);
+                if coarse != COARSE_FIRST && earliest > now.0 {
+                    due = due.min(earliest);
+                    continue;
+                }
+                match self.entry(place).deadline() {
+                    Some(deadline) if deadline > now => due = due.min(deadline.0),
+                    _ => expired(self.remove(place)),
+                }
+            }
+        }
+        self.header_mut().due_ms = due;
+    }
+
+    fn rebase(&mut self, now: UnixMs) {
+        self.header_mut().base_ms = now.0;
+        for place in self.places() {
+            if self.coarse(place.index()) != 0
+                && let Some(deadline) = self.entry(place).deadline()
+            {
+                self.set_coarse(place, coarse_of(deadline, now.0));
+            }
+        }
+    }
+
+    /// The occupied places.
+    fn places(self) -> impl Iterator<Item = Place> {
+        (0..self.buckets()).flat_map(move |bucket| {
+            let free = equal_bytes(self.bucket(bucket).tags.load(Relaxed), 0);
+            (0..SLOTS).filter(move |slot| free >> (8 * slot) & 0x80 == 0).map(move |slot| Place { bucket, slot })
+        })
+    }
+
+    /// Every entry, for moving it elsewhere or freeing it.
+    pub fn items(self) -> impl Iterator<Item = Item> {
+        self.places().map(move |place| {
+            let bucket = self.bucket(place.bucket);
+            let (h16, start) = unpack(bucket.slots[place.slot].load(Relaxed));
+            let fingerprint = bucket.tags.load(Relaxed).to_le_bytes()[place.slot];
+            // SAFETY: an occupied slot is never null.
+            let start = unsafe { NonNull::new_unchecked(start) };
+            Item { start, mark: Mark { h16, fingerprint }, coarse: self.coarse(place.index()) }
+        })
+    }
+
+    /// Takes over an entry of `from`, a segment about to be retired, under the hash bits `mark`.
+    pub fn adopt(&mut self, item: Item, mark: Mark, from: &Segment) {
+        let place = self.put(mark, item.start);
+        if item.coarse != 0 {
+            let (base, due) = (from.header().base_ms, from.header().due_ms);
+            let header = self.header_mut();
+            if header.timed == 0 {
+                header.base_ms = base;
+            }
+            header.due_ms = header.due_ms.min(due);
+            let coarse = if header.base_ms == base { item.coarse } else { COARSE_FIRST };
+            self.set_coarse(place, coarse);
+        }
+    }
+
+    /// Calls `visit` for every entry whose home is the bucket that `h16` falls into; returns the first `h16` of the next
+    /// home, or `None` behind the last.
+    pub fn visit_home<'t>(&self, h16: u16, visit: &mut impl FnMut(EntryRef<'t>)) -> Option<u16> {
+        let buckets = self.buckets();
+        let home = home_of(h16, buckets);
+        let mut index = home;
+        loop {
+            let bucket = self.bucket(index);
+            let tags = bucket.tags.load(Relaxed);
+            for (slot, word) in bucket.slots.iter().enumerate() {
+                let (own, _) = unpack(word.load(Relaxed));
+                if tags >> (8 * slot) & 0xff != 0 && home_of(own, buckets) == home {
+                    visit(self.entry(Place { bucket: index, slot }));
+                }
+            }
+            index = self.next(index);
+            if tags >> 56 == 0 || index == home {
+                break;
+            }
+        }
+        u16::try_from(((home + 1) << 16).div_ceil(buckets)).ok()
+    }
+
+    /// The entry at slot `number` modulo the slots, if that is occupied.
+    pub fn at<'t>(&self, number: usize) -> Option<EntryRef<'t>> {
+        let number = number % (self.buckets() * SLOTS);
+        let place = Place { bucket: number / SLOTS, slot: number % SLOTS };
+        let tag = self.bucket(place.bucket).tags.load(Relaxed) >> (8 * place.slot) & 0xff;
+        (tag != 0).then(|| self.entry(place))
+    }
+
+    /// Frees the segment's own memory, not its entries.
+    ///
+    /// # Safety
+    /// Nobody looks at it any more, the prefetch pass included.
+    pub unsafe fn free(self) {
+        let (buckets, deadlines) = (self.buckets(), self.header().deadlines);
+        if !deadlines.is_null() {
+            // SAFETY: allocated with this layout in `set_coarse`.
+            unsafe { dealloc(deadlines.cast(), self.deadlines_layout()) };
+        }
+        // SAFETY: allocated with this layout in `new`; the caller says that it is unused.
+        unsafe { dealloc(self.as_raw(), Segment::layout(buckets)) };
+    }
+
+    /// Checks the invariants; for tests.
+    #[cfg(test)]
+    pub fn validate(&self, prefix_bits: u32, hash: impl Fn(&[u8]) -> u64) {
+        let mut overflow = vec![0_u64; self.buckets()];
+        let (mut len, mut timed) = (0, 0);
+        for place in self.places() {
+            let item_tag = self.bucket(place.bucket).tags.load(Relaxed).to_le_bytes()[place.slot];
+            let (h16, _) = unpack(self.bucket(place.bucket).slots[place.slot].load(Relaxed));
+            let entry = self.entry(place);
+            let mark = Mark::new(hash(entry.key()), prefix_bits);
+            assert_eq!((mark.fingerprint, mark.h16), (item_tag, h16));
+            let mut index = home_of(h16, self.buckets());
+            while index != place.bucket {
+                overflow[index] += 1;
+                index = self.next(index);
+            }
+            len += 1;
+            timed += usize::from(entry.deadline().is_some());
+            assert_eq!(entry.deadline().is_some(), self.coarse(place.index()) != 0);
+            assert!(entry.deadline().is_none_or(|d| d.0 >= self.due_ms()));
+        }
+        assert_eq!((len, timed), (self.len(), self.timed()));
+        for (index, count) in overflow.iter().enumerate() {
+            let noted = self.bucket(index).tags.load(Relaxed) >> 56;
+            assert!(noted == STICKY || noted == *count, "bucket {index}: {noted} noted, {count} passed");
+        }
+    }
+}
+
+fn coarse_of(deadline: UnixMs, base_ms: i64) -> u16 {
+    let units = deadline.0.saturating_sub(base_ms).div_euclid(COARSE_MS).saturating_add(1);
+    u16::try_from(units.max(i64::from(COARSE_FIRST))).unwrap_or(COARSE_FAR)
+}

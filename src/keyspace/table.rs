@@ -1,0 +1,630 @@
+//! The key table of a shard: extendible hashing over [`segment`](super::segment)s.
+//!
+//! A directory, indexed by the bits of the hash behind the shard's own, points to segments. A full segment grows alone,
+//! by steps of a quarter, and then splits alone; an emptied one shrinks and merges with its buddy. There is no
+//! rehash of the whole table, no doubling of memory, no pause that grows with the number of keys: the largest single
+//! step moves some 400 pointers, or copies the directory (8 bytes for 300 keys).
+//!
+//! A walk ([`Table::visit`]) goes through homes in the order of the hash, so a position is a hash, and an entry that is
+//! present from start to end is met at least once whatever splits, merges or moves meanwhile.
+//!
+//! The directory and the segments can be read without the shard's lock through a [`Peek`], for prefetching only; they
+//! are therefore retired through an epoch. Must not know: the lock, the clock, clients.
+//! Sources: Fagin et al., Extendible Hashing (1979); Lu et al., Dash (VLDB 2020).
+
+#![expect(unsafe_code, reason = "segments are shared between directory slots and read by the prefetch pass")]
+
+use super::entry::{Entry, EntryMut, EntryRef};
+use super::hash::{Key, KeyHasher};
+use super::segment::{Item, Mark, Place, SPLIT_STEP, Segment, candidate, home_address, step_for};
+use crate::util::clock::UnixMs;
+use crossbeam_epoch::{self as epoch, Guard};
+use std::sync::Arc;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// Bits of the hash that shard and directory may use; behind them, 16 choose the bucket and 8 are the fingerprint.
+const MAX_PREFIX_BITS: u32 = 40;
+
+const ADDRESS_BITS: u32 = 48;
+
+/// Segments in the order of their prefix; one of depth d stands in 2^(bits - d) neighbouring slots. Above the address,
+/// a slot holds the segment's step, so that the home bucket is known without touching the segment.
+struct Directory {
+    bits: u32,
+    slots: Box<[AtomicPtr<u8>]>,
+}
+
+impl Directory {
+    fn new(bits: u32, segments: impl Iterator<Item = *mut u8>) -> Directory {
+        Directory { bits, slots: segments.map(AtomicPtr::new).collect() }
+    }
+
+    #[inline]
+    fn index(&self, hash: u64, prefix_bits: u32) -> usize {
+        // Two shifts, because a shift by 64 is none.
+        ((hash << prefix_bits) >> 1 >> (63 - self.bits)) as usize
+    }
+
+    #[inline]
+    fn slot(&self, hash: u64, prefix_bits: u32) -> (*mut u8, u8, u32) {
+        let word = self.slots[self.index(hash, prefix_bits)].load(Acquire);
+        let tag = word.addr() >> ADDRESS_BITS;
+        let [step, depth, ..] = tag.to_le_bytes();
+        (word.map_addr(|address| address & ((1 << ADDRESS_BITS) - 1)), step, u32::from(depth))
+    }
+}
+
+fn tagged(segment: Segment) -> *mut u8 {
+    let tag = usize::from(u16::from_le_bytes([segment.step(), segment.depth()]));
+    segment.as_raw().map_addr(|address| address | tag << ADDRESS_BITS)
+}
+
+/// The part of a table that can be looked at without its shard's lock, to prefetch.
+pub struct Peek {
+    directory: epoch::Atomic<Directory>,
+    prefix_bits: u32,
+}
+
+impl Peek {
+    /// Address of the home bucket of `hash`.
+    #[inline]
+    pub fn bucket(&self, hash: u64, guard: &Guard) -> *mut u8 {
+        // SAFETY: the directory is never null and is retired through the epoch.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
+        home_address(segment, step, Mark::new(hash, self.prefix_bits + depth))
+    }
+
+    /// Address of the entry that `hash` probably belongs to, if one is in its home bucket.
+    #[inline]
+    pub fn entry(&self, hash: u64, guard: &Guard) -> Option<*mut u8> {
+        // SAFETY: as above; and the segment that the directory names is retired through the epoch too.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
+        let mark = Mark::new(hash, self.prefix_bits + depth);
+        // SAFETY: as above.
+        unsafe { candidate(home_address(segment, step, mark), mark) }
+    }
+}
+
+/// A table of entries.
+pub struct Table {
+    peek: Arc<Peek>,
+    hasher: KeyHasher,
+    len: usize,
+    timed: usize,
+    segments: usize,
+    /// Number of segments of each depth.
+    depths: [u32; MAX_PREFIX_BITS as usize + 1],
+}
+
+impl Table {
+    /// An empty table for hashes whose first `prefix_bits` bits are the same for all keys.
+    pub fn new(prefix_bits: u32, hasher: KeyHasher) -> Table {
+        let segment = Segment::new(0, 0);
+        let directory = Directory::new(0, std::iter::once(tagged(segment)));
+        let peek = Arc::new(Peek { directory: epoch::Atomic::new(directory), prefix_bits });
+        let mut depths = [0; MAX_PREFIX_BITS as usize + 1];
+        depths[0] = 1;
+        Table { peek, hasher, len: 0, timed: 0, segments: 1, depths }
+    }
+
+    /// The part that can be looked at without the lock.
+    pub fn peek(&self) -> Arc<Peek> {
+        Arc::clone(&self.peek)
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of entries that expire.
+    pub fn timed(&self) -> usize {
+        self.timed
+    }
+
+    /// Number of segments.
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// Bytes of directory and segments. O(segments).
+    pub fn memory_bytes(&self) -> usize {
+        let mut bytes = self.directory().slots.len() * size_of::<AtomicPtr<u8>>();
+        self.each_segment(|segment| bytes += segment.memory_bytes());
+        bytes
+    }
+
+    /// Exchanges the contents of two tables of the same shard number; their peeks follow.
+    pub fn swap(&mut self, other: &mut Table) {
+        debug_assert_eq!(self.peek.prefix_bits, other.peek.prefix_bits);
+        let guard = &epoch::pin();
+        let mine = self.peek.directory.load(Relaxed, guard);
+        let theirs = other.peek.directory.swap(mine, Release, guard);
+        self.peek.directory.store(theirs, Release);
+        std::mem::swap(&mut self.len, &mut other.len);
+        std::mem::swap(&mut self.timed, &mut other.timed);
+        std::mem::swap(&mut self.segments, &mut other.segments);
+        std::mem::swap(&mut self.depths, &mut other.depths);
+        std::mem::swap(&mut self.hasher, &mut other.hasher);
+    }
+
+    /// Takes everything out at once, in O(1): what is returned holds it.
+    pub fn take(&mut self) -> Table {
+        let mut taken = Table::new(self.peek.prefix_bits, self.hasher.clone());
+        self.swap(&mut taken);
+        taken
+    }
+
+    #[inline]
+    fn directory(&self) -> &Directory {
+        // SAFETY: only `&mut self` replaces the directory, so it lives while `self` is borrowed.
+        unsafe { self.peek.directory.load(Relaxed, epoch::unprotected()).deref() }
+    }
+
+    #[inline]
+    fn segment_of(&self, hash: u64) -> Segment {
+        let (start, ..) = self.directory().slot(hash, self.peek.prefix_bits);
+        // SAFETY: the directory names live segments only, and `self` is the lock holder's.
+        unsafe { Segment::from_raw(start) }
+    }
+
+    #[inline]
+    fn mark(&self, hash: u64, segment: &Segment) -> Mark {
+        Mark::new(hash, self.peek.prefix_bits + u32::from(segment.depth()))
+    }
+
+    /// Finds `key`.
+    #[inline]
+    pub fn get(&self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let segment = self.segment_of(key.hash);
+        let mark = self.mark(key.hash, &segment);
+        let place = segment.find(mark, |entry| entry.key() == key.bytes)?;
+        Some(segment.entry(place))
+    }
+
+    /// Finds `key`, to change or remove its entry.
+    #[inline]
+    pub fn find(&mut self, key: Key<'_>) -> Option<Occupied<'_>> {
+        let segment = self.segment_of(key.hash);
+        let mark = self.mark(key.hash, &segment);
+        let place = segment.find(mark, |entry| entry.key() == key.bytes)?;
+        Some(Occupied { table: self, segment, place, hash: key.hash })
+    }
+
+    /// Adds an entry whose key, of this hash, is not in the table.
+    pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
+        let mut segment = self.segment_of(hash);
+        while segment.is_full() {
+            self.grow(hash, segment);
+            segment = self.segment_of(hash);
+        }
+        self.len += 1;
+        self.timed += usize::from(entry.get().deadline().is_some());
+        segment.insert(self.mark(hash, &segment), entry, now);
+    }
+
+    fn grow(&mut self, hash: u64, segment: Segment) {
+        let prefix = self.peek.prefix_bits + u32::from(segment.depth());
+        if segment.step() < SPLIT_STEP || prefix >= MAX_PREFIX_BITS {
+            self.rebuild(hash, segment, segment.step() + 1);
+        } else {
+            self.split(hash, segment);
+        }
+    }
+
+    /// Moves a segment's entries, untouched, into one of another size.
+    fn rebuild(&mut self, hash: u64, old: Segment, step: u8) {
+        let mut new = Segment::new(step, old.depth());
+        for item in old.items() {
+            new.adopt(item, item.mark, &old);
+        }
+        self.publish(hash, new);
+        retire(old);
+    }
+
+    fn split(&mut self, hash: u64, old: Segment) {
+        if u32::from(old.depth()) == self.directory().bits {
+            self.resize_directory(1);
+        }
+        let prefix = self.peek.prefix_bits + u32::from(old.depth());
+        let items: Vec<(Item, u64)> = old.items().map(|item| (item, self.rehash(item))).collect();
+        let bit = 1_u64 << (63 - prefix);
+        let upper = items.iter().filter(|(_, hash)| hash & bit != 0).count();
+        let depth = old.depth() + 1;
+        let mut halves = [items.len() - upper, upper].map(|len| Segment::new(step_for(len, SPLIT_STEP), depth));
+        for (item, hash) in items {
+            halves[usize::from(hash & bit != 0)].adopt(item, Mark::new(hash, prefix + 1), &old);
+        }
+        self.publish(hash & !bit, halves[0]);
+        self.publish(hash | bit, halves[1]);
+        self.depths[usize::from(old.depth())] -= 1;
+        self.depths[usize::from(depth)] += 2;
+        self.segments += 1;
+        retire(old);
+    }
+
+    fn rehash(&self, item: Item) -> u64 {
+        // SAFETY: items name live entries, and the table is borrowed.
+        self.hasher.hash(unsafe { EntryRef::from_raw(item.start) }.key())
+    }
+
+    /// Stores `segment` in every directory slot that shares its prefix with `hash`.
+    fn publish(&self, hash: u64, segment: Segment) {
+        let directory = self.directory();
+        let copies = 1_usize << (directory.bits - u32::from(segment.depth()));
+        let first = directory.index(hash, self.peek.prefix_bits) & !(copies - 1);
+        for slot in &directory.slots[first..first + copies] {
+            slot.store(tagged(segment), Release);
+        }
+    }
+
+    /// Doubles (1) or halves (-1) the directory.
+    fn resize_directory(&mut self, change: i32) {
+        let old = self.directory();
+        let bits = old.bits.saturating_add_signed(change);
+        let words = (0..1_usize << bits).map(|i| {
+            let from = if change > 0 { i >> 1 } else { i << 1 };
+            old.slots[from].load(Relaxed)
+        });
+        let new = Directory::new(bits, words);
+        let guard = &epoch::pin();
+        let retired = self.peek.directory.swap(epoch::Owned::new(new), Release, guard);
+        // SAFETY: no longer reachable; whoever still reads it is pinned.
+        unsafe { guard.defer_destroy(retired) };
+    }
+
+    /// Makes the segment of `hash` smaller, or merges it with its buddy, when it has become sparse.
+    fn shrink(&mut self, hash: u64) {
+        let segment = self.segment_of(hash);
+        if !segment.is_sparse() {
+            return;
+        }
+        let step = step_for(segment.len(), SPLIT_STEP);
+        if let Some(buddy) = self.buddy(hash, segment)
+            && step_for(segment.len() + buddy.len(), SPLIT_STEP) < SPLIT_STEP - 2
+        {
+            return self.merge(hash, segment, buddy);
+        }
+        if step < segment.step() {
+            self.rebuild(hash, segment, step);
+        }
+    }
+
+    fn buddy(&self, hash: u64, segment: Segment) -> Option<Segment> {
+        let depth = u32::from(segment.depth()).checked_sub(1)?;
+        let buddy = self.segment_of(hash ^ 1 << (63 - self.peek.prefix_bits - depth));
+        (buddy.depth() == segment.depth()).then_some(buddy)
+    }
+
+    fn merge(&mut self, hash: u64, segment: Segment, buddy: Segment) {
+        let depth = segment.depth() - 1;
+        let bit = 1_u64 << (63 - self.peek.prefix_bits - u32::from(depth));
+        let (lower, upper) = if hash & bit == 0 { (segment, buddy) } else { (buddy, segment) };
+        let mut new = Segment::new(step_for(segment.len() + buddy.len(), SPLIT_STEP), depth);
+        for (half, high) in [(lower, 0), (upper, 0x8000)] {
+            for item in half.items() {
+                new.adopt(item, Mark { h16: item.mark.h16 >> 1 | high, ..item.mark }, &half);
+            }
+        }
+        self.publish(hash, new);
+        self.depths[usize::from(depth) + 1] -= 2;
+        self.depths[usize::from(depth)] += 1;
+        self.segments -= 1;
+        retire(lower);
+        retire(upper);
+        let bits = self.directory().bits as usize;
+        if bits > 1 && self.depths[bits] == 0 && self.depths[bits - 1] == 0 {
+            self.resize_directory(-1);
+        }
+    }
+
+    /// Calls `visit` for the entries of the home that the position `at` (a hash) falls into, and returns the next
+    /// position, `None` at the end. Some 6 entries a call.
+    pub fn visit<'t>(&'t self, at: u64, visit: &mut impl FnMut(EntryRef<'t>)) -> Option<u64> {
+        let segment = self.segment_of(at);
+        let prefix = self.peek.prefix_bits + u32::from(segment.depth());
+        let base = at & !(u64::MAX >> prefix);
+        match segment.visit_home(self.mark(at, &segment).h16, visit) {
+            Some(h16) => Some(base | u64::from(h16) << (48 - prefix)),
+            None => self.behind(base, prefix),
+        }
+    }
+
+    /// The position behind the segment at `base`, `None` behind the last.
+    fn behind(&self, base: u64, prefix: u32) -> Option<u64> {
+        let next = if prefix == 0 { 0 } else { base.wrapping_add(1 << (64 - prefix)) };
+        let last = next == 0 || (self.peek.prefix_bits > 0 && (next ^ base) >> (64 - self.peek.prefix_bits) != 0);
+        (!last).then_some(next)
+    }
+
+    /// An entry chosen by `random`, or `None` where that falls on a free slot. Every entry is about equally likely.
+    pub fn pick(&self, random: u64) -> Option<EntryRef<'_>> {
+        let [a, b, c, d, ..] = random.to_le_bytes();
+        self.segment_of(random).at(u32::from_le_bytes([a, b, c, d]) as usize)
+    }
+
+    /// Walks the segments from position `at`, at most `limit` of them, and removes what has expired in each that is due.
+    /// Returns where to go on, `None` at the end; and lowers `due_ms` to the earliest deadline met on the way.
+    pub fn expire(
+        &mut self,
+        at: u64,
+        limit: usize,
+        now: UnixMs,
+        due_ms: &mut i64,
+        expired: &mut impl FnMut(Entry),
+    ) -> Option<u64> {
+        let mut next = Some(at);
+        for _ in 0..limit {
+            let Some(at) = next else { break };
+            let mut segment = self.segment_of(at);
+            let prefix = self.peek.prefix_bits + u32::from(segment.depth());
+            let base = at & !(u64::MAX >> prefix);
+            next = self.behind(base, prefix);
+            if segment.due_ms() <= now.0 {
+                let before = (segment.len(), segment.timed());
+                segment.expire(now, expired);
+                self.len -= before.0 - segment.len();
+                self.timed -= before.1 - segment.timed();
+                *due_ms = (*due_ms).min(segment.due_ms());
+                self.shrink(at);
+                if before.0 != segment.len() {
+                    break; // one segment's worth of removals is enough for one turn
+                }
+            } else {
+                *due_ms = (*due_ms).min(segment.due_ms());
+            }
+        }
+        next
+    }
+
+    fn each_segment(&self, mut visit: impl FnMut(Segment)) {
+        let directory = self.directory();
+        let mut index = 0;
+        while let Some(slot) = directory.slots.get(index) {
+            let start = slot.load(Relaxed).map_addr(|address| address & ((1 << ADDRESS_BITS) - 1));
+            // SAFETY: the directory names live segments.
+            let segment = unsafe { Segment::from_raw(start) };
+            index += 1 << (directory.bits - u32::from(segment.depth()));
+            visit(segment);
+        }
+    }
+
+    /// Checks the invariants; for tests.
+    #[cfg(test)]
+    pub fn validate(&self) {
+        let (mut len, mut timed, mut count) = (0, 0, 0);
+        let mut depths = [0; MAX_PREFIX_BITS as usize + 1];
+        self.each_segment(|segment| {
+            segment.validate(self.peek.prefix_bits + u32::from(segment.depth()), |key| self.hasher.hash(key));
+            len += segment.len();
+            timed += segment.timed();
+            count += 1;
+            depths[usize::from(segment.depth())] += 1;
+        });
+        assert_eq!((len, timed, count), (self.len, self.timed, self.segments));
+        assert_eq!(depths, self.depths);
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.each_segment(|segment| {
+            for item in segment.items() {
+                // SAFETY: the table owns its entries, and nobody looks them up any more.
+                drop(unsafe { Entry::from_raw(item.start) });
+            }
+            retire(segment);
+        });
+        let guard = &epoch::pin();
+        let directory = self.peek.directory.load(Relaxed, guard);
+        // SAFETY: nobody finds the directory any more but through peeks, which are pinned while they read. A peek may
+        // outlive the table, but is only used while its shard, which owns the table, exists.
+        unsafe { guard.defer_destroy(directory) };
+    }
+}
+
+/// Frees a segment once no prefetch pass can be reading it.
+fn retire(segment: Segment) {
+    // SAFETY: the segment is out of the directory, so that only those pinned now can still read it; its memory may be
+    // freed by any thread.
+    unsafe { epoch::pin().defer_unchecked(move || segment.free()) };
+}
+
+/// The entry of a key, found in its table.
+pub struct Occupied<'t> {
+    table: &'t mut Table,
+    segment: Segment,
+    place: Place,
+    hash: u64,
+}
+
+impl<'t> Occupied<'t> {
+    /// Reads the entry.
+    #[inline]
+    pub fn get(&self) -> EntryRef<'_> {
+        self.segment.entry(self.place)
+    }
+
+    /// Reads the entry for as long as the table is borrowed.
+    #[inline]
+    pub fn into_ref(self) -> EntryRef<'t> {
+        self.segment.entry(self.place)
+    }
+
+    /// Changes the entry; a changed deadline must be followed by [`Occupied::deadline_changed`].
+    #[inline]
+    pub fn get_mut(&mut self) -> EntryMut<'_> {
+        self.segment.entry_mut(self.place)
+    }
+
+    /// Lets the table know of the entry's deadline.
+    #[inline]
+    pub fn deadline_changed(&mut self, now: UnixMs) {
+        let deadline = self.get().deadline();
+        let before = self.segment.timed();
+        self.segment.note_deadline(self.place, deadline, now);
+        self.table.timed = self.table.timed + self.segment.timed() - before;
+    }
+
+    /// Puts another entry with the same key in its place and returns the old one.
+    pub fn replace(&mut self, entry: Entry, now: UnixMs) -> Entry {
+        let before = self.segment.timed();
+        let old = self.segment.replace(self.place, entry, now);
+        self.table.timed = self.table.timed + self.segment.timed() - before;
+        old
+    }
+
+    /// Takes the entry out.
+    pub fn remove(mut self) -> Entry {
+        let entry = self.segment.remove(self.place);
+        self.table.len -= 1;
+        self.table.timed -= usize::from(entry.get().deadline().is_some());
+        if self.segment.len() % 8 == 0 {
+            self.table.shrink(self.hash);
+        }
+        entry
+    }
+}
+
+/// Starts loading the cache line at `address`; a hint, valid for any address.
+#[inline]
+pub fn prefetch(address: *mut u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching has no effect but on the cache, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::string::StringSource;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn name(n: u32) -> Vec<u8> {
+        format!("key:{n}").into_bytes()
+    }
+
+    /// A table of prefix 0 bits (or of shard 0b101 of 3 bits, whose keys alone it takes) beside a map.
+    struct Pair {
+        table: Table,
+        hasher: KeyHasher,
+        model: BTreeMap<Vec<u8>, Option<i64>>,
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            let hasher = KeyHasher::with_seed(7);
+            Pair { table: Table::new(0, hasher.clone()), hasher, model: BTreeMap::new() }
+        }
+
+        fn put(&mut self, n: u32, deadline: Option<i64>, now: UnixMs) {
+            let key = name(n);
+            let hashed = self.hasher.key(&key);
+            let entry = Entry::new(&key, StringSource::Int(i64::from(n)), deadline.map(UnixMs));
+            match self.table.find(hashed) {
+                Some(mut found) => drop(found.replace(entry, now)),
+                None => self.table.insert(hashed.hash, entry, now),
+            }
+            self.model.insert(key, deadline);
+        }
+
+        fn remove(&mut self, n: u32) {
+            let key = name(n);
+            let removed = self.table.find(self.hasher.key(&key)).map(Occupied::remove).is_some();
+            assert_eq!(removed, self.model.remove(&key).is_some());
+        }
+
+        fn expire(&mut self, now: UnixMs) {
+            let (mut at, mut due, mut expired) = (Some(0), i64::MAX, BTreeSet::new());
+            while let Some(from) = at {
+                at = self.table.expire(from, 8, now, &mut due, &mut |entry| {
+                    expired.insert(entry.get().key().to_vec());
+                });
+            }
+            let expected: BTreeSet<_> =
+                self.model.iter().filter(|(_, d)| d.is_some_and(|d| d <= now.0)).map(|(k, _)| k.clone()).collect();
+            assert_eq!(expired, expected);
+            self.model.retain(|_, deadline| deadline.is_none_or(|deadline| deadline > now.0));
+            let earliest = self.model.values().flatten().min();
+            assert!(earliest.is_none_or(|earliest| due <= *earliest), "a due time after a deadline loses the key");
+        }
+
+        fn check(&self) {
+            self.table.validate();
+            assert_eq!(self.table.len(), self.model.len());
+            for (key, deadline) in &self.model {
+                let found = self.table.get(self.hasher.key(key)).expect("present");
+                assert_eq!(found.deadline().map(|d| d.0), *deadline);
+            }
+            let (mut at, mut seen) = (Some(0), BTreeSet::new());
+            while let Some(from) = at {
+                at = self.table.visit(from, &mut |entry| {
+                    assert!(seen.insert(entry.key().to_vec()), "met once while nothing changes");
+                });
+                assert!(at.is_none_or(|at| at > from));
+            }
+            assert!(seen.iter().eq(self.model.keys()));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn does_what_a_map_does(steps in prop::collection::vec((0_u8..8, 0_u32..6000, 1_u32..700, 0_i64..40_000_000), 1..40)) {
+            let mut pair = Pair::new();
+            let mut now = UnixMs(1_000_000);
+            for (kind, first, count, time) in steps {
+                match kind {
+                    0..=2 => (first..first + count).for_each(|n| pair.put(n, None, now)),
+                    3 => (first..first + count).for_each(|n| pair.put(n, Some(now.0 + time + i64::from(n) * 37), now)),
+                    4 | 5 => (first..first + count * 4).for_each(|n| pair.remove(n)),
+                    6 => pair.expire(now),
+                    _ => now.0 += time,
+                }
+            }
+            pair.check();
+            pair.expire(UnixMs(now.0 + 1_000_000_000));
+            pair.check();
+        }
+    }
+
+    #[test]
+    fn grows_and_shrinks_back_to_nothing() {
+        let (mut pair, now) = (Pair::new(), UnixMs(5));
+        (0..60_000).for_each(|n| pair.put(n, None, now));
+        pair.check();
+        assert!(pair.table.segments() > 100);
+        let bytes = pair.table.memory_bytes();
+        assert!(bytes < 60_000 * 14, "{bytes} bytes of table for 60,000 keys");
+        (0..59_990).for_each(|n| pair.remove(n));
+        pair.check();
+        assert!(pair.table.segments() < 8, "{} segments for 10 keys", pair.table.segments());
+    }
+
+    #[test]
+    fn what_is_taken_out_is_whole_and_leaves_an_empty_table() {
+        let (mut pair, now) = (Pair::new(), UnixMs(5));
+        (0..2_000).for_each(|n| pair.put(n, Some(i64::from(n) + 10), now));
+        let peek = pair.table.peek();
+        let taken = pair.table.take();
+        assert_eq!((pair.table.len(), taken.len(), taken.timed()), (0, 2_000, 2_000));
+        taken.validate();
+        pair.table.validate();
+        let key = name(1);
+        assert!(peek.entry(pair.hasher.hash(&key), &epoch::pin()).is_none());
+    }
+}

@@ -1,0 +1,494 @@
+//! What one request sees of the keyspace: the shards of its keys, locked.
+
+use super::entry::{Entry, EntryRef};
+use super::reclaim::Garbage;
+use super::shard::{Shard, ShardStats, access_seconds};
+use super::table::Occupied;
+use super::{Cell, Key, Keyspace};
+use crate::util::clock::UnixMs;
+use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
+use bytes::BytesMut;
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+/// A key holds a value of another type than the operation works on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrongType;
+
+/// Why [`View::add_integer`] changed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddError {
+    /// The key holds no string.
+    WrongType,
+    /// The string spells no integer.
+    NotInteger,
+    /// The sum does not fit 64 bits.
+    Overflow,
+}
+
+/// What a write does to the deadline of its key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ttl {
+    /// The key no longer expires.
+    Clear,
+    /// The deadline, if there is one, stays.
+    Keep,
+    /// The key expires then.
+    At(UnixMs),
+}
+
+/// Which shards a request locks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockPlan {
+    /// Those of its keys in its database.
+    Keys,
+    /// Those of its keys in every database.
+    KeysEverywhere,
+    /// All of them.
+    All,
+}
+
+struct Held<'a> {
+    db: usize,
+    shard: usize,
+    guard: MutexGuard<'a, Shard>,
+}
+
+/// The locked shards of a request's keys. Every lookup of a key that was not declared is a bug and asserts.
+pub struct View<'a> {
+    keyspace: &'a Keyspace,
+    db: usize,
+    now: UnixMs,
+    touch: bool,
+    held: SmallVec<[Held<'a>; 1]>,
+}
+
+impl<'a> View<'a> {
+    /// Locks what `plan` says for keys with these hashes, in ascending order. `touch`: reads count as uses.
+    #[inline]
+    pub fn lock(
+        keyspace: &'a Keyspace,
+        db: usize,
+        now: UnixMs,
+        touch: bool,
+        plan: LockPlan,
+        hashes: impl Iterator<Item = u64>,
+    ) -> View<'a> {
+        let mut view = View { keyspace, db, now, touch, held: SmallVec::new() };
+        match plan {
+            LockPlan::Keys => view.lock_keys(hashes),
+            LockPlan::KeysEverywhere | LockPlan::All => view.lock_many(plan, hashes),
+        }
+        view
+    }
+
+    #[inline]
+    fn lock_keys(&mut self, mut hashes: impl Iterator<Item = u64>) {
+        let Some(first) = hashes.next() else { return };
+        let first = self.keyspace.shard_of(first);
+        let Some(second) = hashes.next() else { return self.hold(self.db, first) };
+        let mut shards: SmallVec<[usize; 16]> = SmallVec::new();
+        shards.extend([first, self.keyspace.shard_of(second)]);
+        shards.extend(hashes.map(|hash| self.keyspace.shard_of(hash)));
+        shards.sort_unstable();
+        shards.dedup();
+        for shard in shards {
+            self.hold(self.db, shard);
+        }
+    }
+
+    #[cold]
+    fn lock_many(&mut self, plan: LockPlan, hashes: impl Iterator<Item = u64>) {
+        let mut shards: Vec<usize> = match plan {
+            LockPlan::All => (0..self.keyspace.shards()).collect(),
+            _ => hashes.map(|hash| self.keyspace.shard_of(hash)).collect(),
+        };
+        shards.sort_unstable();
+        shards.dedup();
+        for db in 0..self.keyspace.databases() {
+            for shard in &shards {
+                self.hold(db, *shard);
+            }
+        }
+    }
+
+    #[inline]
+    fn hold(&mut self, db: usize, shard: usize) {
+        let guard = self.cell(db, shard).shard.lock();
+        self.held.push(Held { db, shard, guard });
+    }
+
+    fn cell(&self, db: usize, shard: usize) -> &'a Cell {
+        &self.keyspace.cells(db)[shard]
+    }
+
+    /// The keyspace it looks at.
+    pub fn keyspace(&self) -> &'a Keyspace {
+        self.keyspace
+    }
+
+    /// The database it looks at.
+    pub fn db(&self) -> usize {
+        self.db
+    }
+
+    /// The time of the request.
+    pub fn now(&self) -> UnixMs {
+        self.now
+    }
+
+    #[inline]
+    fn shard(&mut self, db: usize, hash: u64) -> &mut Shard {
+        let shard = self.keyspace.shard_of(hash);
+        let position = match self.held.as_slice() {
+            [one] if one.shard == shard && one.db == db => Ok(0),
+            held => held.binary_search_by_key(&(db, shard), |held| (held.db, held.shard)),
+        };
+        assert!(position.is_ok(), "a command looks up only keys that its row declares");
+        &mut self.held[position.unwrap_or(0)].guard
+    }
+
+    /// Runs `work` on a shard that may or may not be among those held.
+    fn with_shard<R>(&mut self, db: usize, shard: usize, work: impl FnOnce(&mut Shard) -> R) -> R {
+        match self.held.binary_search_by_key(&(db, shard), |held| (held.db, held.shard)) {
+            Ok(position) => work(&mut self.held[position].guard),
+            Err(_) => {
+                assert!(self.held.is_empty(), "a lock taken beside others could deadlock");
+                work(&mut self.cell(db, shard).shard.lock())
+            }
+        }
+    }
+
+    // One key
+
+    /// Looks a key up for reading its value: a hit or a miss, and a use.
+    #[inline]
+    pub fn read(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let (now, touch) = (self.now, self.touch);
+        self.shard(self.db, key.hash).read(key, now, touch)
+    }
+
+    /// Looks a key up for asking about it: a hit or a miss, but no use.
+    #[inline]
+    pub fn look(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let now = self.now;
+        self.shard(self.db, key.hash).read(key, now, false)
+    }
+
+    /// Looks a key up without counting a hit, a miss or a use.
+    #[inline]
+    pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        self.peek_in(self.db, key)
+    }
+
+    /// As [`View::peek`], in another database.
+    pub fn peek_in(&mut self, db: usize, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let now = self.now;
+        self.shard(db, key.hash).live(key, now).map(Occupied::into_ref)
+    }
+
+    /// Notes a use of a key; `false` when there is none.
+    pub fn touch(&mut self, key: Key<'_>) -> bool {
+        let now = self.now;
+        self.shard(self.db, key.hash).read(key, now, true).is_some()
+    }
+
+    /// The string at `key`, for reading it.
+    #[inline]
+    pub fn string(&mut self, key: Key<'_>) -> Result<Option<StringRef<'_>>, WrongType> {
+        Ok(self.read(key).map(EntryRef::string))
+    }
+
+    /// The string at `key`, for changing it: neither hit nor miss.
+    #[inline]
+    pub fn string_to_change(&mut self, key: Key<'_>) -> Result<Option<StringRef<'_>>, WrongType> {
+        Ok(self.peek(key).map(EntryRef::string))
+    }
+
+    /// Stores a string at `key`, whatever was there.
+    #[inline]
+    pub fn put_string(&mut self, key: Key<'_>, value: StringSource<'_>, ttl: Ttl) {
+        let deadline = match ttl {
+            Ttl::Clear => None,
+            Ttl::At(deadline) => Some(deadline),
+            Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
+        };
+        let (now, reclaimer) = (self.now, self.keyspace.reclaimer());
+        self.shard(self.db, key.hash).put_string(key, value, deadline, now, reclaimer);
+    }
+
+    /// Adds `delta` to the integer at `key` (0 when there is none), keeping the deadline; returns the sum. One lookup when
+    /// the value is held as an integer.
+    #[inline]
+    pub fn add_integer(&mut self, key: Key<'_>, delta: i64) -> Result<i64, AddError> {
+        let now = self.now;
+        match self.shard(self.db, key.hash).add_in_place(key, delta, now) {
+            Some(sum) => sum.ok_or(AddError::Overflow),
+            None => self.add_to_text(key, delta),
+        }
+    }
+
+    fn add_to_text(&mut self, key: Key<'_>, delta: i64) -> Result<i64, AddError> {
+        let value = match self.string_to_change(key).map_err(|WrongType| AddError::WrongType)? {
+            Some(string) => string.integer().ok_or(AddError::NotInteger)?,
+            None => 0,
+        };
+        let sum = value.checked_add(delta).ok_or(AddError::Overflow)?;
+        self.put_string(key, StringSource::Int(sum), Ttl::Keep);
+        Ok(sum)
+    }
+
+    /// Lets `edit` change the text at `key` (empty when there is none) and stores it, keeping the deadline. Large text
+    /// is changed in place, so that appending is amortised O(appended).
+    pub fn edit_string(&mut self, key: Key<'_>, edit: impl FnOnce(&mut BytesMut)) -> Result<usize, WrongType> {
+        let now = self.now;
+        let found = self.shard(self.db, key.hash).live(key, now);
+        let large = found.and_then(|mut found| found.get_mut().take_large());
+        let source = match large {
+            Some(bytes) => StringSource::Large(edit_large(bytes, edit)),
+            None => {
+                let mut text = match self.string_to_change(key)? {
+                    Some(string) => BytesMut::from(&string.text()[..]),
+                    None => BytesMut::new(),
+                };
+                edit(&mut text);
+                if text.len() <= INLINE_MAX {
+                    let len = text.len();
+                    self.put_string(key, StringSource::changed(&text), Ttl::Keep);
+                    return Ok(len);
+                }
+                StringSource::Large(text.freeze())
+            }
+        };
+        let len = source.len();
+        self.put_string(key, source, Ttl::Keep);
+        Ok(len)
+    }
+
+    /// Gives a key another deadline, or none; `false` when there is no such key.
+    pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>) -> bool {
+        let now = self.now;
+        self.shard(self.db, key.hash).set_deadline(key, deadline, now)
+    }
+
+    /// Removes a key; `false` when there is none. A value that takes long to free is freed in the background.
+    pub fn remove(&mut self, key: Key<'_>) -> bool {
+        self.remove_in(self.db, key)
+    }
+
+    /// As [`View::remove`], in another database.
+    pub fn remove_in(&mut self, db: usize, key: Key<'_>) -> bool {
+        let taken = self.take_in(db, key);
+        let found = taken.is_some();
+        if let Some(entry) = taken {
+            self.keyspace.reclaimer().take(Garbage::Entry(entry));
+        }
+        found
+    }
+
+    /// Removes a key whose new deadline lies in the past, and counts it as expired; `false` when there is no such key.
+    pub fn expire(&mut self, key: Key<'_>) -> bool {
+        let found = self.remove(key);
+        self.shard(self.db, key.hash).stats.expired += u64::from(found);
+        found
+    }
+
+    fn take_in(&mut self, db: usize, key: Key<'_>) -> Option<Entry> {
+        let now = self.now;
+        self.shard(db, key.hash).live(key, now).map(Occupied::remove)
+    }
+
+    /// Moves the entry at `from` to `to` (a key of database `db`), with its deadline, over whatever is there; `false` when
+    /// there is none. The value is not copied.
+    pub fn rename(&mut self, from: Key<'_>, db: usize, to: Key<'_>) -> bool {
+        let Some(mut entry) = self.take_in(self.db, from) else { return false };
+        self.remove_in(db, to);
+        let now = self.now;
+        if from.bytes != to.bytes {
+            entry = entry.with_key(to.bytes);
+        }
+        self.shard(db, to.hash).insert(to.hash, entry, now);
+        true
+    }
+
+    /// Copies the entry at `from` to `to` (a key of database `db`), with its deadline, over whatever is there; `false` when
+    /// there is none.
+    pub fn copy(&mut self, from: Key<'_>, db: usize, to: Key<'_>) -> bool {
+        let seconds = access_seconds(self.now);
+        let Some(entry) = self.peek(from) else { return false };
+        let mut copy = Entry::new(to.bytes, entry.string().to_source(), entry.deadline());
+        copy.get_mut().set_access(seconds);
+        self.remove_in(db, to);
+        let now = self.now;
+        self.shard(db, to.hash).insert(to.hash, copy, now);
+        true
+    }
+
+    // Whole databases
+
+    /// Number of keys of a database, those included that have expired and are not yet removed.
+    pub fn len(&mut self, db: usize) -> usize {
+        self.sum(db, |shard| shard.table().len())
+    }
+
+    /// Whether a database has no key.
+    pub fn is_empty(&mut self, db: usize) -> bool {
+        self.len(db) == 0
+    }
+
+    /// Number of keys of a database that expire.
+    pub fn timed(&mut self, db: usize) -> usize {
+        self.sum(db, |shard| shard.table().timed())
+    }
+
+    /// Bytes of the tables of a database, entries not included.
+    pub fn table_bytes(&mut self, db: usize) -> usize {
+        self.sum(db, |shard| shard.table().memory_bytes())
+    }
+
+    /// Number of segments of a database.
+    pub fn segments(&mut self, db: usize) -> usize {
+        self.sum(db, |shard| shard.table().segments())
+    }
+
+    fn sum(&mut self, db: usize, count: impl Fn(&Shard) -> usize) -> usize {
+        if !self.keyspace.is_allocated(db) {
+            return 0;
+        }
+        (0..self.keyspace.shards()).map(|shard| self.with_shard(db, shard, |shard| count(shard))).sum()
+    }
+
+    /// Average milliseconds that the expiring keys of a database have to live, from a sample; 0 when there are none.
+    pub fn average_ttl_ms(&mut self, db: usize) -> i64 {
+        if !self.keyspace.is_allocated(db) {
+            return 0;
+        }
+        let now = self.now;
+        let shards = 0..self.keyspace.shards();
+        let averages: Vec<i64> = shards
+            .map(|shard| self.with_shard(db, shard, |shard| shard.average_ttl_ms(now)))
+            .filter(|average| *average > 0)
+            .collect();
+        let count = i64::try_from(averages.len()).unwrap_or(i64::MAX);
+        averages.iter().fold(0, |sum: i64, average| sum.saturating_add(average / count.max(1)))
+    }
+
+    /// Counters over all databases and shards.
+    pub fn stats(&mut self) -> ShardStats {
+        let mut total = ShardStats::default();
+        self.each_shard(|shard| total += shard.stats);
+        total
+    }
+
+    /// Sets the counters to zero.
+    pub fn reset_stats(&mut self) {
+        self.each_shard(|shard| shard.stats = ShardStats::default());
+    }
+
+    fn each_shard(&mut self, mut work: impl FnMut(&mut Shard)) {
+        for db in 0..self.keyspace.databases() {
+            if self.keyspace.is_allocated(db) {
+                for shard in 0..self.keyspace.shards() {
+                    self.with_shard(db, shard, &mut work);
+                }
+            }
+        }
+    }
+
+    /// Removes every key of a database; returns how many there were. Memory is freed in the background. Atomic when all
+    /// shards are held ([`LockPlan::All`]).
+    pub fn flush(&mut self, db: usize) -> usize {
+        if !self.keyspace.is_allocated(db) {
+            return 0;
+        }
+        let mut count = 0;
+        for shard in 0..self.keyspace.shards() {
+            let taken = self.with_shard(db, shard, Shard::take);
+            count += taken.len();
+            self.keyspace.reclaimer().take(Garbage::Table(Box::new(taken)));
+        }
+        count
+    }
+
+    /// Exchanges the keys of two databases. All shards must be held.
+    pub fn swap(&mut self, a: usize, b: usize) {
+        let (a, b) = (a.min(b), a.max(b));
+        let split = self.held.partition_point(|held| held.db < b);
+        let (lower, upper) = self.held.split_at_mut(split);
+        let first = lower.iter_mut().filter(|held| held.db == a);
+        let second = upper.iter_mut().filter(|held| held.db == b);
+        for (one, other) in first.zip(second) {
+            one.guard.swap(&mut other.guard);
+        }
+    }
+
+    /// Walks on from `position` (0 at first) through the hash order of a database: some `homes` buckets of six keys, all of
+    /// one shard, locked meanwhile. `visit` meets what has not expired. Returns where to go on, `None` at the end.
+    pub fn walk(&mut self, db: usize, position: u64, homes: usize, visit: &mut dyn FnMut(EntryRef<'_>)) -> Option<u64> {
+        let (now, index) = (self.now, self.keyspace.shard_of(position));
+        let bits = self.keyspace.shard_bits;
+        let next = if !self.keyspace.is_allocated(db) {
+            return None;
+        } else {
+            self.with_shard(db, index, |shard| {
+                let mut at = Some(position);
+                for _ in 0..homes {
+                    let Some(from) = at else { break };
+                    at = shard.table().visit(from, &mut |entry| {
+                        if entry.deadline().is_none_or(|deadline| deadline > now) {
+                            visit(entry);
+                        }
+                    });
+                }
+                at
+            })
+        };
+        next.or_else(|| {
+            let behind = (index as u64 + 1).checked_mul(1 << (64 - bits));
+            behind.filter(|_| index + 1 < self.keyspace.shards())
+        })
+    }
+
+    /// Calls `found` with a key chosen by the numbers that `random` gives, every key about equally likely; `false` when the
+    /// database is empty.
+    pub fn random_key(
+        &mut self,
+        db: usize,
+        random: &mut dyn FnMut() -> u64,
+        found: &mut dyn FnMut(EntryRef<'_>),
+    ) -> bool {
+        let now = self.now;
+        if self.is_empty(db) {
+            return false;
+        }
+        for _ in 0..1000 {
+            let number = random();
+            let shard = self.keyspace.shard_of(number);
+            let hit = self.with_shard(db, shard, |shard| match shard.table().pick(number) {
+                Some(entry) if entry.deadline().is_none_or(|deadline| deadline > now) => {
+                    found(entry);
+                    true
+                }
+                _ => false,
+            });
+            if hit {
+                return true;
+            }
+        }
+        self.first_key(db, found)
+    }
+
+    /// The first live key in hash order, for databases too sparse to hit one by chance.
+    fn first_key(&mut self, db: usize, found: &mut dyn FnMut(EntryRef<'_>)) -> bool {
+        let (mut position, mut done) = (Some(0), false);
+        while let (Some(at), false) = (position, done) {
+            position = self.walk(db, at, 1, &mut |entry| {
+                if !done {
+                    found(entry);
+                    done = true;
+                }
+            });
+        }
+        done
+    }
+}

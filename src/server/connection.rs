@@ -1,0 +1,498 @@
+//! One connection: reads a batch, dispatches it, writes once.
+//!
+//! Invariants: replies leave in the order of their requests; reading goes on while replies wait to be taken (a client may
+//! send its whole pipeline before it reads), within `client-output-buffer-limit`; a connection at rest owns no
+//! buffer, it borrows its worker's. Must not know: any particular command.
+
+use super::socket::Socket;
+use super::worker::{Bench, READ_BYTES};
+use crate::call::session::Session;
+use crate::call::shared::Shared;
+use crate::call::spec::Slices;
+use crate::config::ClientClass;
+use crate::dispatch::Next;
+use crate::protocol::batch::OwnedRequest;
+use crate::protocol::error::ProtocolError;
+use crate::protocol::reply::{Output, Reply};
+use crate::protocol::request::{Limits, Need, Parser};
+use crate::util::clock::UnixMs;
+use bytes::BytesMut;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::ReadBuf;
+
+/// Pieces of one vectored write.
+const PIECES: usize = 64;
+
+/// A large argument is read in steps of at most this many bytes, so that memory grows with what arrives.
+const LARGE_STEP: usize = 1024 * 1024;
+
+/// Bytes of an unfinished request that a client may hold before it has authenticated.
+const STRANGER_BYTES: u64 = 64 * 1024;
+
+/// How long a paused request waits before it looks at the pause again.
+const PAUSE_LOOK: Duration = Duration::from_millis(50);
+
+/// How the connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Reads and serves.
+    Open,
+    /// Sends what is written, then closes.
+    Closing,
+    /// Is over.
+    Closed,
+}
+
+/// A large argument on its way.
+struct Gather {
+    bytes: BytesMut,
+    want: usize,
+}
+
+/// One client's connection.
+pub struct Connection {
+    socket: Socket,
+    session: Session,
+    shared: &'static Shared,
+    bench: Rc<RefCell<Bench>>,
+    parser: Parser,
+    /// Bytes of an unfinished request.
+    tail: Vec<u8>,
+    gather: Option<Gather>,
+    /// Replies that the socket did not take.
+    unsent: Output,
+    /// When the soft limit of unsent replies was passed.
+    over_soft: Option<UnixMs>,
+    /// Requests that wait for a long or a paused one.
+    waiting: VecDeque<OwnedRequest>,
+    slices: Option<Box<dyn Slices>>,
+    state: State,
+}
+
+impl Connection {
+    /// A connection that has read nothing yet.
+    pub fn new(socket: Socket, session: Session, shared: &'static Shared, bench: Rc<RefCell<Bench>>) -> Connection {
+        Connection {
+            socket,
+            session,
+            shared,
+            bench,
+            parser: Parser::new(),
+            tail: Vec::new(),
+            gather: None,
+            unsent: Output::new(),
+            over_soft: None,
+            waiting: VecDeque::new(),
+            slices: None,
+            state: State::Open,
+        }
+    }
+
+    /// Serves the client until one side ends the connection.
+    pub async fn serve(mut self) {
+        let client = std::sync::Arc::clone(&self.session.client);
+        let mut woken = std::pin::pin!(client.wake().notified());
+        while self.state != State::Closed {
+            if self.slices.is_some() {
+                self.step();
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if !self.waiting.is_empty() {
+                self.run_waiting();
+                if self.slices.is_none() && !self.waiting.is_empty() {
+                    let _ = tokio::time::timeout(PAUSE_LOOK, client.wake().notified()).await;
+                    self.read_mail();
+                }
+                continue;
+            }
+            poll_fn(|cx| {
+                if woken.as_mut().poll(cx).is_ready() {
+                    woken.set(client.wake().notified());
+                    self.read_mail();
+                    return Poll::Ready(());
+                }
+                self.poll(cx)
+            })
+            .await;
+        }
+    }
+
+    /// Sends and receives what can be; ready after something was done.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.unsent.is_empty() && self.socket.poll_write_ready(cx).is_ready() {
+            self.flush();
+            return Poll::Ready(());
+        }
+        match self.state {
+            State::Closed => return Poll::Ready(()),
+            State::Closing if self.unsent.is_empty() => {
+                self.state = State::Closed;
+                return Poll::Ready(());
+            }
+            State::Closing => return Poll::Pending,
+            State::Open => {}
+        }
+        if self.session.client.has_mail() {
+            self.read_mail();
+            return Poll::Ready(());
+        }
+        let result = match &self.gather {
+            Some(_) => self.poll_gather(cx),
+            None => self.poll_requests(cx),
+        };
+        match result {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(true)) => Poll::Ready(()),
+            Poll::Ready(Ok(false) | Err(_)) => {
+                self.state = State::Closed;
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Reads requests and runs them; `false` at the end of the stream.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let bench = Rc::clone(&self.bench);
+        let bench = &mut *bench.borrow_mut();
+        if self.tail.is_empty() {
+            let mut buffer = ReadBuf::new(&mut bench.read);
+            if self.socket.poll_read(cx, &mut buffer)?.is_pending() {
+                return Poll::Pending;
+            }
+            let count = buffer.filled().len();
+            let mut read = std::mem::take(&mut bench.read);
+            let consumed = self.received(bench, &read[..count], count);
+            if self.gather.is_none() {
+                self.tail.extend_from_slice(&read[consumed..count]);
+            }
+            // Taken out and put back, because the batch that is run lies in it.
+            std::mem::swap(&mut bench.read, &mut read);
+            return Poll::Ready(Ok(count > 0));
+        }
+        let before = self.tail.len();
+        let mut tail = std::mem::take(&mut self.tail);
+        tail.resize(before + READ_BYTES.max(before.min(LARGE_STEP)), 0);
+        let mut buffer = ReadBuf::new(&mut tail[before..]);
+        let polled = self.socket.poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        tail.truncate(before + count);
+        if polled?.is_pending() {
+            self.tail = tail;
+            return Poll::Pending;
+        }
+        let consumed = self.received(bench, &tail, count);
+        if self.gather.is_none() {
+            tail.drain(..consumed);
+            if tail.is_empty() {
+                tail = Vec::new();
+            }
+            self.tail = tail;
+        }
+        Poll::Ready(Ok(count > 0))
+    }
+
+    /// Parses and runs what `bytes` hold, of which `new` have just been read; returns how many are done with.
+    fn received(&mut self, bench: &mut Bench, bytes: &[u8], new: usize) -> usize {
+        let stats = &self.shared.stats.workers[self.session.client.worker];
+        stats.reads.add(1);
+        stats.net_in.add(new as u64);
+        let client = &self.session.client;
+        client.net_in.store(client.net_in.load(Relaxed) + new as u64, Relaxed);
+        let mut consumed = 0;
+        loop {
+            let need = self.run_requests(bench, bytes, &mut consumed);
+            match need {
+                Need::Again => {}
+                Need::Nothing | Need::More => break,
+                Need::Large { len, payload_at } => {
+                    self.begin_gather(bytes, consumed, payload_at, len);
+                    break;
+                }
+                Need::Overflow => {
+                    self.shared.stats.query_limit_disconnections.fetch_add(1, Relaxed);
+                    self.state = State::Closed;
+                    break;
+                }
+                Need::Error(error) => {
+                    self.refuse(bench, error);
+                    break;
+                }
+            }
+            if self.state != State::Open {
+                break;
+            }
+        }
+        self.session.client.query_bytes.store(bytes.len() - consumed + self.parser.held_bytes(), Relaxed);
+        self.send(bench);
+        consumed
+    }
+
+    fn is_busy(&self) -> bool {
+        self.slices.is_some() || !self.waiting.is_empty()
+    }
+
+    /// Parses one batch from `bytes[consumed..]` and runs it.
+    fn run_requests(&mut self, bench: &mut Bench, bytes: &[u8], consumed: &mut usize) -> Need {
+        let rest = &bytes[*consumed..];
+        let limits = self.limits();
+        bench.batch.clear();
+        let progress = self.parser.parse(rest, &mut bench.batch, &limits);
+        if !bench.batch.is_empty() {
+            if self.is_busy() {
+                self.keep(bench, rest, 0);
+            } else {
+                bench.dispatcher.begin();
+                let out = &mut bench.out;
+                let (done, next) = bench.dispatcher.run_batch(&bench.batch, rest, &mut self.session, out);
+                self.keep(bench, rest, done);
+                self.go_on(next);
+            }
+        }
+        *consumed += progress.consumed;
+        match progress.need {
+            Need::Large { len, payload_at } => {
+                Need::Large { len, payload_at: payload_at + *consumed - progress.consumed }
+            }
+            need => need,
+        }
+    }
+
+    /// Copies the requests from `done` on, to be run later.
+    fn keep(&mut self, bench: &Bench, buffer: &[u8], done: usize) {
+        for index in done..bench.batch.len() {
+            self.waiting.push_back(bench.batch.request(index, buffer).to_owned_request());
+        }
+    }
+
+    fn go_on(&mut self, next: Next) {
+        match next {
+            Next::Continue | Next::Paused => {}
+            Next::Close => self.close(State::Closing),
+            Next::Abort => self.close(State::Closed),
+            Next::Slices(slices) => self.slices = Some(slices),
+        }
+    }
+
+    fn close(&mut self, state: State) {
+        self.state = state;
+        self.waiting.clear();
+        self.slices = None;
+        self.session.client.closing.store(true, Relaxed);
+    }
+
+    fn limits(&self) -> Limits {
+        let config = &self.shared.config;
+        let authenticated = self.session.authenticated;
+        let query = config.client_query_buffer_limit();
+        Limits {
+            max_bulk_len: config.proto_max_bulk_len(),
+            query_buffer_limit: if authenticated { query } else { query.min(STRANGER_BYTES) },
+            authenticated,
+            ..Limits::default()
+        }
+    }
+
+    fn refuse(&mut self, bench: &mut Bench, error: ProtocolError) {
+        Reply::new(&mut bench.out, self.session.resp).error_bytes(&error.reply_text());
+        self.shared.stats.error_replies.fetch_add(1, Relaxed);
+        self.close(State::Closing);
+    }
+
+    /// Starts a large argument with those of its bytes that are here.
+    fn begin_gather(&mut self, bytes: &[u8], consumed: usize, payload_at: usize, len: usize) {
+        self.tail = bytes[consumed..payload_at].to_vec();
+        let want = len + 2;
+        let here = &bytes[payload_at..];
+        let mut gathered = BytesMut::with_capacity(want.min(LARGE_STEP.max(here.len())));
+        gathered.extend_from_slice(here);
+        self.gather = Some(Gather { bytes: gathered, want });
+    }
+
+    /// Reads more of a large argument; when it is whole, hands it to the parser and goes on with what follows.
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(mut gather) = self.gather.take() else { return Poll::Ready(Ok(true)) };
+        let missing = gather.want.saturating_sub(gather.bytes.len());
+        if missing > 0 {
+            let before = gather.bytes.len();
+            // Exactly what is missing, so that the value ends up in an allocation of its own size.
+            let room = missing.min(LARGE_STEP.max(before));
+            if gather.bytes.capacity() - before < room {
+                let total = if before + room >= gather.want { gather.want } else { before + room };
+                gather.bytes.reserve(total - before);
+            }
+            gather.bytes.resize(before + room.min(READ_BYTES * 4), 0);
+            let mut buffer = ReadBuf::new(&mut gather.bytes[before..]);
+            let polled = self.socket.poll_read(cx, &mut buffer);
+            let count = buffer.filled().len();
+            gather.bytes.truncate(before + count);
+            let whole = gather.bytes.len() == gather.want;
+            let pending = polled?.is_pending();
+            let client = &self.session.client;
+            client.net_in.store(client.net_in.load(Relaxed) + count as u64, Relaxed);
+            self.shared.stats.workers[client.worker].net_in.add(count as u64);
+            client.query_bytes.store(gather.bytes.len(), Relaxed);
+            if pending || !whole {
+                let held = gather.bytes.len() + self.parser.held_bytes();
+                self.gather = Some(gather);
+                if held as u64 > self.limits().query_buffer_limit {
+                    self.shared.stats.query_limit_disconnections.fetch_add(1, Relaxed);
+                    return Poll::Ready(Ok(false));
+                }
+                return if pending { Poll::Pending } else { Poll::Ready(Ok(count > 0)) };
+            }
+        }
+        let bench = Rc::clone(&self.bench);
+        let bench = &mut *bench.borrow_mut();
+        match self.parser.supply_large(gather.bytes.freeze()) {
+            Ok(()) => {
+                let mut tail = std::mem::take(&mut self.tail);
+                let consumed = self.received(bench, &tail, 0);
+                if self.gather.is_none() {
+                    tail.drain(..consumed);
+                    self.tail = tail;
+                }
+            }
+            Err(error) => {
+                self.refuse(bench, error);
+                self.send(bench);
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// Does some more of a long command.
+    fn step(&mut self) {
+        let bench = Rc::clone(&self.bench);
+        let bench = &mut *bench.borrow_mut();
+        if let Some(mut slices) = self.slices.take() {
+            let done = bench.dispatcher.resume(&mut *slices, &mut self.session, &mut bench.out);
+            if !done {
+                self.slices = Some(slices);
+            }
+        }
+        self.send(bench);
+        if self.session.client.has_mail() {
+            self.read_mail();
+        }
+    }
+
+    /// Runs requests that had to wait, until one makes the rest wait again.
+    fn run_waiting(&mut self) {
+        let bench = Rc::clone(&self.bench);
+        let bench = &mut *bench.borrow_mut();
+        while self.state == State::Open && self.slices.is_none() {
+            let Some(request) = self.waiting.pop_front() else { break };
+            let next = bench.dispatcher.run_one(&request, &mut self.session, &mut bench.out);
+            if matches!(next, Next::Paused) {
+                self.waiting.push_front(request);
+                break;
+            }
+            self.go_on(next);
+        }
+        self.send(bench);
+    }
+
+    /// Takes what others left for this client.
+    fn read_mail(&mut self) {
+        let mail = self.session.client.take_mail();
+        for bytes in mail.pushes {
+            self.unsent.raw_large(bytes);
+        }
+        if mail.killed {
+            self.close(State::Closed);
+        } else if self.shared.shutdown.requested.load(Acquire) {
+            self.close(State::Closing);
+        }
+        self.flush();
+    }
+
+    /// Sends the replies of a batch, behind those that still wait.
+    fn send(&mut self, bench: &mut Bench) {
+        if !bench.out.is_empty() {
+            if self.unsent.is_empty() {
+                self.write(&mut bench.out);
+            }
+            if !bench.out.is_empty() {
+                bench.out.move_rest_to(&mut self.unsent);
+                self.check_limits();
+            }
+        }
+        bench.out.clear();
+    }
+
+    fn flush(&mut self) {
+        let mut unsent = std::mem::take(&mut self.unsent);
+        self.write(&mut unsent);
+        if !unsent.is_empty() {
+            self.unsent = unsent;
+        }
+        self.check_limits();
+        if self.unsent.is_empty() && self.state == State::Closing {
+            self.state = State::Closed;
+        }
+    }
+
+    /// Writes until everything has left or the socket takes no more.
+    fn write(&mut self, out: &mut Output) {
+        while !out.is_empty() {
+            let result = match out.contiguous() {
+                Some(bytes) => self.socket.try_write(bytes),
+                None => {
+                    let mut pieces = [IoSlice::new(&[]); PIECES];
+                    let count = out.io_slices(&mut pieces);
+                    self.socket.try_write_vectored(&pieces[..count])
+                }
+            };
+            match result {
+                Ok(count) => {
+                    out.advance(count);
+                    let client = &self.session.client;
+                    client.net_out.store(client.net_out.load(Relaxed) + count as u64, Relaxed);
+                    let stats = &self.shared.stats.workers[client.worker];
+                    stats.net_out.add(count as u64);
+                    stats.writes.add(1);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.state = State::Closed;
+                    out.clear();
+                }
+            }
+        }
+    }
+
+    /// Closes a client that lets too many replies wait.
+    fn check_limits(&mut self) {
+        let waiting = self.unsent.held_bytes() as u64;
+        self.session.client.output_bytes.store(self.unsent.len(), Relaxed);
+        if self.unsent.is_empty() {
+            self.over_soft = None;
+            return;
+        }
+        let limit = self.shared.config.output_limits(ClientClass::Normal);
+        let now = UnixMs::now();
+        let hard = if self.session.authenticated { limit.hard_bytes } else { STRANGER_BYTES };
+        let mut over = hard != 0 && waiting > hard;
+        if limit.soft_bytes != 0 && waiting > limit.soft_bytes {
+            let since = *self.over_soft.get_or_insert(now);
+            let allowed_ms = i64::try_from(limit.soft_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
+            over |= now.0.saturating_sub(since.0) > allowed_ms;
+        } else {
+            self.over_soft = None;
+        }
+        if over {
+            let client = &self.session.client;
+            tracing::warn!("Client id={} addr={} closed: its replies exceed the output limit", client.id, client.addr);
+            self.shared.stats.output_limit_disconnections.fetch_add(1, Relaxed);
+            self.close(State::Closed);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the server does by the clock: rates for INFO, idle clients, the end of pauses, the peak of memory.
+
+use crate::call::shared::Shared;
+use crate::call::stats::Rates;
+use crate::util::clock::UnixMs;
+use crate::util::memory::used_bytes;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// Samples that `instantaneous_*` average over.
+const SAMPLES: usize = 16;
+
+/// Ticks in a second.
+const TICKS_A_SECOND: u64 = 10;
+
+#[derive(Clone, Copy)]
+struct Sample {
+    at: UnixMs,
+    commands: u64,
+    net_in: u64,
+    net_out: u64,
+}
+
+/// Runs until dropped.
+pub async fn run(shared: &Shared) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut samples, mut count) = (VecDeque::new(), 0_u64);
+    let mut paused = false;
+    loop {
+        tick.tick().await;
+        let now = UnixMs::now();
+        shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
+        sample(shared, now, &mut samples);
+        if count % TICKS_A_SECOND == 0 {
+            close_idle(shared, now);
+        }
+        count += 1;
+        let pause = shared.clients.pause(now).is_some();
+        if paused && !pause {
+            shared.clients.set_pause(None);
+        }
+        paused = pause;
+    }
+}
+
+fn sample(shared: &Shared, now: UnixMs, samples: &mut VecDeque<Sample>) {
+    let stats = &shared.stats;
+    let newest = Sample {
+        at: now,
+        commands: stats.sum(|worker| worker.processed.load()),
+        net_in: stats.sum(|worker| worker.net_in.load()),
+        net_out: stats.sum(|worker| worker.net_out.load()),
+    };
+    samples.push_back(newest);
+    if samples.len() > SAMPLES {
+        samples.pop_front();
+    }
+    let Some(oldest) = samples.front() else { return };
+    let ms = u64::try_from(now.0.saturating_sub(oldest.at.0)).unwrap_or(0).max(1);
+    let rate = |new: u64, old: u64| new.saturating_sub(old).saturating_mul(1000) / ms;
+    *stats.rates.lock() = Rates {
+        commands: rate(newest.commands, oldest.commands),
+        net_in: rate(newest.net_in, oldest.net_in),
+        net_out: rate(newest.net_out, oldest.net_out),
+    };
+}
+
+/// Closes clients that have been silent for longer than `timeout`.
+fn close_idle(shared: &Shared, now: UnixMs) {
+    let timeout_ms = i64::try_from(shared.config.timeout_s()).unwrap_or(0).saturating_mul(1000);
+    if timeout_ms == 0 {
+        return;
+    }
+    for client in shared.clients.all() {
+        let idle_ms = now.0.saturating_sub(client.active_ms.load(Relaxed));
+        if idle_ms > timeout_ms && !client.monitor.load(Relaxed) {
+            client.kill();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Workers: threads that each run a current-thread runtime, on which their connections live from first to last byte.
+
+use super::connection::Connection;
+use super::socket::RawSocket;
+use crate::call::clients::Client;
+use crate::call::session::Session;
+use crate::call::shared::Shared;
+use crate::dispatch::Dispatcher;
+use crate::protocol::batch::Batch;
+use crate::protocol::reply::Output;
+use crate::util::clock::{Ticks, UnixMs};
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// One read of a socket takes at most this many bytes: some thousand small requests.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// How often a worker looks for keys that have expired.
+const EXPIRE_EVERY: Duration = Duration::from_millis(100);
+
+/// A worker reclaims expired keys for at most this long before others run.
+const EXPIRE_SLICE_NANOS: u64 = 500_000;
+
+/// A connection on its way to its worker.
+pub struct Arrival {
+    /// The socket.
+    pub socket: RawSocket,
+    /// Its record in the registry.
+    pub client: Arc<Client>,
+}
+
+/// The workers as the acceptor sees them.
+pub struct Workers {
+    senders: Vec<UnboundedSender<Arrival>>,
+    shared: &'static Shared,
+}
+
+impl Workers {
+    /// Starts one thread for each worker.
+    pub fn start(shared: &'static Shared) -> io::Result<Workers> {
+        let mut senders = Vec::new();
+        for number in 0..shared.stats.workers.len() {
+            let (sender, arrivals) = unbounded_channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            std::thread::Builder::new().name(format!("larder-{number}")).spawn(move || {
+                let tasks = tokio::task::LocalSet::new();
+                tasks.block_on(&runtime, work(shared, number, arrivals));
+            })?;
+            senders.push(sender);
+        }
+        Ok(Workers { senders, shared })
+    }
+
+    /// The worker with the fewest clients.
+    pub fn least_loaded(&self) -> usize {
+        let load = |worker: &usize| self.shared.stats.workers[*worker].clients.load(Relaxed);
+        (0..self.senders.len()).min_by_key(load).unwrap_or(0)
+    }
+
+    /// Hands a connection to a worker.
+    pub fn send(&self, worker: usize, arrival: Arrival) {
+        self.shared.stats.workers[worker].clients.fetch_add(1, Relaxed);
+        let client = Arc::clone(&arrival.client);
+        if self.senders[worker].send(arrival).is_err() {
+            self.shared.clients.remove(&client);
+        }
+    }
+}
+
+/// What the connections of a worker share, one at a time: the read buffer, the batch, the output, the dispatcher.
+pub struct Bench {
+    /// Bytes of a read, when a connection has none left over from before.
+    pub read: Vec<u8>,
+    /// Requests of a read.
+    pub batch: Batch,
+    /// Replies to them.
+    pub out: Output,
+    /// What runs them.
+    pub dispatcher: Dispatcher<'static>,
+}
+
+async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedReceiver<Arrival>) {
+    let bench = Rc::new(RefCell::new(Bench {
+        read: vec![0; READ_BYTES],
+        batch: Batch::new(),
+        out: Output::new(),
+        dispatcher: Dispatcher::new(shared, number),
+    }));
+    tokio::task::spawn_local(expire(shared, number));
+    while let Some(Arrival { socket, client }) = arrivals.recv().await {
+        let bench = Rc::clone(&bench);
+        tokio::task::spawn_local(async move {
+            let trusted = shared.config.requirepass().is_none();
+            let session = Session::new(Arc::clone(&client), trusted);
+            match socket.register() {
+                Ok(socket) => Connection::new(socket, session, shared, bench).serve().await,
+                Err(error) => tracing::warn!("Can't serve a connection: {error}"),
+            }
+            shared.clients.remove(&client);
+            shared.stats.workers[number].clients.fetch_sub(1, Relaxed);
+        });
+    }
+}
+
+/// Reclaims expired keys from the shards that fall to this worker.
+async fn expire(shared: &'static Shared, number: usize) {
+    let mut tick = tokio::time::interval(EXPIRE_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let workers = shared.stats.workers.len();
+    loop {
+        tick.tick().await;
+        if !shared.active_expire.load(Relaxed) {
+            continue;
+        }
+        for shard in (number..shared.keyspace.shards()).step_by(workers) {
+            let mut started = Ticks::now();
+            while shared.keyspace.expire_turn(shard, UnixMs::now()) {
+                if Ticks::now().nanos_since(started) > EXPIRE_SLICE_NANOS {
+                    tokio::task::yield_now().await;
+                    started = Ticks::now();
+                }
+            }
+        }
+    }
+}

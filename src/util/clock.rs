@@ -1,0 +1,54 @@
+//! Time enters the program here and nowhere else.
+//!
+//! Deadlines are wall-clock milliseconds ([`UnixMs`]); durations are measured on the cycle counter ([`Ticks`]). The two
+//! are never mixed.
+
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the Unix epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+pub struct UnixMs(pub i64);
+
+impl UnixMs {
+    /// The wall clock now.
+    pub fn now() -> UnixMs {
+        UnixMs(i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+}
+
+/// Microseconds since the Unix epoch, for TIME and the logs of slow commands.
+pub fn unix_us() -> i64 {
+    i64::try_from(since_epoch().as_micros()).unwrap_or(i64::MAX)
+}
+
+fn since_epoch() -> std::time::Duration {
+    #[expect(clippy::disallowed_methods, reason = "the one place where wall time enters")]
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A reading of the cycle counter: some 10 ns to take, monotonic, of meaning only as a difference.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ticks(u64);
+
+fn counter() -> &'static quanta::Clock {
+    static CLOCK: OnceLock<quanta::Clock> = OnceLock::new();
+    CLOCK.get_or_init(quanta::Clock::new)
+}
+
+impl Ticks {
+    /// Reads the counter.
+    pub fn now() -> Ticks {
+        Ticks(counter().raw())
+    }
+
+    /// Nanoseconds from `earlier` to this reading, 0 if it lies behind.
+    pub fn nanos_since(self, earlier: Ticks) -> u64 {
+        counter().delta_as_nanos(earlier.0, self.0)
+    }
+}

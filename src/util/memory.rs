@@ -1,0 +1,91 @@
+//! The counting allocator behind `used_memory`.
+//!
+//! Every block is counted at the size class that the allocator hands out, in a counter of the thread, which flows into
+//! the global one whenever it has drifted by some kilobytes: the global figure is exact to [`DRIFT_BYTES`] a thread, and
+//! counting costs an addition. Must not know: what the memory is for.
+
+#![expect(unsafe_code, reason = "a global allocator is an unsafe trait; counting in it is the only exact way")]
+
+use mimalloc::MiMalloc;
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+/// How far a thread's own count may drift before it is added to the global one, in bytes.
+pub const DRIFT_BYTES: i64 = 16 * 1024;
+
+static USED: AtomicI64 = AtomicI64::new(0);
+
+thread_local! {
+    static DRIFT: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Bytes in use, over all threads.
+pub fn used_bytes() -> u64 {
+    u64::try_from(USED.load(Relaxed)).unwrap_or(0)
+}
+
+/// The size that the allocator hands out for `bytes`: multiples of 16 to 128, then four steps a doubling.
+#[inline]
+pub const fn size_class(bytes: usize) -> usize {
+    if bytes <= 128 {
+        let bytes = if bytes == 0 { 1 } else { bytes };
+        return bytes.next_multiple_of(16);
+    }
+    bytes.next_multiple_of(1 << ((bytes - 1).ilog2() - 2))
+}
+
+#[inline]
+fn count(change: i64) {
+    // During the last moments of a thread its counter is gone; then the global one is changed at once.
+    let counted = DRIFT.try_with(|drift| {
+        let sum = drift.get() + change;
+        if sum.abs() < DRIFT_BYTES {
+            drift.set(sum);
+        } else {
+            drift.set(0);
+            USED.fetch_add(sum, Relaxed);
+        }
+    });
+    if counted.is_err() {
+        USED.fetch_add(change, Relaxed);
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(size_class(bytes)).unwrap_or(i64::MAX)
+}
+
+/// mimalloc, counted.
+pub struct Counting;
+
+// SAFETY: every call is passed on unchanged to an allocator that keeps the contract; counting touches no block.
+unsafe impl GlobalAlloc for Counting {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(signed(layout.size()));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { MiMalloc.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count(-signed(layout.size()));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { MiMalloc.dealloc(block, layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(signed(layout.size()));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { MiMalloc.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count(signed(bytes) - signed(layout.size()));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { MiMalloc.realloc(block, layout, bytes) }
+    }
+}

@@ -1,0 +1,6 @@
+//! Values: what a key can hold, and what can be done with it.
+//!
+//! Must not know: keys, clocks, locks, clients, RESP.
+
+pub mod lcs;
+pub mod string;

@@ -1,0 +1,147 @@
+//! Strings: an integer, bytes inside the key's own entry, or large bytes in an allocation of their own.
+//!
+//! Invariant: a value whose text is a canonical 64-bit integer may be held as that integer; every reader sees the same
+//! bytes either way.
+
+use crate::util::number;
+use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
+
+/// Longest string that lives inside its key's entry, in bytes. Above it, the 32 bytes of a [`Bytes`] handle are a small
+/// price for growing in place and for replying without a copy.
+pub const INLINE_MAX: usize = 1024;
+
+/// Longest string that Redis calls `embstr`.
+pub const EMBSTR_MAX: usize = 44;
+
+/// A string as it is held.
+#[derive(Clone, Copy, Debug)]
+pub enum StringRef<'a> {
+    /// Held as an integer.
+    Int(i64),
+    /// Bytes inside the entry; `true` when an in-place change (APPEND, SETRANGE) made them, which Redis calls `raw`.
+    Inline(&'a [u8], bool),
+    /// Bytes in their own, shared allocation.
+    Large(&'a Bytes),
+}
+
+impl<'a> StringRef<'a> {
+    /// Length of the text in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "an empty string is asked for by its length")]
+    pub fn len(self) -> usize {
+        match self {
+            StringRef::Int(n) => number::i64_len(n),
+            StringRef::Inline(bytes, _) => bytes.len(),
+            StringRef::Large(bytes) => bytes.len(),
+        }
+    }
+
+    /// The text; allocates only for an integer.
+    pub fn text(self) -> Cow<'a, [u8]> {
+        match self {
+            StringRef::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
+            StringRef::Inline(bytes, _) => Cow::Borrowed(bytes),
+            StringRef::Large(bytes) => Cow::Borrowed(bytes),
+        }
+    }
+
+    /// The integer it is or spells, if it does.
+    pub fn integer(self) -> Option<i64> {
+        match self {
+            StringRef::Int(n) => Some(n),
+            StringRef::Inline(bytes, _) => number::parse_i64(bytes),
+            StringRef::Large(_) => None,
+        }
+    }
+
+    /// Whether the text is exactly `text`. O(length); allocates nothing.
+    pub fn equals(self, text: &[u8]) -> bool {
+        match self {
+            StringRef::Int(n) => number::parse_i64(text) == Some(n),
+            StringRef::Inline(bytes, _) => bytes == text,
+            StringRef::Large(bytes) => bytes == text,
+        }
+    }
+
+    /// The text in memory of its own, shared with the value where that is large.
+    pub fn to_bytes(self) -> Bytes {
+        match self {
+            StringRef::Large(bytes) => bytes.clone(),
+            small => Bytes::from(small.text().into_owned()),
+        }
+    }
+
+    /// A copy that can be stored again, without copying large bytes.
+    pub fn to_source(self) -> StringSource<'a> {
+        match self {
+            StringRef::Int(n) => StringSource::Int(n),
+            StringRef::Inline(bytes, changed) => StringSource::Inline(bytes, changed),
+            StringRef::Large(bytes) => StringSource::Large(bytes.clone()),
+        }
+    }
+
+    /// The name `OBJECT ENCODING` answers.
+    pub fn encoding(self) -> &'static str {
+        match self {
+            StringRef::Int(_) => "int",
+            StringRef::Inline(bytes, false) if bytes.len() <= EMBSTR_MAX => "embstr",
+            _ => "raw",
+        }
+    }
+}
+
+/// A string about to be stored.
+#[derive(Clone, Debug)]
+pub enum StringSource<'a> {
+    /// An integer.
+    Int(i64),
+    /// At most [`INLINE_MAX`] bytes, to be copied into the entry; `true`: made by an in-place change.
+    Inline(&'a [u8], bool),
+    /// Longer bytes.
+    Large(Bytes),
+}
+
+impl<'a> StringSource<'a> {
+    /// The form in which a client's bytes are stored: as an integer where they spell one canonically.
+    pub fn new(bytes: &'a [u8]) -> StringSource<'a> {
+        match number::parse_i64(bytes) {
+            Some(n) => StringSource::Int(n),
+            None => StringSource::changed_as(bytes, false),
+        }
+    }
+
+    /// The form of bytes that APPEND, SETRANGE and the like made: never an integer.
+    pub fn changed(bytes: &'a [u8]) -> StringSource<'a> {
+        StringSource::changed_as(bytes, true)
+    }
+
+    fn changed_as(bytes: &'a [u8], changed: bool) -> StringSource<'a> {
+        if bytes.len() <= INLINE_MAX {
+            StringSource::Inline(bytes, changed)
+        } else {
+            StringSource::Large(Bytes::copy_from_slice(bytes))
+        }
+    }
+
+    /// Bytes that own their allocation: kept as they are when large.
+    pub fn owned(bytes: &'a Bytes) -> StringSource<'a> {
+        if bytes.len() <= INLINE_MAX { StringSource::new(bytes) } else { StringSource::Large(bytes.clone()) }
+    }
+
+    /// Length of the text in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "an empty string is asked for by its length")]
+    pub fn len(&self) -> usize {
+        match self {
+            StringSource::Int(n) => number::i64_len(*n),
+            StringSource::Inline(bytes, _) => bytes.len(),
+            StringSource::Large(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Lets `edit` change large bytes: in place when nobody else reads them, on a copy otherwise. Amortised O(change).
+pub fn edit_large(bytes: Bytes, edit: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut text = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    edit(&mut text);
+    text.freeze()
+}
