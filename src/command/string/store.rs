@@ -5,8 +5,9 @@ use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
 use crate::call::expiry::TimeForm;
-use crate::call::spec::Outcome;
+use crate::call::spec::{KeyFlags, Outcome};
 use crate::keyspace::{Key, Ttl, View};
+use crate::protocol::batch::RequestView;
 use crate::util::clock::UnixMs;
 use crate::value::string::{StringRef, StringSource};
 
@@ -154,6 +155,15 @@ pub(super) fn set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outc
     store(ctx, key, value, Ttl::Clear);
     ctx.reply.ok();
     Ok(Outcome::Done)
+}
+
+/// What a SET does with its key: GET makes it a read too.
+pub(super) fn set_key_flags(request: RequestView<'_>) -> KeyFlags {
+    if request.iter().skip(3).any(|argument| argument.eq_ignore_ascii_case(b"GET")) {
+        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)
+    } else {
+        KeyFlags::OW.and(KeyFlags::UPDATE)
+    }
 }
 
 fn set_with_options<'a>(
