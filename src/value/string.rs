@@ -11,11 +11,14 @@ use std::borrow::Cow;
 /// price for growing in place and for replying without a copy.
 pub const INLINE_MAX: usize = 1024;
 
+<<<<<<< HEAD
+=======
 /// Bytes of key and value together up to which Valkey calls a string `embstr`: it holds both, and 15 bytes of its own, in
 /// 128 bytes. A key of over 31 bytes takes two bytes more.
 const EMBSTR_MAX: usize = 113;
 const EMBSTR_SHORT_KEY: usize = 31;
 
+>>>>>>> generic
 /// A string as it is held.
 #[derive(Clone, Copy, Debug)]
 pub enum StringRef<'a> {
@@ -81,6 +84,8 @@ impl<'a> StringRef<'a> {
             StringRef::Large(bytes) => StringSource::Large(bytes.clone()),
         }
     }
+<<<<<<< HEAD
+=======
 
     /// The name `OBJECT ENCODING` answers for a string under a key of `key_len` bytes.
     pub fn encoding(self, key_len: usize) -> &'static str {
@@ -91,6 +96,7 @@ impl<'a> StringRef<'a> {
             _ => "raw",
         }
     }
+>>>>>>> generic
 }
 
 /// A string about to be stored.
