@@ -296,15 +296,11 @@ impl<'a> EntryRef<'a> {
 
     /// The encoding's name, as OBJECT ENCODING answers it.
     pub fn encoding(self) -> &'static str {
-<<<<<<< HEAD
         match self.string() {
             StringRef::Int(_) => "int",
             StringRef::Inline(bytes, false) if is_embedded(self.key().len(), bytes.len()) => "embstr",
             _ => "raw",
         }
-=======
-        self.string().encoding(self.shape().key_len)
->>>>>>> generic
     }
 
     /// Seconds, modulo 2^24, at which the entry was last used.

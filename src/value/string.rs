@@ -11,14 +11,6 @@ use std::borrow::Cow;
 /// price for growing in place and for replying without a copy.
 pub const INLINE_MAX: usize = 1024;
 
-<<<<<<< HEAD
-=======
-/// Bytes of key and value together up to which Valkey calls a string `embstr`: it holds both, and 15 bytes of its own, in
-/// 128 bytes. A key of over 31 bytes takes two bytes more.
-const EMBSTR_MAX: usize = 113;
-const EMBSTR_SHORT_KEY: usize = 31;
-
->>>>>>> generic
 /// A string as it is held.
 #[derive(Clone, Copy, Debug)]
 pub enum StringRef<'a> {
@@ -84,19 +76,6 @@ impl<'a> StringRef<'a> {
             StringRef::Large(bytes) => StringSource::Large(bytes.clone()),
         }
     }
-<<<<<<< HEAD
-=======
-
-    /// The name `OBJECT ENCODING` answers for a string under a key of `key_len` bytes.
-    pub fn encoding(self, key_len: usize) -> &'static str {
-        let room = EMBSTR_MAX - if key_len > EMBSTR_SHORT_KEY { 2 } else { 0 };
-        match self {
-            StringRef::Int(_) => "int",
-            StringRef::Inline(bytes, false) if key_len + bytes.len() <= room => "embstr",
-            _ => "raw",
-        }
-    }
->>>>>>> generic
 }
 
 /// A string about to be stored.
