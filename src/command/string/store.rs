@@ -306,7 +306,7 @@ fn keys<'a>(mut args: Args<'a>, count: usize) -> impl Iterator<Item = Key<'a>> {
 /// How many pairs are left; an odd number of arguments is one of the wrong number.
 fn count_pairs(args: &Args<'_>, command: &'static str) -> Result<usize, CommandError> {
     let left = args.remaining();
-    if left % 2 == 0 { Ok(left / 2) } else { Err(CommandError::WrongArity(command.into())) }
+    if left.is_multiple_of(2) { Ok(left / 2) } else { Err(CommandError::WrongArity(command.into())) }
 }
 
 /// `MSET key value [key value ...]`
@@ -347,7 +347,8 @@ pub(super) fn msetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     let count = number_of_keys(args)?;
     let values = args.clone();
     for _ in 0..count {
-        (args.key()?, args.bytes()?);
+        args.key()?;
+        args.bytes()?;
     }
     let options = Options::read(args, Reader::MSetEx)?;
     let ttl = options.ttl(ctx.now, Reader::MSetEx)?;
