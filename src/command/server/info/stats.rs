@@ -30,8 +30,8 @@ pub fn stats(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
     lines.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
     replies(lines, stats);
-    lines.zeros(&["acl_access_denied_auth", "acl_access_denied_cmd", "acl_access_denied_key"]);
-    lines.field("acl_access_denied_channel", 0);
+    lines.field("acl_access_denied_auth", stats.errors().get("WRONGPASS").copied().unwrap_or(0));
+    lines.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
 }
 
 fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
