@@ -7,6 +7,7 @@
 pub mod args;
 pub mod clients;
 pub mod context;
+pub mod docs;
 pub mod error;
 pub mod expiry;
 pub mod help;
