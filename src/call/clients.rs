@@ -85,6 +85,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether it is on this machine: over the unix socket or the loopback interface.
+    pub fn is_local(&self) -> bool {
+        let address = self.addr.parse::<std::net::SocketAddr>();
+        self.unix || address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
+    }
+
     /// Sends it bytes, RESP already, out of band. They are dropped when more than `limit_bytes` wait: the client is then
     /// closed, as one that does not read.
     pub fn push(&self, bytes: Bytes, limit_bytes: usize) {

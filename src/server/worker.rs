@@ -117,7 +117,7 @@ async fn expire(shared: &'static Shared, number: usize) {
     let workers = shared.stats.workers.len();
     loop {
         tick.tick().await;
-        if !shared.active_expire.load(Relaxed) {
+        if !shared.active_expire.load(Relaxed) || shared.cron_paused.load(Relaxed) {
             continue;
         }
         for shard in (number..shared.keyspace.shards()).step_by(workers) {
