@@ -7,6 +7,7 @@
 use super::args::Args;
 use super::context::Context;
 use super::error::CommandError;
+use crate::protocol::batch::RequestView;
 
 /// What a handler leaves for dispatch to do.
 pub enum Outcome {
@@ -287,6 +288,8 @@ pub struct CommandSpec {
     pub categories: Categories,
     /// Where the keys are.
     pub keys: &'static [KeySpec],
+    /// What is done with the keys marked [`KeyFlags::VARIABLE_FLAGS`] by a given request, for `COMMAND GETKEYSANDFLAGS`.
+    pub variable_flags: Option<fn(RequestView<'_>) -> KeyFlags>,
     /// Which shards are locked.
     pub scope: Scope,
     /// First Redis (or Valkey) version that has it.
@@ -305,6 +308,8 @@ pub struct CommandSpec {
     pub history: &'static [(&'static str, &'static str)],
     /// Since when and in favour of what it is deprecated; empty for not.
     pub deprecated: (&'static str, &'static str),
+    /// Meant for servers and tests, not for users (`syscmd` in `COMMAND DOCS`).
+    pub internal: bool,
     /// Subcommands; a command that has some is a container and runs `run` only when it has no subcommand argument.
     pub subcommands: &'static [CommandSpec],
     /// The handler.
@@ -319,6 +324,7 @@ impl CommandSpec {
         flags: Flags::NONE,
         categories: Categories::NONE,
         keys: &[],
+        variable_flags: None,
         scope: Scope::Keys,
         since: "1.0.0",
         group: Group::Server,
@@ -328,6 +334,7 @@ impl CommandSpec {
         tips: &[],
         history: &[],
         deprecated: ("", ""),
+        internal: false,
         subcommands: &[],
         run: container,
     };

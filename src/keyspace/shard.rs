@@ -156,9 +156,12 @@ impl Shard {
         self.table.insert(hash, entry, now);
     }
 
-    /// Gives a live key another deadline, or none; `false` when there is no such key.
-    pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs) -> bool {
+    /// Gives a live key another deadline, or none, and with `touch` notes the use; `false` when there is no such key.
+    pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs, touch: bool) -> bool {
         let Some(mut found) = self.live(key, now) else { return false };
+        if touch {
+            note_use(&mut found, now);
+        }
         let moved = deadline.is_some_and(|deadline| found.get_mut().move_deadline(deadline));
         if moved {
             found.deadline_changed(now);

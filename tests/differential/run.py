@@ -9,6 +9,7 @@ On a difference the script is reduced to the shortest that still shows it, and b
 when every difference is signed (signed_differences.txt), else 1.
 """
 import argparse
+import collections
 import importlib
 import os
 import random
@@ -19,7 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import catalogue  # noqa: E402
 import engine  # noqa: E402
 import signed  # noqa: E402
-from script import Chunk, Command, Composite, Gen, Ref, Script, quote  # noqa: E402
+from script import CONTAINERS, Chunk, Command, Composite, Gen, Ref, Script  # noqa: E402
 from servers import Server  # noqa: E402
 from shrink import shrink  # noqa: E402
 
@@ -83,9 +84,10 @@ def make_script(seed, weights, common):
 
 def _quit_last(commands):
     """QUIT ends its pipeline, but for one more request that must not be answered: closing on unread data would reset the
-    connection and lose replies. And no QUIT where CLIENT REPLY may suppress its reply: Valkey would never close."""
+    connection and lose replies. And no QUIT nor CLIENT KILL where CLIENT REPLY may
+    suppress its reply: Valkey closes after that reply, so it would never close."""
     if any(c.name == "client|reply" for c in commands):
-        return [c for c in commands if c.name != "quit"]
+        return [c for c in commands if c.name not in ("quit", "client|kill")]
     at = next((i for i, c in enumerate(commands) if c.name == "quit"), None)
     return commands if at is None else commands[: at + 1] + [Command([b"PING"])]
 
@@ -217,13 +219,24 @@ def _print_script(script):
             print(f"   connection {chunk.connection} RESP{script.protocols[chunk.connection]}{pipeline}   {str(command)[:500]}")
 
 
-def print_coverage(tally):
-    """One line a command: how often, with which outcomes, with which options."""
+OUTCOMES = ("=", "ok", "error", "null", "silent")
+
+
+def print_coverage(tally, known):
+    """One line a command: how often, with which outcomes, with which options; names that are no commands in one line."""
+    rows = collections.defaultdict(collections.Counter)
+    for name, row in tally.commands.items():
+        rows[name if name in known or name == "raw" or name.startswith("debug|") and row["ok"] else "(no such command)"] += row
     print("\ncommand                       count     ok  error   null  options")
-    for name, row in sorted(tally.commands.items()):
-        options = " ".join(f"{k}:{v}" for k, v in sorted(row.items()) if k not in ("=", "ok", "error", "null"))
-        if row["="] > 2 or options:
-            print(f"{quote(name.encode('latin1', 'replace'))[:28]:28} {row['=']:6} {row['ok']:6} {row['error']:6} {row['null']:6}  {options}")
+    for name, row in sorted(rows.items()):
+        options = " ".join(f"{k}:{v}" for k, v in sorted(row.items()) if k not in OUTCOMES) if name in known else ""
+        print(f"{name[:28]:28} {row['=']:6} {row['ok']:6} {row['error']:6} {row['null']:6}  {options}")
+
+
+def never_answered(tally, groups, lacking):
+    """Commands of these groups that a run tried and that never got anything but an error: too little was compared."""
+    names = {needs for group in groups for _, _, _, needs in group.generators.values()} - lacking
+    return sorted(n for n in names if tally.commands[n]["="] and tally.commands[n]["="] == tally.commands[n]["error"] and n not in CONTAINERS)
 
 
 def load_groups(names):
@@ -236,8 +249,9 @@ def main():
     paths = signed.default_paths()
     signed_list = signed.Signed(paths[0])
     if options.print_signed:
+        print("| name | compared with | what larder does |\n|---|---|---|")
         for entry in signed_list.entries:
-            print(f"| `{entry.slug}` | {entry.references} | {entry.reason} |")
+            print(f"| `{entry.slug}` | {entry.references.strip('^')} | {entry.reason} |")
         return 0
     failures = 0
     undocumented = signed_list.undocumented(paths[1])
@@ -274,7 +288,9 @@ def main():
         for server in servers:
             server.stop()
     if options.coverage:
-        print_coverage(tally)
+        print_coverage(tally, {n.decode() for n in run.pair.command_names})
+    if idle := never_answered(tally, groups, run.catalogue.lacking):
+        print(f"never answered without an error: {' '.join(idle)}")
     for slug, count in sorted(tally.signed.items()):
         print(f"signed: {slug} occurred {count} times")
     for slug in signed_list.silent(references, tally.signed):

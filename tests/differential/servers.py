@@ -6,6 +6,7 @@ names it, whatever protocol version and database the connection is in, so the en
 without counting them.
 """
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -175,6 +176,15 @@ class Connection:
             self.socket.close()
 
 
+def _at_end(sock):
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 class Session:
     """The connections of one script on one server, opened when first used."""
 
@@ -190,7 +200,13 @@ class Session:
 
     def label(self, client_id):
         """Which connection of the script a client id of this server belongs to."""
-        return next((i for i, c in self.open.items() if c.id == client_id), None)
+        return next((i for i, c in self.open.items() if c.id == client_id and not c.closed), None)
+
+    def ended(self):
+        """The connections whose stream the server has ended, so far as can be seen without waiting."""
+        sockets = {c.socket: i for i, c in self.open.items() if not c.closed}
+        ready = select.select(list(sockets), [], [], 0)[0] if sockets else []
+        return {sockets[s] for s in ready if _at_end(s)}
 
     def close(self):
         """Closes every connection."""

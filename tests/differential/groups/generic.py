@@ -142,6 +142,11 @@ def _(g):
     return [b"OBJECT", g.case(b"FREQ"), g.key()]
 
 
+@command("config|set", 4, mutable=False, label="policy for OBJECT FREQ")
+def _(g):
+    return [b"CONFIG", b"SET", b"maxmemory-policy", g.pick((b"allkeys-lfu", b"volatile-lfu", b"noeviction"))]
+
+
 @command("object|help", 1)
 def _(g):
     return [b"OBJECT", g.case(b"HELP")]
