@@ -134,9 +134,10 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
 ];
 
-/// An error whose text quotes bytes of the client between two pieces of text.
+/// An error whose text quotes bytes of the client, up to the first zero, between two pieces of text.
 fn quoting(before: &str, given: &[u8], after: &str) -> CommandError {
-    CommandError::Bytes([before.as_bytes(), given, after.as_bytes()].concat())
+    let shown = given.split(|byte| *byte == 0).next().unwrap_or_default();
+    CommandError::Bytes([before.as_bytes(), shown, after.as_bytes()].concat())
 }
 
 /// `ECHO message`. O(length).
