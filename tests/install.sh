@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs what tests/run needs and prints shell assignments for it:  eval "$(tests/install.sh)"
+# Installs what tests/run needs and prints shell assignments for it.
+# usage: eval "$(tests/install.sh)"    all but cargo-deny        eval "$(tests/install.sh deny)"    cargo-deny alone
 #   PYTHON                 a Python with pytest and redis-py (a virtual environment under $CACHE)
 #   REDIS_CLI, REDIS_BENCHMARK, REDIS_SERVER, VALKEY_SERVER   the programs larder is compared with and driven by
 #   NODE_PATH              the folder that holds ioredis and redis, or empty when there is no npm
@@ -76,14 +77,20 @@ cargo_deny() {
   command -v cargo-deny && return
   if [ ! -x "$cache/cargo/bin/cargo-deny" ]; then
     say "cargo install cargo-deny (once; several minutes)"
-    timeout 1200 cargo install -q cargo-deny --locked --root "$cache/cargo" >&2 || { say "cargo-deny COULD NOT BE INSTALLED: licences and advisories are not checked"; return; }
+    timeout 1200 cargo install -q cargo-deny --locked --root "$cache/cargo" >&2 &
+    trap "kill $! 2>/dev/null" EXIT
+    wait $! || { say "cargo-deny COULD NOT BE INSTALLED: licences and advisories are not checked"; return; }
   fi
   echo "$cache/cargo/bin/cargo-deny"
 }
 
+if [ "${1:-}" = deny ]; then
+  found=$(cargo_deny)
+  echo "CARGO_DENY=$found"
+  exit
+fi
 python_environment
 echo "PYTHON=$cache/venv/bin/python SHARED=$shared"
 peers
 compat
 echo "NODE_PATH=$(node_clients)"
-echo "CARGO_DENY=$(cargo_deny)"

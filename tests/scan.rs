@@ -39,8 +39,8 @@ impl Schedule {
 
     /// A number up to `most`, small ones more often.
     fn some(&mut self, most: usize) -> usize {
-        let power = self.random.random_range(0.0..1.0_f64);
-        (most as f64).powf(power) as usize
+        let bits = self.random.random_range(0..=most.max(1).ilog2());
+        self.random.random_range(0..=1_usize << bits).min(most)
     }
 
     fn view<R>(&self, key: &str, work: impl FnOnce(&mut View<'_>, larder::keyspace::Key<'_>) -> R) -> R {
@@ -126,17 +126,17 @@ fn stable(number: usize) -> String {
 /// Runs one schedule from cursor 0 to cursor 0.
 fn run(seed: u64) {
     let mut schedule = Schedule::new(seed);
-    let size = schedule.some(20_000).max(4);
-    let stables = schedule.some(size);
-    let before = schedule.some(size);
+    let size = 4 + schedule.some(20_000);
+    let stables = schedule.random.random_range(0..size);
+    let before = schedule.random.random_range(0..2 * size);
     schedule.insert_passing(before);
     (0..stables).for_each(|number| schedule.set(&stable(number), Ttl::Clear));
 
-    // Pages large enough that a schedule has some dozens.
-    let least = (size / 40).max(1);
+    // Pages such that a schedule has some dozens.
+    let most = (stables + before) / 25 + 2;
     let (mut cursor, mut seen, mut pages) = (0, HashSet::new(), 0);
     loop {
-        let count = least + schedule.some(least * 4);
+        let count = 1 + schedule.some(most);
         let (next, keys) = schedule.page(cursor, count);
         schedule.check_page(&keys, count);
         for key in keys {

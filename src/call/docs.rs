@@ -211,7 +211,7 @@ impl Parser {
 
     fn value_type(&mut self) -> Result<&'static str, SyntaxError> {
         let word = self.word(&[]);
-        TYPES.into_iter().find(|name| *name == word).ok_or(self.error())
+        TYPES.into_iter().find(|name| *name == word).ok_or_else(|| self.error())
     }
 
     fn suffixes(&mut self, argument: &mut Argument) -> Result<(), SyntaxError> {

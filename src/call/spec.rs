@@ -75,7 +75,7 @@ bits! { Flags, FLAG_NAMES,
     /// Not shown to MONITOR.
     SKIP_MONITOR = 9, "skip_monitor";
     /// Not entered in the slow log.
-    SKIP_SLOWLOG = 10, "skip_slowlog";
+    SKIP_SLOWLOG = 10, "skip_commandlog";
     /// Allowed on an importing slot.
     ASKING = 11, "asking";
     /// Takes constant or logarithmic time.
@@ -84,16 +84,16 @@ bits! { Flags, FLAG_NAMES,
     NO_AUTH = 13, "no_auth";
     /// May be replicated although it does not write.
     MAY_REPLICATE = 14, "may_replicate";
-    /// Its keys cannot be found by the legacy triple alone.
-    MOVABLEKEYS = 15, "movablekeys";
-    /// Allowed while a script runs over its time.
-    ALLOW_BUSY = 16, "allow_busy";
+    /// The key list may be empty.
+    NO_MANDATORY_KEYS = 15, "no_mandatory_keys";
+    /// Refused while a replica loads in the background.
+    NO_ASYNC_LOADING = 16, "no_async_loading";
     /// Refused inside MULTI.
     NO_MULTI = 17, "no_multi";
-    /// The key list may be empty.
-    NO_MANDATORY_KEYS = 18, "no_mandatory_keys";
-    /// Refused while a replica loads in the background.
-    NO_ASYNC_LOADING = 19, "no_async_loading";
+    /// Allowed while a script runs over its time.
+    ALLOW_BUSY = 18, "allow_busy";
+    /// Its keys cannot be found by the legacy triple alone.
+    MOVABLEKEYS = 19, "movablekeys";
 }
 
 /// ACL categories, one bit each. Those that follow from flags are added by [`CommandSpec::acl_categories`].

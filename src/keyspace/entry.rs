@@ -131,7 +131,7 @@ impl Entry {
     pub fn with_key(mut self, key: &[u8]) -> Entry {
         let (deadline, access) = (self.get().deadline(), self.get().access());
         let taken = self.get_mut().take_large();
-        let value = taken.map_or_else(|| self.get().string().to_source(), StringSource::Large);
+        let value = taken.map_or_else(|| self.get().to_source(), StringSource::Large);
         let mut renamed = Entry::new(key, value, deadline);
         renamed.get_mut().set_access(access);
         renamed
@@ -300,6 +300,14 @@ impl<'a> EntryRef<'a> {
             StringRef::Int(_) => "int",
             StringRef::Inline(bytes, false) if is_embedded(self.key().len(), bytes.len()) => "embstr",
             _ => "raw",
+        }
+    }
+
+    /// The value, to be stored under another key. As in Valkey, what is `raw` here stays so under a shorter key.
+    pub fn to_source(self) -> StringSource<'a> {
+        match self.string() {
+            StringRef::Inline(bytes, _) => StringSource::Inline(bytes, self.encoding() == "raw"),
+            other => other.to_source(),
         }
     }
 

@@ -316,7 +316,7 @@ impl<'a> View<'a> {
     pub fn copy(&mut self, from: Key<'_>, db: usize, to: Key<'_>) -> bool {
         let seconds = access_seconds(self.now);
         let Some(entry) = self.peek(from) else { return false };
-        let mut copy = Entry::new(to.bytes, entry.string().to_source(), entry.deadline());
+        let mut copy = Entry::new(to.bytes, entry.to_source(), entry.deadline());
         copy.get_mut().set_access(seconds);
         self.remove_in(db, to);
         let now = self.now;

@@ -23,7 +23,7 @@ class Catalogue:
 
 def _extra_names():
     """Commands that generators use only when they are there."""
-    return "lpush sadd hset zadd xadd eval zunionstore sort xread migrate georadius bitop lmpop sintercard blpop zmpop xreadgroup fcall xgroup msetex delifeq multi".split()
+    return "lpush sadd hset zadd xadd eval zunionstore sort xread migrate georadius bitop lmpop sintercard blpop zmpop xreadgroup fcall xgroup msetex delifeq multi hello".split()
 
 
 def _lacks(server, name):

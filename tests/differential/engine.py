@@ -22,6 +22,7 @@ class Difference:
     def __init__(self, command, place, candidate, reference, protocol, arguments=None):
         self.command, self.place, self.candidate, self.reference, self.protocol = command, place, candidate, reference, protocol
         self.line = str(command) if arguments is None else arguments
+        self.aspect = ""  # for keyspaces: which part of the entry differs
 
     @property
     def name(self):
@@ -30,6 +31,8 @@ class Difference:
 
     def kind(self):
         """What makes two differences the same finding: the command and the shape of both replies."""
+        if self.aspect:
+            return self.name, self.aspect
         return self.name, _shape(self.candidate), _shape(self.reference)
 
     def replies(self):
@@ -87,6 +90,7 @@ class Pair:
         self.controls, self.defaults, self.sessions, self.changed_config = {}, {}, (), set()
         self.last = ""
         self.config_names = self._common_config_names()
+        self.databases = DATABASES if all(self.control(s).call(b"SELECT", b"0") == b"OK" for s in (candidate, reference)) else 1
 
     def control(self, server):
         """The connection that resets and inspects a server."""
@@ -125,7 +129,7 @@ class Pair:
         self.reset()
         self.changed_config = self._config_changes(script)
         paused = any(getattr(c, "name", "") == "client|pause" for chunk in script.chunks for c in chunk.commands)
-        self.tolerance_ms = self.usual_tolerance_ms + 2000 * paused  # a pause ends when each server's timer notices
+        self.tolerance_ms = self.usual_tolerance_ms + 2000 * paused  # grows with slow pipelines; a pause ends when each server's timer notices
         self.sessions = [Session(server, script.protocols) for server in (self.candidate, self.reference)]
         try:
             found = self._run_chunks(script, tally or Tally()) or self._compare_keyspaces(script)
@@ -188,8 +192,11 @@ class Pair:
         raws, self.last = [], "; ".join(map(str, commands))
         for session in self.sessions:
             session.connection(connection).send([_encode(c, session) for c in _ended(commands)])
+        began = time.monotonic()
         for session in self.sessions:
             raws.append(session.open[connection].receive())
+        # What follows a slow command in a pipeline starts its clock later on the slower server.
+        self.tolerance_ms += 1000 * max(0, time.monotonic() - began - 0.01)
         tally_frames = wire.split(raws[1])
         if any(c.name == "client|kill" for c in commands):
             self._let_kills_happen()
@@ -257,7 +264,9 @@ class Pair:
             mine, theirs = dumps[0].get(key), dumps[1].get(key)
             if mine != theirs and not self._entries_equal(mine, theirs):
                 line = f"after the script: db {key[0]} key {text(key[1])!r} (type, deadline, encoding, value)"
-                found = self._judge(Difference(None, len(script), _visible(mine), _visible(theirs), 2, line), Tally())
+                difference = Difference(None, len(script), _visible(mine), _visible(theirs), 2, line)
+                difference.aspect = _aspect(mine, theirs)
+                found = self._judge(difference, Tally())
                 if found:
                     return found
         return None
@@ -269,7 +278,7 @@ class Pair:
         return near and mine[0] == theirs[0] and mine[2:] == theirs[2:]
 
     def _keyspace(self, control):
-        sizes = control.calls([c for n in range(DATABASES) for c in ([b"SELECT", b"%d" % n], [b"DBSIZE"])])
+        sizes = control.calls([c for n in range(self.databases) for c in ([b"SELECT", b"%d" % n], [b"DBSIZE"])])
         found = {}
         for n, size in enumerate(wire.plain(s) for s in sizes[1::2]):
             if size:
@@ -301,6 +310,14 @@ def _unordered(kind, replies):
     if kind == b"hash" and isinstance(replies[0], list):
         return [sorted(zip(replies[0][::2], replies[0][1::2]))]
     return replies
+
+
+def _aspect(mine, theirs):
+    """What two entries of a keyspace do not share, with the encodings because each pair of them is its own finding."""
+    if mine is None or theirs is None:
+        return "only one has the key"
+    names = [n for n, a, b in zip(("type", "deadline", "encoding", "value"), mine, theirs) if a != b]
+    return f"{names} {mine[2]} {theirs[2]}"
 
 
 def _visible(entry):

@@ -79,7 +79,8 @@ def make_script(seed, weights, common):
     for _ in range(chooser.randint(3, 30)):
         commands = [_one(g, chooser, weights, names) for _ in range(chooser.choice((1, 1, 2, 5, 16, 40)))]
         chunks.append(Chunk(g.connection(), _quit_last(commands)))
-    return Script(seed, chunks, [chooser.choice((2, 2, 3)) for _ in range(connections)])
+    protocols = [chooser.choice((2, 2, 3)) for _ in range(connections)]
+    return Script(seed, chunks, protocols if "hello" not in common.lacking else [2] * connections)
 
 
 def _quit_last(commands):
