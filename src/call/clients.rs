@@ -85,6 +85,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether it is on this machine: over the unix socket or the loopback interface.
+    pub fn is_local(&self) -> bool {
+        let address = self.addr.parse::<std::net::SocketAddr>();
+        self.unix || address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
+    }
+
     /// Sends it bytes, RESP already, out of band. They are dropped when more than `limit_bytes` wait: the client is then
     /// closed, as one that does not read.
     pub fn push(&self, bytes: Bytes, limit_bytes: usize) {
@@ -150,6 +156,17 @@ pub struct Pause {
     pub until: UnixMs,
     /// Whether reads wait too.
     pub all: bool,
+}
+
+/// What all clients hold in buffers, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Buffers {
+    /// Of unfinished requests and of replies not taken.
+    pub bytes: usize,
+    /// The longest unfinished request.
+    pub longest_query: usize,
+    /// The most that one has not taken.
+    pub longest_output: usize,
 }
 
 /// All clients.
@@ -225,6 +242,18 @@ impl Clients {
         let mut all: Vec<_> = self.map.iter().map(|client| Arc::clone(&client)).collect();
         all.sort_unstable_by_key(|client| client.id);
         all
+    }
+
+    /// What they hold in buffers. O(clients).
+    pub fn buffers(&self) -> Buffers {
+        let mut sum = Buffers::default();
+        for client in &self.map {
+            let (query, output) = (client.query_bytes.load(Relaxed), client.output_bytes.load(Relaxed));
+            sum.bytes += query + output;
+            sum.longest_query = sum.longest_query.max(query);
+            sum.longest_output = sum.longest_output.max(output);
+        }
+        sum
     }
 
     /// Makes a client a monitor, or not one any more.

@@ -7,10 +7,11 @@
 pub mod args;
 pub mod clients;
 pub mod context;
+pub mod docs;
 pub mod error;
-pub mod keys;
 pub mod expiry;
 pub mod help;
+pub mod keys;
 pub mod logs;
 pub mod session;
 pub mod shared;

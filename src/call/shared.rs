@@ -83,6 +83,8 @@ pub struct Shared {
     pub replication: ReplicationId,
     /// Whether the active expiry cycle runs (`DEBUG SET-ACTIVE-EXPIRE`).
     pub active_expire: AtomicBool,
+    /// Whether what the server does by the clock stands still (`DEBUG PAUSE-CRON`).
+    pub cron_paused: AtomicBool,
     /// How the server is asked to stop.
     pub shutdown: Shutdown,
 }
@@ -109,6 +111,7 @@ impl Shared {
             identity,
             replication: ReplicationId { id },
             active_expire: AtomicBool::new(true),
+            cron_paused: AtomicBool::new(false),
             shutdown: Shutdown::default(),
         }
     }

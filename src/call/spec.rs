@@ -7,6 +7,7 @@
 use super::args::Args;
 use super::context::Context;
 use super::error::CommandError;
+use crate::protocol::batch::RequestView;
 
 /// What a handler leaves for dispatch to do.
 pub enum Outcome {
@@ -74,7 +75,7 @@ bits! { Flags, FLAG_NAMES,
     /// Not shown to MONITOR.
     SKIP_MONITOR = 9, "skip_monitor";
     /// Not entered in the slow log.
-    SKIP_SLOWLOG = 10, "skip_slowlog";
+    SKIP_SLOWLOG = 10, "skip_commandlog";
     /// Allowed on an importing slot.
     ASKING = 11, "asking";
     /// Takes constant or logarithmic time.
@@ -83,16 +84,16 @@ bits! { Flags, FLAG_NAMES,
     NO_AUTH = 13, "no_auth";
     /// May be replicated although it does not write.
     MAY_REPLICATE = 14, "may_replicate";
-    /// Its keys cannot be found by the legacy triple alone.
-    MOVABLEKEYS = 15, "movablekeys";
-    /// Allowed while a script runs over its time.
-    ALLOW_BUSY = 16, "allow_busy";
+    /// The key list may be empty.
+    NO_MANDATORY_KEYS = 15, "no_mandatory_keys";
+    /// Refused while a replica loads in the background.
+    NO_ASYNC_LOADING = 16, "no_async_loading";
     /// Refused inside MULTI.
     NO_MULTI = 17, "no_multi";
-    /// The key list may be empty.
-    NO_MANDATORY_KEYS = 18, "no_mandatory_keys";
-    /// Refused while a replica loads in the background.
-    NO_ASYNC_LOADING = 19, "no_async_loading";
+    /// Allowed while a script runs over its time.
+    ALLOW_BUSY = 18, "allow_busy";
+    /// Its keys cannot be found by the legacy triple alone.
+    MOVABLEKEYS = 19, "movablekeys";
 }
 
 /// ACL categories, one bit each. Those that follow from flags are added by [`CommandSpec::acl_categories`].
@@ -287,6 +288,8 @@ pub struct CommandSpec {
     pub categories: Categories,
     /// Where the keys are.
     pub keys: &'static [KeySpec],
+    /// What is done with the keys marked [`KeyFlags::VARIABLE_FLAGS`] by a given request, for `COMMAND GETKEYSANDFLAGS`.
+    pub variable_flags: Option<fn(RequestView<'_>) -> KeyFlags>,
     /// Which shards are locked.
     pub scope: Scope,
     /// First Redis (or Valkey) version that has it.
@@ -305,6 +308,8 @@ pub struct CommandSpec {
     pub history: &'static [(&'static str, &'static str)],
     /// Since when and in favour of what it is deprecated; empty for not.
     pub deprecated: (&'static str, &'static str),
+    /// Meant for servers and tests, not for users (`syscmd` in `COMMAND DOCS`).
+    pub internal: bool,
     /// Subcommands; a command that has some is a container and runs `run` only when it has no subcommand argument.
     pub subcommands: &'static [CommandSpec],
     /// The handler.
@@ -319,6 +324,7 @@ impl CommandSpec {
         flags: Flags::NONE,
         categories: Categories::NONE,
         keys: &[],
+        variable_flags: None,
         scope: Scope::Keys,
         since: "1.0.0",
         group: Group::Server,
@@ -328,6 +334,7 @@ impl CommandSpec {
         tips: &[],
         history: &[],
         deprecated: ("", ""),
+        internal: false,
         subcommands: &[],
         run: container,
     };

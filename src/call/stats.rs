@@ -54,23 +54,24 @@ pub struct CommandStats {
 }
 
 impl CommandStats {
-    /// Counts a run of `nanos` nanoseconds; `track` enters it in the histogram.
+    /// Counts `calls` runs of `nanos` nanoseconds together; `track` enters them in the histogram, each with the mean.
     #[inline]
-    pub fn ran(&self, nanos: u64, track: bool) {
-        self.calls.add(1);
+    pub fn ran(&self, calls: u64, nanos: u64, track: bool) {
+        self.calls.add(calls);
         self.nanos.add(nanos);
         if track {
-            self.record(nanos);
+            self.record(calls, nanos / calls.max(1));
         }
     }
 
-    fn record(&self, nanos: u64) {
+    #[inline]
+    fn record(&self, calls: u64, nanos: u64) {
         let histogram = self.histogram.get_or_init(|| {
             #[expect(clippy::expect_used, reason = "constants that the crate accepts; a test makes one")]
             AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER).expect("valid powers")
         });
         // Fails only for values beyond the range, which are then not counted: 18 minutes in one command.
-        let _ = histogram.increment(nanos.min((1 << MAX_VALUE_POWER) - 1));
+        let _ = histogram.add(nanos.min((1 << MAX_VALUE_POWER) - 1), calls);
     }
 
     /// The distribution of run times in nanoseconds, if any was tracked.

@@ -17,6 +17,8 @@ pub struct Command {
     pub spec: &'static CommandSpec,
     /// The container, of a subcommand.
     pub parent: Option<&'static CommandSpec>,
+    /// Whether its cost does not depend on its arguments or the data.
+    pub constant: bool,
 }
 
 impl Command {
@@ -27,6 +29,10 @@ impl Command {
             None => self.spec.name.to_owned(),
         }
     }
+}
+
+fn is_constant(spec: &CommandSpec) -> bool {
+    spec.complexity.starts_with("O(1)") && spec.subcommands.is_empty()
 }
 
 /// All rows.
@@ -43,13 +49,13 @@ impl CommandTable {
     pub fn new(groups: &[&'static [CommandSpec]]) -> CommandTable {
         let rows: Vec<&'static CommandSpec> = groups.iter().flat_map(|group| group.iter()).collect();
         let mut commands: Vec<Command> =
-            rows.iter().enumerate().map(|(id, spec)| Command { id, spec, parent: None }).collect();
+            rows.iter().enumerate().map(|(id, spec)| Command { id, spec, parent: None, constant: is_constant(spec) }).collect();
         let mut subcommands = HashMap::new();
         for (container, row) in rows.iter().enumerate() {
             for spec in row.subcommands {
                 let id = commands.len();
                 subcommands.insert((container, spec.name.to_owned()), id);
-                commands.push(Command { id, spec, parent: Some(row) });
+                commands.push(Command { id, spec, parent: Some(row), constant: is_constant(spec) });
             }
         }
         let mut slots = vec![0_u16; (rows.len() * 8).next_power_of_two().max(8)].into_boxed_slice();

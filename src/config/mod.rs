@@ -1,7 +1,8 @@
 //! The configuration: which options exist, how they are read, and their live values.
 //!
 //! - [`options`] is the table, one row per option; [`spec`] says what a row holds
-//! - [`value`] and [`units`] read and print values; [`parse`] reads files and arguments; [`rewrite`] writes the file back
+//! - [`value`] and [`units`] read and print values
+//! - [`parse`] reads files and arguments, [`rewrite`] writes the file back
 //! - [`Config`] holds the live values that all threads share; the accessors on it are typed and cost one relaxed load
 //!
 //! Invariant: a live value has always passed its row's kind and check; CONFIG SET changes all of its pairs or none.

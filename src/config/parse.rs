@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::REDIS_VERSION;
 use crate::config::options::{COUNT, DIRECTIVES, Directive, ROWS, find};
-use crate::config::spec::{Kind, Origin, Status};
+use crate::config::spec::{Origin, Status};
 use crate::config::value::{Refusal, Value, os_text};
 use crate::util::glob;
 
@@ -407,13 +407,6 @@ pub fn quoted(word: &[u8]) -> String {
     }
     text.push('"');
     text
-}
-
-impl Kind {
-    /// Whether a second line of the same file adds to the first instead of replacing it.
-    pub(super) const fn gathers(&self) -> bool {
-        matches!(self, Kind::SavePoints | Kind::OutputLimits)
-    }
 }
 
 #[cfg(test)]

@@ -88,7 +88,10 @@ impl Rewriting {
         let spec = ROWS[row];
         let mut said = self.defaults[row].clone();
         for (nth, line) in old.iter().enumerate() {
-            said = reread(spec, line, &said, nth > 0).unwrap_or(said);
+            match reread(spec, line, &said, nth > 0) {
+                Some(value) => said = value,
+                None => return render(spec, &self.values[row]),
+            }
         }
         if said != self.values[row] {
             return render(spec, &self.values[row]);
@@ -121,7 +124,7 @@ fn owner(line: &[u8]) -> Option<usize> {
     find(split_words(line)?.first()?)
 }
 
-/// The value after a line of a file, `before` being the one above it.
+/// The value after a line of a file, `before` being the one above it; `None` when only a new line is sure to say it.
 fn reread(spec: &OptionSpec, line: &[u8], before: &Value, adds: bool) -> Option<Value> {
     let mut words = split_words(line)?.split_off(1);
     if let [list] = words.as_slice()
@@ -131,7 +134,12 @@ fn reread(spec: &OptionSpec, line: &[u8], before: &Value, adds: bool) -> Option<
         words = split_words(list)?;
     }
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    spec.read(&words, before, adds, Origin::Startup).ok()
+    match (spec.kind, words.as_slice()) {
+        // `./` was where the program started, which the default remembers; the process may have moved since.
+        (Kind::Directory, [b"." | b"./"]) if !adds => Some(before.clone()),
+        (Kind::Directory, [path]) if !path.starts_with(b"/") => None,
+        _ => spec.read(&words, before, adds, Origin::Startup).ok(),
+    }
 }
 
 /// The lines that say a value.

@@ -122,6 +122,11 @@ impl Kind {
                 | Kind::Primary
         )
     }
+
+    /// Whether a second line of a file adds to the first instead of replacing it.
+    pub(super) const fn gathers(&self) -> bool {
+        matches!(self, Kind::SavePoints | Kind::OutputLimits)
+    }
 }
 
 impl OptionSpec {

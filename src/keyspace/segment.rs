@@ -275,10 +275,10 @@ impl Segment {
         self.header().due_ms
     }
 
-    /// Bytes that it takes from the allocator.
-    pub fn memory_bytes(&self) -> usize {
-        let deadlines = if self.header().deadlines.is_null() { 0 } else { self.deadlines_layout().size() };
-        Segment::layout(self.buckets()).size() + deadlines
+    /// Bytes that a segment at `step` of the ladder takes from the allocator, and those of its deadlines once it has any.
+    pub fn bytes_at(step: u8) -> (usize, usize) {
+        let buckets = buckets_at(step);
+        (Segment::layout(buckets).size(), buckets * SLOTS * size_of::<u16>())
     }
 
     /// Whether one more entry would overfill it.

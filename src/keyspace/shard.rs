@@ -64,31 +64,31 @@ impl Shard {
     /// Finds a key that has not expired at `now`; one that has is removed.
     #[inline]
     pub fn live(&mut self, key: Key<'_>, now: UnixMs) -> Option<Occupied<'_>> {
-        // Looked up again after the check: a borrow that is returned on one path cannot be ended on the other.
-        let expired = self.table.get(key)?.deadline().is_some_and(|deadline| deadline <= now);
-        if expired {
-            self.stats.expired += 1;
-            self.table.find(key).map(Occupied::remove);
+        let Shard { table, stats, .. } = self;
+        let found = table.find(key)?;
+        if found.get().deadline().is_some_and(|deadline| deadline <= now) {
+            found.remove();
+            stats.expired += 1;
             return None;
         }
-        self.table.find(key)
+        Some(found)
     }
 
     /// Finds a key for reading: counts a hit or a miss and, with `touch`, notes the use.
     #[inline]
     pub fn read(&mut self, key: Key<'_>, now: UnixMs, touch: bool) -> Option<EntryRef<'_>> {
-        let Some(found) = self.table.find(key) else {
-            self.stats.misses += 1;
+        let Shard { table, stats, .. } = self;
+        let Some(mut found) = table.find(key) else {
+            stats.misses += 1;
             return None;
         };
         if found.get().deadline().is_some_and(|deadline| deadline <= now) {
             found.remove();
-            self.stats.expired += 1;
-            self.stats.misses += 1;
+            stats.expired += 1;
+            stats.misses += 1;
             return None;
         }
-        self.stats.hits += 1;
-        let mut found = self.table.find(key)?;
+        stats.hits += 1;
         if touch {
             note_use(&mut found, now);
         }
@@ -156,9 +156,12 @@ impl Shard {
         self.table.insert(hash, entry, now);
     }
 
-    /// Gives a live key another deadline, or none; `false` when there is no such key.
-    pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs) -> bool {
+    /// Gives a live key another deadline, or none, and with `touch` notes the use; `false` when there is no such key.
+    pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs, touch: bool) -> bool {
         let Some(mut found) = self.live(key, now) else { return false };
+        if touch {
+            note_use(&mut found, now);
+        }
         let moved = deadline.is_some_and(|deadline| found.get_mut().move_deadline(deadline));
         if moved {
             found.deadline_changed(now);
@@ -218,8 +221,9 @@ impl Shard {
             return 0;
         }
         let (mut sum, mut count, mut at) = (0_i64, 0_i64, Some(self.first));
+        // Where few keys expire the walk is longer: every key that it meets costs a cache line.
         for _ in 0..64 {
-            let Some(position) = at else { break };
+            let Some(position) = at.filter(|_| count < 16) else { break };
             at = self.table.visit(position, &mut |entry| {
                 if let Some(deadline) = entry.deadline() {
                     sum = sum.saturating_add((deadline.0.saturating_sub(now.0)).max(0));

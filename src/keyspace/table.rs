@@ -135,10 +135,18 @@ impl Table {
         self.segments
     }
 
-    /// Bytes of directory and segments. O(segments).
+    /// Bytes of directory and segments, arrays of deadlines included as if every segment had one once as many keys as
+    /// there are segments expire. Reads the directory alone: a microsecond for 10 000 segments.
     pub fn memory_bytes(&self) -> usize {
-        let mut bytes = self.directory().slots.len() * size_of::<AtomicPtr<u8>>();
-        self.each_segment(|segment| bytes += segment.memory_bytes());
+        let directory = self.directory();
+        let (mut bytes, mut index) = (directory.slots.len() * size_of::<AtomicPtr<u8>>(), 0);
+        let with_deadlines = self.timed.min(self.segments);
+        while let Some(slot) = directory.slots.get(index) {
+            let [step, depth, ..] = (slot.load(Relaxed).addr() >> ADDRESS_BITS).to_le_bytes();
+            let (plain, deadlines) = Segment::bytes_at(step);
+            bytes += plain + deadlines * with_deadlines / self.segments.max(1);
+            index += 1 << (directory.bits - u32::from(depth));
+        }
         bytes
     }
 

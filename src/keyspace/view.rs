@@ -265,10 +265,10 @@ impl<'a> View<'a> {
         Ok(len)
     }
 
-    /// Gives a key another deadline, or none; `false` when there is no such key.
+    /// Gives a key another deadline, or none, which is a use of it; `false` when there is no such key.
     pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>) -> bool {
-        let now = self.now;
-        self.shard(self.db, key.hash).set_deadline(key, deadline, now)
+        let (now, touch) = (self.now, self.touch);
+        self.shard(self.db, key.hash).set_deadline(key, deadline, now, touch)
     }
 
     /// Removes a key; `false` when there is none. A value that takes long to free is freed in the background.
@@ -316,7 +316,7 @@ impl<'a> View<'a> {
     pub fn copy(&mut self, from: Key<'_>, db: usize, to: Key<'_>) -> bool {
         let seconds = access_seconds(self.now);
         let Some(entry) = self.peek(from) else { return false };
-        let mut copy = Entry::new(to.bytes, entry.string().to_source(), entry.deadline());
+        let mut copy = Entry::new(to.bytes, entry.to_source(), entry.deadline());
         copy.get_mut().set_access(seconds);
         self.remove_in(db, to);
         let now = self.now;

@@ -74,7 +74,26 @@ pub struct Connection {
     waiting: VecDeque<OwnedRequest>,
     slices: Option<Box<dyn Slices>>,
     state: State,
+    turn: Turn,
 }
+
+/// When the replies of a batch leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    /// Nothing is put off.
+    Idle,
+    /// Small replies were written to `unsent`; the connection has yet to queue behind the others that are ready.
+    Queue,
+    /// It has queued: when its turn comes, it sends.
+    Send,
+}
+
+/// Replies up to this size wait until the other connections that are ready have been read: a client that talks over
+/// many connections is then woken once for all of them, which saves both sides more than the detour costs.
+const PUT_OFF_BYTES: usize = 4096;
+
+/// Outputs that a worker keeps for reuse.
+const SPARE_OUTPUTS: usize = 64;
 
 impl Connection {
     /// A connection that has read nothing yet.
@@ -92,6 +111,7 @@ impl Connection {
             waiting: VecDeque::new(),
             slices: None,
             state: State::Open,
+            turn: Turn::Idle,
         }
     }
 
@@ -127,6 +147,15 @@ impl Connection {
 
     /// Sends and receives what can be; ready after something was done.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.turn {
+            Turn::Idle => {}
+            Turn::Queue => {
+                self.turn = Turn::Send;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Turn::Send => self.send_put_off(),
+        }
         if !self.unsent.is_empty() && self.socket.poll_write_ready(cx).is_ready() {
             self.flush();
             return Poll::Ready(());
@@ -417,7 +446,13 @@ impl Connection {
     /// Sends the replies of a batch, behind those that still wait.
     fn send(&mut self, bench: &mut Bench) {
         if !bench.out.is_empty() {
-            if self.unsent.is_empty() {
+            if self.unsent.is_empty() && self.state == State::Open {
+                if bench.out.len() <= PUT_OFF_BYTES && bench.out.contiguous().is_some() && !self.is_busy() {
+                    let fresh = bench.spare.pop().unwrap_or_default();
+                    self.unsent = std::mem::replace(&mut bench.out, fresh);
+                    self.turn = Turn::Queue;
+                    return;
+                }
                 self.write(&mut bench.out);
             }
             if !bench.out.is_empty() {
@@ -426,6 +461,21 @@ impl Connection {
             }
         }
         bench.out.clear();
+    }
+
+    fn send_put_off(&mut self) {
+        self.turn = Turn::Idle;
+        let mut unsent = std::mem::take(&mut self.unsent);
+        self.write(&mut unsent);
+        if unsent.is_empty() {
+            let mut bench = self.bench.borrow_mut();
+            if bench.spare.len() < SPARE_OUTPUTS {
+                bench.spare.push(unsent);
+            }
+        } else {
+            self.unsent = unsent;
+            self.check_limits();
+        }
     }
 
     fn flush(&mut self) {

@@ -32,6 +32,9 @@ pub async fn run(shared: &Shared) {
     let mut paused = false;
     loop {
         tick.tick().await;
+        if shared.cron_paused.load(Relaxed) {
+            continue;
+        }
         let now = UnixMs::now();
         shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
         sample(shared, now, &mut samples);

@@ -63,6 +63,7 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     };
     raise_file_limit(&config);
     write_pid_file(&config);
+    crate::util::memory::note_startup();
     tracing::info!("Server initialized");
     listeners.announce();
     tracing::info!("Ready to accept connections");

@@ -80,6 +80,8 @@ pub struct Bench {
     pub batch: Batch,
     /// Replies to them.
     pub out: Output,
+    /// Outputs that connections have given back.
+    pub spare: Vec<Output>,
     /// What runs them.
     pub dispatcher: Dispatcher<'static>,
 }
@@ -89,6 +91,7 @@ async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedRec
         read: vec![0; READ_BYTES],
         batch: Batch::new(),
         out: Output::new(),
+        spare: Vec::new(),
         dispatcher: Dispatcher::new(shared, number),
     }));
     tokio::task::spawn_local(expire(shared, number));
@@ -114,7 +117,7 @@ async fn expire(shared: &'static Shared, number: usize) {
     let workers = shared.stats.workers.len();
     loop {
         tick.tick().await;
-        if !shared.active_expire.load(Relaxed) {
+        if !shared.active_expire.load(Relaxed) || shared.cron_paused.load(Relaxed) {
             continue;
         }
         for shard in (number..shared.keyspace.shards()).step_by(workers) {

@@ -5,4 +5,5 @@ pub mod extended;
 pub mod glob;
 pub mod memory;
 pub mod number;
+pub mod process;
 mod shortest;

@@ -11,9 +11,6 @@ use std::borrow::Cow;
 /// price for growing in place and for replying without a copy.
 pub const INLINE_MAX: usize = 1024;
 
-/// Longest string that Redis calls `embstr`.
-pub const EMBSTR_MAX: usize = 44;
-
 /// A string as it is held.
 #[derive(Clone, Copy, Debug)]
 pub enum StringRef<'a> {
@@ -77,15 +74,6 @@ impl<'a> StringRef<'a> {
             StringRef::Int(n) => StringSource::Int(n),
             StringRef::Inline(bytes, changed) => StringSource::Inline(bytes, changed),
             StringRef::Large(bytes) => StringSource::Large(bytes.clone()),
-        }
-    }
-
-    /// The name `OBJECT ENCODING` answers.
-    pub fn encoding(self) -> &'static str {
-        match self {
-            StringRef::Int(_) => "int",
-            StringRef::Inline(bytes, false) if bytes.len() <= EMBSTR_MAX => "embstr",
-            _ => "raw",
         }
     }
 }

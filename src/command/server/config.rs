@@ -1,6 +1,202 @@
-//! To be described.
+//! `CONFIG`: reading and changing the live configuration.
+//!
+//! Invariant: `CONFIG SET` changes all of its options or none. Most options are read wherever they matter, so that a
+//! change needs no more; what does is put into effect here. Must not know: how values are read and printed. Source: the
+//! replies of Valkey 9.1.
 
-use crate::call::spec::CommandSpec;
+use crate::call::args::Args;
+use crate::call::context::Context;
+use crate::call::error::CommandError;
+use crate::call::help::help;
+use crate::call::session::Session;
+use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
+use crate::config::{ChangedOption, Config, SetError};
+use std::net::IpAddr;
 
 /// The rows.
-pub const COMMANDS: &[CommandSpec] = &[];
+pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
+    name: "config",
+    arity: -2,
+    flags: Flags::NONE,
+    categories: Categories::NONE,
+    since: "2.0.0",
+    group: Group::Server,
+    summary: "Groups the commands about the configuration.",
+    complexity: "That of the subcommand",
+    subcommands: &[
+        CommandSpec {
+            name: "get",
+            arity: -3,
+            summary: "Reads options.",
+            complexity: "O(N) with N being the number of patterns",
+            syntax: "parameter:string...",
+            history: &[("7.0.0", "Several patterns.")],
+            run: config_get,
+            ..SUBCOMMAND
+        },
+        CommandSpec {
+            name: "help",
+            arity: 2,
+            flags: Flags::LOADING.and(Flags::STALE),
+            since: "5.0.0",
+            summary: "Lists the subcommands.",
+            complexity: "O(1)",
+            run: config_help,
+            ..SUBCOMMAND
+        },
+        CommandSpec {
+            name: "resetstat",
+            arity: 2,
+            summary: "Sets the counters that INFO shows to zero.",
+            complexity: "O(1)",
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            run: config_resetstat,
+            ..SUBCOMMAND
+        },
+        CommandSpec {
+            name: "rewrite",
+            arity: 2,
+            since: "2.8.0",
+            summary: "Writes the live options to the configuration file.",
+            complexity: "O(1)",
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            run: config_rewrite,
+            ..SUBCOMMAND
+        },
+        CommandSpec {
+            name: "set",
+            arity: -4,
+            summary: "Changes options, all of those named or none.",
+            complexity: "O(N) with N being the number of options",
+            syntax: "data(parameter:string value:string)...",
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            history: &[("7.0.0", "Several options.")],
+            run: config_set,
+            ..SUBCOMMAND
+        },
+    ],
+    ..CommandSpec::DEFAULT
+}];
+
+/// What the subcommands have in common.
+const SUBCOMMAND: CommandSpec = CommandSpec {
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    since: "2.0.0",
+    group: Group::Server,
+    ..CommandSpec::DEFAULT
+};
+
+/// `CONFIG GET pattern [pattern ...]`
+///
+/// Replies a map of the options that any pattern matches and their values. O(patterns x options).
+fn config_get<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let found = ctx.shared.config.matching(&rest(args)?);
+    ctx.reply.map(found.len());
+    for (name, value) in found {
+        ctx.reply.bulk(name.as_bytes());
+        ctx.reply.bulk(&value);
+    }
+    Ok(Outcome::Done)
+}
+
+/// `CONFIG SET option value [option value ...]`
+///
+/// Replies OK. O(options).
+fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let words = rest(args)?;
+    let (pairs, odd) = words.as_chunks::<2>();
+    if !odd.is_empty() {
+        return Err(CommandError::Syntax);
+    }
+    let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
+    let config = &ctx.shared.config;
+    let changes = config.set_many_from(&pairs, is_local(ctx.session)).map_err(refused)?;
+    if let Err(error) = apply(config, &changes) {
+        config.undo(&changes);
+        return Err(refused(error));
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `CONFIG RESETSTAT`
+///
+/// Replies OK. O(commands x workers + shards).
+fn config_resetstat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    args.finish()?;
+    ctx.shared.stats.reset();
+    ctx.db.reset_stats();
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `CONFIG REWRITE`
+///
+/// Replies OK. Waits for the disk.
+fn config_rewrite<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    args.finish()?;
+    match ctx.shared.config.rewrite() {
+        Ok(()) => tracing::info!("CONFIG REWRITE executed with success."),
+        Err(error) => {
+            tracing::warn!("CONFIG REWRITE failed: {error}");
+            return Err(format!("ERR {error}").into());
+        }
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `CONFIG HELP`
+///
+/// Replies an array of lines. O(1).
+fn config_help<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    args.finish()?;
+    help(
+        &mut ctx.reply,
+        "CONFIG",
+        &[
+            "GET <pattern> [<pattern> ...]",
+            "    Show the options whose names match a glob pattern.",
+            "SET <option> <value> [<option> <value> ...]",
+            "    Change options, all of them or none.",
+            "RESETSTAT",
+            "    Set the counters of INFO to zero.",
+            "REWRITE",
+            "    Write the live options to the configuration file.",
+        ],
+    );
+    Ok(Outcome::Done)
+}
+
+fn rest<'a>(args: &mut Args<'a>) -> Result<Vec<&'a [u8]>, CommandError> {
+    let mut words = Vec::with_capacity(args.remaining());
+    while args.remaining() > 0 {
+        words.push(args.bytes()?);
+    }
+    Ok(words)
+}
+
+fn refused(error: SetError) -> CommandError {
+    format!("ERR {error}").into()
+}
+
+/// Whether the client is on this machine.
+fn is_local(session: &Session) -> bool {
+    let client = &session.client;
+    let host = client.addr.rsplit_once(':').map_or("", |(host, _)| host.trim_matches(['[', ']']));
+    client.unix || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Puts into effect what nobody reads from the configuration later on.
+fn apply(config: &Config, changes: &[ChangedOption]) -> Result<(), SetError> {
+    for change in changes {
+        if change.name == "dir" {
+            std::env::set_current_dir(config.dir()).map_err(|error| {
+                let text = error.to_string();
+                let why = text.split(" (os error").next().unwrap_or_default().to_owned();
+                SetError::not_applied(change, why)
+            })?;
+        }
+    }
+    Ok(())
+}

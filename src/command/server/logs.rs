@@ -5,7 +5,7 @@
 use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
-use crate::call::help::help;
+use crate::call::help::{help, unknown_or_arity};
 use crate::call::logs::{LogEntry, LogKind};
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
 use crate::protocol::reply::Reply;
@@ -154,16 +154,10 @@ pub const COMMANDS: &[CommandSpec] = &[
 /// `SLOWLOG GET [count]`: entries newest first; -1 shows all.
 fn slowlog_get<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     if args.remaining() > 1 {
-        let name = String::from_utf8_lossy(args.request().arg(1)).into_owned();
-        return Err(too_many("SLOWLOG", &name));
+        return Err(unknown_or_arity("SLOWLOG", args.request().arg(1)));
     }
     let count = if args.remaining() == 0 { DEFAULT_COUNT } else { entry_count(args)? };
     show(ctx, LogKind::Slow, count)
-}
-
-fn too_many(container: &str, subcommand: &str) -> CommandError {
-    let text = format!("ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try {container} HELP.");
-    CommandError::from(text)
 }
 
 /// `SLOWLOG LEN`.

@@ -1,6 +1,381 @@
-//! To be described.
+//! MEMORY: what keys, tables and clients take, and the allocator under them.
+//!
+//! Amounts are the allocator's size classes, see [`crate::util::memory`]; names of fields are Valkey's.
 
-use crate::call::spec::CommandSpec;
+use crate::call::args::Args;
+use crate::call::clients::Client;
+use crate::call::context::Context;
+use crate::call::error::CommandError;
+use crate::call::help::help;
+use crate::call::spec::{CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
+use crate::keyspace::entry::EntryRef;
+use crate::protocol::reply::Reply;
+use crate::util::memory::{allocator_version, purge, resident_bytes, size_class, startup_bytes, used_bytes};
+use std::sync::atomic::Ordering::Relaxed;
+
+const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 
 /// The rows.
-pub const COMMANDS: &[CommandSpec] = &[];
+pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
+    name: "memory",
+    arity: -2,
+    since: "4.0.0",
+    group: Group::Server,
+    summary: "Commands about the memory in use.",
+    complexity: "Depends on the subcommand.",
+    subcommands: &[
+        CommandSpec {
+            name: "doctor",
+            arity: 2,
+            since: "4.0.0",
+            group: Group::Server,
+            summary: "Explains what is odd about the memory in use, in words.",
+            complexity: "O(N) with the number of clients.",
+            tips: REPORT_TIPS,
+            run: memory_doctor,
+            ..CommandSpec::DEFAULT
+        },
+        CommandSpec {
+            name: "help",
+            arity: 2,
+            flags: Flags::LOADING.and(Flags::STALE),
+            since: "4.0.0",
+            group: Group::Server,
+            summary: "Lists the subcommands of MEMORY.",
+            complexity: "O(1)",
+            run: memory_help,
+            ..CommandSpec::DEFAULT
+        },
+        CommandSpec {
+            name: "malloc-stats",
+            arity: 2,
+            flags: Flags::LOADING,
+            since: "4.0.0",
+            group: Group::Server,
+            summary: "Describes the allocator and what it holds.",
+            complexity: "O(1)",
+            tips: REPORT_TIPS,
+            run: memory_malloc_stats,
+            ..CommandSpec::DEFAULT
+        },
+        CommandSpec {
+            name: "purge",
+            arity: 2,
+            flags: Flags::LOADING,
+            since: "4.0.0",
+            group: Group::Server,
+            summary: "Gives unused memory back to the system.",
+            complexity: "Depends on how much memory is unused.",
+            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+            run: memory_purge,
+            ..CommandSpec::DEFAULT
+        },
+        CommandSpec {
+            name: "stats",
+            arity: 2,
+            since: "4.0.0",
+            group: Group::Server,
+            summary: "Shows what the memory is used for.",
+            complexity: "O(N) with the number of clients.",
+            tips: REPORT_TIPS,
+            run: memory_stats,
+            ..CommandSpec::DEFAULT
+        },
+        CommandSpec {
+            name: "usage",
+            arity: -3,
+            flags: Flags::READONLY,
+            keys: &[KeySpec::one(2, KeyFlags::RO)],
+            since: "4.0.0",
+            group: Group::Server,
+            summary: "Tells how many bytes a key and its value take.",
+            complexity: "O(1) for a string.",
+            syntax: "key:key#0 [SAMPLES count:integer]",
+            run: memory_usage,
+            ..CommandSpec::DEFAULT
+        },
+    ],
+    ..CommandSpec::DEFAULT
+}];
+
+/// `MEMORY USAGE key [SAMPLES count]`: bytes of the key with its value, null for a missing key. Exact for strings, so that
+/// the number of samples does not matter. Neither a use nor a hit.
+fn memory_usage<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let key = args.key()?;
+    while args.remaining() > 0 {
+        if !args.word("SAMPLES") || args.integer()? < 0 {
+            return Err(CommandError::Syntax);
+        }
+    }
+    match ctx.db.peek(key).map(EntryRef::memory_bytes) {
+        Some(bytes) => ctx.reply.count(bytes),
+        None => ctx.reply.null(),
+    }
+    Ok(Outcome::Done)
+}
+
+/// `MEMORY PURGE`
+///
+/// Deviation: each worker has a heap of its own, and this reaches that of the worker which runs it.
+fn memory_purge<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    purge();
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// Where the memory is, in bytes.
+struct Account {
+    used: u64,
+    peak: u64,
+    startup: u64,
+    resident: u64,
+    clients: u64,
+    /// Tables of the databases that have keys: (database, bytes).
+    tables: Vec<(usize, u64)>,
+    keys: u64,
+}
+
+impl Account {
+    fn of(ctx: &mut Context<'_>) -> Account {
+        let used = used_bytes();
+        let (mut tables, mut keys) = (Vec::new(), 0);
+        for db in 0..ctx.shared.keyspace.databases() {
+            let count = ctx.db.len(db);
+            if count > 0 {
+                tables.push((db, ctx.db.table_bytes(db) as u64));
+                keys += count as u64;
+            }
+        }
+        Account {
+            used,
+            peak: ctx.shared.stats.peak_memory.load(Relaxed).max(used),
+            startup: startup_bytes().min(used),
+            resident: resident_bytes(),
+            clients: ctx.shared.clients.all().iter().map(|client| client_bytes(client)).sum(),
+            tables,
+            keys,
+        }
+    }
+
+    fn table_bytes(&self) -> u64 {
+        self.tables.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// What is not data.
+    fn overhead(&self) -> u64 {
+        (self.startup + self.clients + self.table_bytes()).min(self.used)
+    }
+
+    fn dataset(&self) -> u64 {
+        self.used - self.overhead()
+    }
+
+    fn ratio(&self) -> f64 {
+        fraction(self.resident, self.used)
+    }
+}
+
+fn client_bytes(client: &Client) -> u64 {
+    let buffers = client.query_bytes.load(Relaxed) + client.output_bytes.load(Relaxed);
+    (size_class(size_of::<Client>()) + buffers) as u64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
+fn fraction(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// One field of MEMORY STATS.
+#[derive(Clone, Copy)]
+enum Field {
+    Bytes(u64),
+    Ratio(f64),
+    /// The tables of one database.
+    Tables(u64),
+}
+
+/// `MEMORY STATS`: a map. Fields of what larder does not have are 0; deadlines are in the entries, not in a table.
+fn memory_stats<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let account = Account::of(ctx);
+    let fields = fields(&account);
+    ctx.reply.map(fields.len());
+    for (name, field) in fields {
+        ctx.reply.bulk(name.as_bytes());
+        reply_field(&mut ctx.reply, &field);
+    }
+    Ok(Outcome::Done)
+}
+
+fn reply_field(reply: &mut Reply<'_>, field: &Field) {
+    let integer = |reply: &mut Reply<'_>, bytes: u64| reply.integer(i64::try_from(bytes).unwrap_or(i64::MAX));
+    match field {
+        Field::Bytes(bytes) => integer(reply, *bytes),
+        Field::Ratio(ratio) => reply.double(*ratio),
+        Field::Tables(bytes) => {
+            reply.map(2);
+            reply.bulk(b"overhead.hashtable.main");
+            integer(reply, *bytes);
+            reply.bulk(b"overhead.hashtable.expires");
+            integer(reply, 0);
+        }
+    }
+}
+
+fn fields(account: &Account) -> Vec<(String, Field)> {
+    use Field::{Bytes, Ratio, Tables};
+    let mut fields: Vec<(String, Field)> = Vec::new();
+    let mut add = |list: &[(&str, Field)]| fields.extend(list.iter().map(|(name, field)| ((*name).to_owned(), *field)));
+    add(&[
+        ("peak.allocated", Bytes(account.peak)),
+        ("total.allocated", Bytes(account.used)),
+        ("startup.allocated", Bytes(account.startup)),
+        ("replication.backlog", Bytes(0)),
+        ("replicas.repl.buffer", Bytes(0)),
+        ("clients.slaves", Bytes(0)),
+        ("clients.normal", Bytes(account.clients)),
+        ("cluster.links", Bytes(0)),
+        ("cluster.slot_import", Bytes(0)),
+        ("cluster.slot_export", Bytes(0)),
+        ("aof.buffer", Bytes(0)),
+        ("lua.caches", Bytes(0)),
+        ("functions.caches", Bytes(0)),
+    ]);
+    for (db, bytes) in &account.tables {
+        add(&[(&format!("db.{db}"), Tables(*bytes))]);
+    }
+    let per_key = account.dataset().checked_div(account.keys).unwrap_or(0);
+    let above = account.resident.saturating_sub(account.used);
+    add(&[
+        ("overhead.db.hashtable.lut", Bytes(account.table_bytes())),
+        ("overhead.db.hashtable.rehashing", Bytes(0)),
+        ("overhead.total", Bytes(account.overhead())),
+        ("db.dict.rehashing.count", Bytes(0)),
+        ("keys.count", Bytes(account.keys)),
+        ("keys.bytes-per-key", Bytes(per_key)),
+        ("dataset.bytes", Bytes(account.dataset())),
+        ("dataset.percentage", Ratio(100.0 * fraction(account.dataset(), account.used - account.startup))),
+        ("peak.percentage", Ratio(100.0 * fraction(account.used, account.peak))),
+        ("allocator.allocated", Bytes(account.used)),
+        ("allocator.active", Bytes(account.resident)),
+        ("allocator.resident", Bytes(account.resident)),
+        ("allocator.muzzy", Bytes(0)),
+        // mimalloc does not tell fragmentation from the rest of the resident memory: all of it is counted here once.
+        ("allocator-fragmentation.ratio", Ratio(account.ratio())),
+        ("allocator-fragmentation.bytes", Bytes(above)),
+        ("allocator-rss.ratio", Ratio(1.0)),
+        ("allocator-rss.bytes", Bytes(0)),
+        ("rss-overhead.ratio", Ratio(1.0)),
+        ("rss-overhead.bytes", Bytes(0)),
+        ("fragmentation", Ratio(account.ratio())),
+        ("fragmentation.bytes", Bytes(above)),
+    ]);
+    fields
+}
+
+/// `MEMORY MALLOC-STATS`: a summary in words.
+fn memory_malloc_stats<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let account = Account::of(ctx);
+    let text = format!(
+        "mimalloc {}\nin use: {} bytes\nhighest in use: {} bytes\nin use before the first key: {} bytes\nresident: {} bytes\n",
+        allocator_version(),
+        account.used,
+        account.peak,
+        account.startup,
+        account.resident,
+    );
+    ctx.reply.verbatim(*b"txt", text.as_bytes());
+    Ok(Outcome::Done)
+}
+
+/// Less than this in use tells nothing, in bytes.
+const DOCTOR_MIN_BYTES: u64 = 5 * 1024 * 1024;
+
+/// `MEMORY DOCTOR`: a report in words.
+fn memory_doctor<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let account = Account::of(ctx);
+    let clients = ctx.shared.clients.len() as u64;
+    ctx.reply.verbatim(*b"txt", diagnosis(&account, clients).as_bytes());
+    Ok(Outcome::Done)
+}
+
+fn diagnosis(account: &Account, clients: u64) -> String {
+    if account.used < DOCTOR_MIN_BYTES {
+        return "Less than 5 MiB are in use: too little to say anything about.\n".to_owned();
+    }
+    let mut findings = Vec::new();
+    if account.peak > account.used / 2 * 3 {
+        let (peak, used) = (account.peak, account.used);
+        findings.push(format!(
+            "{peak} bytes were once in use, {used} are now. Resident memory may stay high; MEMORY PURGE returns some."
+        ));
+    }
+    if account.ratio() > 1.4 && account.resident - account.used > DOCTOR_MIN_BYTES * 2 {
+        let ratio = account.ratio();
+        findings
+            .push(format!("Resident memory is {ratio:.2} times what is in use: freed blocks lie between used ones."));
+    }
+    if account.clients / clients.max(1) > 200 * 1024 {
+        findings
+            .push("Clients hold over 200 KiB each of unread replies and requests. CLIENT LIST shows which.".to_owned());
+    }
+    if findings.is_empty() {
+        return "Nothing is odd about the memory in use.\n".to_owned();
+    }
+    findings.iter().map(|finding| format!("- {finding}\n")).collect()
+}
+
+/// `MEMORY HELP`.
+fn memory_help<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    help(
+        &mut ctx.reply,
+        "MEMORY",
+        &[
+            "DOCTOR",
+            "    Explain what is odd about the memory in use.",
+            "MALLOC-STATS",
+            "    Describe the allocator and what it holds.",
+            "PURGE",
+            "    Give unused memory back to the system.",
+            "STATS",
+            "    Show what the memory is used for.",
+            "USAGE <key> [SAMPLES <count>]",
+            "    Show the bytes that <key> and its value take.",
+        ],
+    );
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account() -> Account {
+        let tables = vec![(0, 1 << 20), (3, 4096)];
+        Account {
+            used: 64 << 20,
+            peak: 64 << 20,
+            startup: 1 << 20,
+            resident: 70 << 20,
+            clients: 4096,
+            tables,
+            keys: 1000,
+        }
+    }
+
+    #[test]
+    fn parts_add_up() {
+        let account = account();
+        assert_eq!(account.overhead() + account.dataset(), account.used);
+        assert_eq!(fields(&account).len(), 34 + account.tables.len());
+    }
+
+    #[test]
+    fn the_doctor_names_what_is_odd() {
+        assert!(diagnosis(&account(), 1).starts_with("Nothing"));
+        let high = Account { peak: 1 << 30, ..account() };
+        assert!(diagnosis(&high, 1).contains("once in use"));
+        let loose = Account { resident: 1 << 30, ..account() };
+        assert!(diagnosis(&loose, 1).contains("16.00 times"));
+        assert!(diagnosis(&Account { used: 1, ..account() }, 1).contains("too little"));
+    }
+}

@@ -16,7 +16,7 @@ use crate::value::string::StringRef;
 use count::{decr, decrby, incr, incrby, incrbyfloat};
 use lcs::lcs;
 use std::ops::Range;
-use store::{append, getex, getset, mset, msetex, msetnx, psetex, set, setex, setnx, setrange};
+use store::{append, getex, getset, mset, msetex, msetnx, psetex, set, set_key_flags, setex, setnx, setrange};
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[
@@ -299,6 +299,7 @@ pub const COMMANDS: &[CommandSpec] = &[
             ("7.0.0", "NX and GET together."),
             ("8.1.0", "Option IFEQ."),
         ],
+        variable_flags: Some(set_key_flags),
         run: set,
         ..CommandSpec::DEFAULT
     },

@@ -5,8 +5,9 @@ use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
 use crate::call::expiry::TimeForm;
-use crate::call::spec::Outcome;
+use crate::call::spec::{KeyFlags, Outcome};
 use crate::keyspace::{Key, Ttl, View};
+use crate::protocol::batch::RequestView;
 use crate::util::clock::UnixMs;
 use crate::value::string::{StringRef, StringSource};
 
@@ -156,6 +157,15 @@ pub(super) fn set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outc
     Ok(Outcome::Done)
 }
 
+/// What a SET does with its key: GET makes it a read too.
+pub(super) fn set_key_flags(request: RequestView<'_>) -> KeyFlags {
+    if request.iter().skip(3).any(|argument| argument.eq_ignore_ascii_case(b"GET")) {
+        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)
+    } else {
+        KeyFlags::OW.and(KeyFlags::UPDATE)
+    }
+}
+
 fn set_with_options<'a>(
     ctx: &mut Context<'a>,
     args: &mut Args<'a>,
@@ -296,7 +306,7 @@ fn keys<'a>(mut args: Args<'a>, count: usize) -> impl Iterator<Item = Key<'a>> {
 /// How many pairs are left; an odd number of arguments is one of the wrong number.
 fn count_pairs(args: &Args<'_>, command: &'static str) -> Result<usize, CommandError> {
     let left = args.remaining();
-    if left % 2 == 0 { Ok(left / 2) } else { Err(CommandError::WrongArity(command.into())) }
+    if left.is_multiple_of(2) { Ok(left / 2) } else { Err(CommandError::WrongArity(command.into())) }
 }
 
 /// `MSET key value [key value ...]`
@@ -337,7 +347,8 @@ pub(super) fn msetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     let count = number_of_keys(args)?;
     let values = args.clone();
     for _ in 0..count {
-        (args.key()?, args.bytes()?);
+        args.key()?;
+        args.bytes()?;
     }
     let options = Options::read(args, Reader::MSetEx)?;
     let ttl = options.ttl(ctx.now, Reader::MSetEx)?;

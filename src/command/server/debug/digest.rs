@@ -1,0 +1,101 @@
+//! DEBUG DIGEST and DIGEST-VALUE: a number for the data that does not depend on the order of keys.
+//!
+//! Source: the digest of Redis, so that larder and Redis can be compared. Two operations on 20 bytes: `xor` takes the
+//! SHA-1 of some bytes into them (order does not matter), `mix` does that and hashes the result (order matters).
+
+use crate::call::args::Args;
+use crate::call::context::Context;
+use crate::call::error::CommandError;
+use crate::call::spec::Outcome;
+use crate::keyspace::entry::EntryRef;
+use crate::keyspace::{LockPlan, View};
+use sha1::{Digest as _, Sha1};
+use std::fmt;
+
+/// What Redis calls a string in the digest, big endian.
+const STRING_TYPE: [u8; 4] = 0_u32.to_be_bytes();
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Digest([u8; 20]);
+
+impl Digest {
+    fn xor(&mut self, data: &[u8]) {
+        self.xor_digest(Digest(Sha1::digest(data).into()));
+    }
+
+    fn xor_digest(&mut self, other: Digest) {
+        self.0.iter_mut().zip(other.0).for_each(|(byte, other)| *byte ^= other);
+    }
+
+    fn mix(&mut self, data: &[u8]) {
+        self.xor(data);
+        self.0 = Sha1::digest(self.0).into();
+    }
+
+    /// Takes in type and value of an entry, and that it expires, but not when.
+    fn value(&mut self, entry: EntryRef<'_>) {
+        self.mix(&STRING_TYPE);
+        self.mix(&entry.string().text());
+        if entry.deadline().is_some() {
+            self.xor(b"!!expire!!");
+        }
+    }
+
+    /// The digest of an entry with its key, to be taken into that of the data.
+    fn entry(entry: EntryRef<'_>) -> Digest {
+        let mut digest = Digest::default();
+        digest.mix(entry.key());
+        digest.value(entry);
+        // Taken in by `xor`, which hashes it once more.
+        Digest(Sha1::digest(digest.0).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// `DEBUG DIGEST`: 40 hexadecimal digits, zeroes when there is no key. O(bytes of all data), all shards locked meanwhile:
+/// a digest of data that changes would be of no use.
+pub fn dataset<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let keyspace = &ctx.shared.keyspace;
+    let mut view = View::lock(keyspace, 0, ctx.now, false, LockPlan::All, std::iter::empty());
+    let mut digest = Digest::default();
+    for db in 0..keyspace.databases() {
+        database(&mut view, db, &mut digest);
+    }
+    drop(view);
+    ctx.reply.simple(&digest.to_string());
+    Ok(Outcome::Done)
+}
+
+/// Databases without keys leave no trace.
+fn database(view: &mut View<'_>, db: usize, digest: &mut Digest) {
+    let (mut sum, mut count, mut position) = (Digest::default(), 0_usize, Some(0));
+    while let Some(at) = position {
+        position = view.walk(db, at, 64, &mut |entry| {
+            sum.xor_digest(Digest::entry(entry));
+            count += 1;
+        });
+    }
+    if count > 0 {
+        digest.mix(&u32::try_from(db).unwrap_or(u32::MAX).to_be_bytes());
+        digest.xor_digest(sum);
+    }
+}
+
+/// `DEBUG DIGEST-VALUE [key ...]`: a digest of each value, zeroes for a missing key.
+pub fn values<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    ctx.reply.array(args.remaining());
+    while args.remaining() > 0 {
+        let key = args.key()?;
+        let mut digest = Digest::default();
+        if let Some(entry) = super::keys::lock(ctx, key).peek(key) {
+            digest.value(entry);
+        }
+        ctx.reply.simple(&digest.to_string());
+    }
+    Ok(Outcome::Done)
+}

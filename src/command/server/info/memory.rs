@@ -1,0 +1,158 @@
+//! The section `memory`.
+
+use super::Lines;
+use crate::call::context::Context;
+use crate::util::memory::{resident_bytes, startup_bytes, used_bytes};
+use crate::util::process::machine_bytes;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Where the memory is, in bytes.
+struct Account {
+    used: u64,
+    peak: u64,
+    resident: u64,
+    startup: u64,
+    clients: u64,
+    tables: u64,
+}
+
+impl Account {
+    fn of(ctx: &mut Context<'_>) -> Account {
+        let used = used_bytes();
+        let tables: usize = (0..ctx.shared.keyspace.databases()).map(|db| ctx.db.table_bytes(db)).sum();
+        Account {
+            used,
+            peak: ctx.shared.stats.peak_memory.load(Relaxed).max(used),
+            resident: resident_bytes(),
+            startup: startup_bytes().min(used),
+            clients: ctx.shared.clients.buffers().bytes as u64,
+            tables: tables as u64,
+        }
+    }
+
+    /// What is not data.
+    fn overhead(&self) -> u64 {
+        (self.startup + self.clients + self.tables).min(self.used)
+    }
+}
+
+/// Writes the section.
+pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
+    let account = Account::of(ctx);
+    use_of(lines, &account);
+    allocator(lines, &account);
+    with_human(lines, "total_system_memory", machine_bytes());
+    scripts(lines);
+    limits(lines, ctx);
+    fragmentation(lines, &account);
+    lines.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
+    lines.zeros(&["mem_replicas_repl_buffer", "mem_clients_slaves"]);
+    lines.field("mem_clients_normal", account.clients);
+    lines.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    lines.field("mem_allocator", "mimalloc");
+    lines.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
+    let freeing = ctx.shared.keyspace.reclaimer().stats();
+    lines.field("lazyfree_pending_objects", freeing.pending.load(Relaxed));
+    lines.field("lazyfreed_objects", freeing.freed.load(Relaxed));
+}
+
+fn use_of(lines: &mut Lines, account: &Account) {
+    let (overhead, dataset) = (account.overhead(), account.used - account.overhead());
+    with_human(lines, "used_memory", account.used);
+    with_human(lines, "used_memory_rss", account.resident);
+    with_human(lines, "used_memory_peak", account.peak);
+    lines.field("used_memory_peak_perc", percent(account.used, account.peak));
+    lines.field("used_memory_overhead", overhead);
+    lines.field("used_memory_startup", account.startup);
+    lines.field("used_memory_dataset", dataset);
+    lines.field("used_memory_dataset_perc", percent(dataset, account.used - account.startup));
+}
+
+fn allocator(lines: &mut Lines, account: &Account) {
+    lines.field("allocator_allocated", account.used);
+    lines.field("allocator_active", account.resident);
+    lines.field("allocator_resident", account.resident);
+    lines.field("allocator_muzzy", 0);
+}
+
+fn scripts(lines: &mut Lines) {
+    for (name, human) in [
+        ("used_memory_lua", true),
+        ("used_memory_vm_eval", false),
+        ("used_memory_scripts_eval", false),
+        ("number_of_cached_scripts", false),
+        ("number_of_functions", false),
+        ("number_of_libraries", false),
+        ("used_memory_vm_functions", false),
+        ("used_memory_vm_total", true),
+        ("used_memory_functions", false),
+        ("used_memory_scripts", true),
+    ] {
+        if human { with_human(lines, name, 0) } else { lines.field(name, 0) }
+    }
+}
+
+fn limits(lines: &mut Lines, ctx: &Context<'_>) {
+    with_human(lines, "maxmemory", ctx.shared.config.maxmemory());
+    lines.field("maxmemory_policy", ctx.shared.config.maxmemory_policy().name());
+}
+
+fn fragmentation(lines: &mut Lines, account: &Account) {
+    let ratio = fraction(account.resident, account.used);
+    let bytes = account.resident.cast_signed() - account.used.cast_signed();
+    for name in ["allocator_frag", "mem_fragmentation"] {
+        lines.field(&format!("{name}_ratio"), format_args!("{ratio:.2}"));
+        lines.field(&format!("{name}_bytes"), bytes);
+    }
+    for name in ["allocator_rss", "rss_overhead"] {
+        lines.field(&format!("{name}_ratio"), "1.00");
+        lines.field(&format!("{name}_bytes"), 0);
+    }
+}
+
+fn with_human(lines: &mut Lines, name: &str, bytes: u64) {
+    lines.field(name, bytes);
+    lines.field(&format!("{name}_human"), human(bytes));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
+fn fraction(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", fraction(part, whole) * 100.0)
+}
+
+/// Bytes with two decimals and a unit, as `994.66K`.
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["K", "M", "G", "T", "P", "E"];
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    let step = bytes.ilog2() / 10;
+    let unit = UNITS.get(step as usize - 1).copied().unwrap_or("E");
+    format!("{:.2}{unit}", fraction(bytes, 1 << (10 * step)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_people() {
+        let cases = [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.00K"),
+            (1_018_536, "994.66K"),
+            (25_276_510_208, "23.54G"),
+            (u64::MAX, "16.00E"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(human(bytes), text);
+        }
+        assert_eq!(percent(1, 0), "100.00%");
+        assert_eq!(percent(1, 8), "12.50%");
+    }
+}

@@ -1,0 +1,111 @@
+//! A server without sockets: requests go through dispatch, replies come back as short texts.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use larder::call::clients::Peer;
+use larder::call::session::Session;
+use larder::call::shared::{Identity, Shared, random_id};
+use larder::command::GROUPS;
+use larder::config::Config;
+use larder::dispatch::{Dispatcher, Next};
+use larder::keyspace::reclaim::Reclaimer;
+use larder::keyspace::{KeyHasher, Keyspace};
+use larder::protocol::batch::OwnedRequest;
+use larder::protocol::reply::{Output, Resp};
+use larder::util::clock::UnixMs;
+use std::sync::Arc;
+
+/// One client of a server of its own.
+pub struct Client {
+    pub shared: &'static Shared,
+    dispatcher: Dispatcher<'static>,
+    session: Session,
+}
+
+/// Runs `body` as a client that speaks RESP2, then as one that speaks RESP3, each on an empty server.
+pub fn both(body: impl Fn(&mut Client)) {
+    for resp in [Resp::V2, Resp::V3] {
+        body(&mut Client::new(resp));
+    }
+}
+
+impl Client {
+    /// A client of an empty server.
+    pub fn new(resp: Resp) -> Client {
+        let (reclaimer, reclaiming) = Reclaimer::new();
+        drop(reclaiming); // what is replaced is freed at once
+        let keyspace = Keyspace::new(16, 1, KeyHasher::new(), reclaimer);
+        let identity = Identity {
+            run_id: random_id(),
+            started: UnixMs::now(),
+            executable: String::new(),
+            config_file: String::new(),
+        };
+        let shared = Box::leak(Box::new(Shared::new(Arc::new(Config::default()), keyspace, 1, GROUPS, identity)));
+        let peer = Peer { addr: "test:1".to_owned(), laddr: "test:2".to_owned(), fd: -1, unix: false, worker: 0 };
+        let mut session = Session::new(shared.clients.add(peer, UnixMs::now()), true);
+        session.resp = resp;
+        Client { shared, dispatcher: Dispatcher::new(shared, 0), session }
+    }
+
+    /// Sends words separated by spaces (`""` is an empty one) and returns the reply as [`show`] shows it.
+    pub fn ask(&mut self, line: &str) -> String {
+        let words = line.split(' ').map(|word| if word == "\"\"" { "" } else { word });
+        self.send(&OwnedRequest::from_args(words.map(str::as_bytes)))
+    }
+
+    /// Sends arguments of which the last is a large one in memory of its own, as a connection reads them.
+    pub fn ask_large(&mut self, line: &str, last: Bytes) -> String {
+        let mut request = OwnedRequest::from_args(line.split(' ').map(str::as_bytes));
+        request.push_owned(last);
+        self.send(&request)
+    }
+
+    /// Sends and compares.
+    #[track_caller]
+    pub fn check(&mut self, line: &str, expected: &str) {
+        assert_eq!(self.ask(line), expected, "{line}");
+    }
+
+    fn send(&mut self, request: &OwnedRequest) -> String {
+        let mut out = Output::new();
+        if let Next::Slices(mut slices) = self.dispatcher.run_one(request, &mut self.session, &mut out) {
+            while !self.dispatcher.resume(&mut *slices, &mut self.session, &mut out) {}
+        }
+        let bytes = out.to_vec();
+        let mut rest = &bytes[..];
+        let shown = show(&mut rest);
+        assert!(rest.is_empty(), "one reply a request");
+        shown
+    }
+}
+
+/// The first reply of `bytes`: simple strings, errors and integers as they are, bulk strings behind a `$`, any null as
+/// `nil`, collections as `[a, b]`, maps among them.
+fn show(bytes: &mut &[u8]) -> String {
+    let line = take_line(bytes);
+    let (kind, number) = (line.as_bytes()[0], line[1..].parse::<i64>());
+    let mut elements = |count: i64| {
+        let shown: Vec<String> = (0..count).map(|_| show(bytes)).collect();
+        format!("[{}]", shown.join(", "))
+    };
+    match (kind, number) {
+        (b'_', _) | (b'$' | b'*', Ok(-1)) => "nil".to_owned(),
+        (b'$', Ok(len)) => {
+            let (text, rest) = bytes.split_at(usize::try_from(len).unwrap());
+            *bytes = rest.strip_prefix(b"\r\n").unwrap();
+            format!("${}", String::from_utf8_lossy(text))
+        }
+        (b'*' | b'~', Ok(count)) => elements(count),
+        (b'%', Ok(pairs)) => elements(pairs * 2),
+        _ => line,
+    }
+}
+
+fn take_line(bytes: &mut &[u8]) -> String {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n").unwrap();
+    let line = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    *bytes = &bytes[end + 2..];
+    line
+}

@@ -1,0 +1,4 @@
+//! Commands, run in process through dispatch: one file per group of the command reference.
+
+mod harness;
+mod string;
