@@ -46,7 +46,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             name: "resetstat",
             arity: 2,
             summary: "Sets the counters that INFO shows to zero.",
-            complexity: "O(1)",
+            complexity: "O(N) with N being the number of counters",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
             run: config_resetstat,
             ..SUBCOMMAND
@@ -56,7 +56,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             arity: 2,
             since: "2.8.0",
             summary: "Writes the live options to the configuration file.",
-            complexity: "O(1)",
+            complexity: "O(N) with N being the number of options",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
             run: config_rewrite,
             ..SUBCOMMAND
