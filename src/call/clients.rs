@@ -75,6 +75,8 @@ pub struct Client {
     pub no_evict: AtomicBool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: AtomicBool,
+    /// `CLIENT CAPA REDIRECT`.
+    pub follows_redirects: AtomicBool,
     /// Held back by `CLIENT PAUSE`.
     pub paused: AtomicBool,
     /// Closes once its replies have left.
@@ -205,6 +207,7 @@ impl Clients {
             monitor: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            follows_redirects: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             mailbox: Mutex::default(),
@@ -220,6 +223,12 @@ impl Clients {
         if self.map.remove(&client.id).is_some() {
             self.set_monitor(client, false);
         }
+    }
+
+    /// Closes a client's connection; from now on it is no more to be seen here.
+    pub fn kill(&self, client: &Client) {
+        self.remove(client);
+        client.kill();
     }
 
     /// The client of this id, if it is still there.
@@ -269,7 +278,18 @@ impl Clients {
         self.monitors.load(Relaxed)
     }
 
-    /// Sets, prolongs or (with `None`) ends the pause; ending it wakes every client.
+    /// Pauses until the later of `pause` and the pause in force at `now`, and reads too when either says so.
+    pub fn add_pause(&self, pause: Pause, now: UnixMs) {
+        let mut current = self.pause.lock();
+        let former = current.filter(|former| former.until > now);
+        *current = Some(
+            former.map_or(pause, |former| Pause { until: former.until.max(pause.until), all: former.all || pause.all }),
+        );
+        drop(current);
+        self.paused.store(true, Relaxed);
+    }
+
+    /// Sets or (with `None`) ends the pause; ending it wakes every client.
     pub fn set_pause(&self, pause: Option<Pause>) {
         *self.pause.lock() = pause;
         self.paused.store(pause.is_some(), Relaxed);

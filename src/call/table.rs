@@ -48,8 +48,11 @@ impl CommandTable {
     /// The table of these rows.
     pub fn new(groups: &[&'static [CommandSpec]]) -> CommandTable {
         let rows: Vec<&'static CommandSpec> = groups.iter().flat_map(|group| group.iter()).collect();
-        let mut commands: Vec<Command> =
-            rows.iter().enumerate().map(|(id, spec)| Command { id, spec, parent: None, constant: is_constant(spec) }).collect();
+        let mut commands: Vec<Command> = rows
+            .iter()
+            .enumerate()
+            .map(|(id, spec)| Command { id, spec, parent: None, constant: is_constant(spec) })
+            .collect();
         let mut subcommands = HashMap::new();
         for (container, row) in rows.iter().enumerate() {
             for spec in row.subcommands {

@@ -399,7 +399,6 @@ fn reply_found(reply: &mut Reply<'_>, string: Option<StringRef<'_>>) -> bool {
 /// `GET key`
 ///
 /// Replies the string, or null. O(1); allocates nothing.
-#[inline]
 fn get<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
     args.finish()?;
