@@ -205,6 +205,7 @@ impl<'s> Dispatcher<'s> {
                 if let Ok(command) = planned.command {
                     self.counters(command).rejected.add(1);
                 }
+                session.client.last_command.store(u32::MAX, Relaxed);
                 self.shared.stats.count_error(&error);
                 Reply::new(out, session.resp).error_bytes(&error.reply_text());
                 Next::Continue
