@@ -58,7 +58,7 @@ fn start(arguments: &[OsString]) -> Result<(Arc<Config>, Log), Box<dyn std::erro
 fn version() -> String {
     let version = env!("CARGO_PKG_VERSION");
     let build = fnv(version.as_bytes());
-    format!("Larder server v={version} sha=00000000:0 malloc=mimalloc bits={} build={build:016x}", usize::BITS)
+    format!("Larder server v={version} sha=00000000:0 malloc=jemalloc bits={} build={build:016x}", usize::BITS)
 }
 
 /// FNV-1a, to have a build number that changes with the version.

@@ -6,10 +6,11 @@
 
 #![expect(unsafe_code, reason = "a global allocator is an unsafe trait; counting in it is the only exact way")]
 
-use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use tikv_jemalloc_ctl::{epoch, raw, stats};
+use tikv_jemallocator::Jemalloc;
 
 /// How far a thread's own count may drift before it is added to the global one, in bytes.
 pub const DRIFT_BYTES: i64 = 16 * 1024;
@@ -45,17 +46,44 @@ pub fn resident_bytes() -> u64 {
     kilobytes.unwrap_or(0).saturating_mul(1024)
 }
 
-/// Asks the allocator to give unused memory of this thread, and of threads that have ended, back to the system. Takes
-/// milliseconds when there is much.
-pub fn purge() {
-    // SAFETY: has no preconditions; it touches the allocator's own lists only, in the way any allocation may.
-    unsafe { libmimalloc_sys::mi_collect(true) };
+/// Name of the allocator, as INFO and `--version` give it.
+pub const ALLOCATOR: &str = "jemalloc";
+
+/// The pseudo-arena that stands for all arenas in jemalloc's controls (`MALLCTL_ARENAS_ALL`).
+const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
+
+/// What the allocator says of itself, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct AllocatorFigures {
+    /// Handed out.
+    pub allocated: u64,
+    /// In pages that hold something handed out.
+    pub active: u64,
+    /// In the machine's memory, the allocator's own needs included.
+    pub resident: u64,
 }
 
-/// The allocator's version, its digits in one number.
-pub fn allocator_version() -> i32 {
-    // SAFETY: returns a constant.
-    unsafe { libmimalloc_sys::mi_version() }
+/// The allocator's own figures, refreshed; zeroes where it does not tell.
+pub fn allocator_figures() -> AllocatorFigures {
+    let _ = epoch::advance();
+    let bytes = |figure: Result<usize, tikv_jemalloc_ctl::Error>| figure.map_or(0, |bytes| bytes as u64);
+    AllocatorFigures {
+        allocated: bytes(stats::allocated::read()),
+        active: bytes(stats::active::read()),
+        resident: bytes(stats::resident::read()),
+    }
+}
+
+/// Asks the allocator to give unused memory back to the system. Takes milliseconds when there is much.
+pub fn purge() {
+    // SAFETY: the control takes no value, and the name ends with a zero.
+    let _ = unsafe { raw::write(PURGE_ALL, ()) };
+}
+
+/// The allocator's version.
+pub fn allocator_version() -> String {
+    let text = tikv_jemalloc_ctl::version::read().unwrap_or_default();
+    text.split('-').next().unwrap_or("").to_owned()
 }
 
 /// The size that the allocator hands out for `bytes`: multiples of 16 to 128, then four steps a doubling.
@@ -89,7 +117,7 @@ fn signed(bytes: usize) -> i64 {
     i64::try_from(size_class(bytes)).unwrap_or(i64::MAX)
 }
 
-/// mimalloc, counted.
+/// jemalloc, counted.
 pub struct Counting;
 
 // SAFETY: every call is passed on unchanged to an allocator that keeps the contract; counting touches no block.
@@ -98,27 +126,27 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(signed(layout.size()));
         // SAFETY: the caller's promises are passed on.
-        unsafe { MiMalloc.alloc(layout) }
+        unsafe { Jemalloc.alloc(layout) }
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         count(-signed(layout.size()));
         // SAFETY: the caller's promises are passed on.
-        unsafe { MiMalloc.dealloc(block, layout) }
+        unsafe { Jemalloc.dealloc(block, layout) }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(signed(layout.size()));
         // SAFETY: the caller's promises are passed on.
-        unsafe { MiMalloc.alloc_zeroed(layout) }
+        unsafe { Jemalloc.alloc_zeroed(layout) }
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         count(signed(bytes) - signed(layout.size()));
         // SAFETY: the caller's promises are passed on.
-        unsafe { MiMalloc.realloc(block, layout, bytes) }
+        unsafe { Jemalloc.realloc(block, layout, bytes) }
     }
 }

@@ -10,7 +10,7 @@ use crate::call::help::help;
 use crate::call::spec::{CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
 use crate::keyspace::entry::EntryRef;
 use crate::protocol::reply::Reply;
-use crate::util::memory::{allocator_version, purge, resident_bytes, size_class, startup_bytes, used_bytes};
+use crate::util::memory::{ALLOCATOR, allocator_figures, allocator_version, purge, resident_bytes, size_class, startup_bytes, used_bytes};
 use std::sync::atomic::Ordering::Relaxed;
 
 const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
@@ -245,6 +245,7 @@ fn fields(account: &Account) -> Vec<(String, Field)> {
     }
     let per_key = account.dataset().checked_div(account.keys).unwrap_or(0);
     let above = account.resident.saturating_sub(account.used);
+    let figures = allocator_figures();
     add(&[
         ("overhead.db.hashtable.lut", Bytes(account.table_bytes())),
         ("overhead.db.hashtable.rehashing", Bytes(0)),
@@ -255,11 +256,11 @@ fn fields(account: &Account) -> Vec<(String, Field)> {
         ("dataset.bytes", Bytes(account.dataset())),
         ("dataset.percentage", Ratio(100.0 * fraction(account.dataset(), account.used - account.startup))),
         ("peak.percentage", Ratio(100.0 * fraction(account.used, account.peak))),
-        ("allocator.allocated", Bytes(account.used)),
-        ("allocator.active", Bytes(account.resident)),
-        ("allocator.resident", Bytes(account.resident)),
+        ("allocator.allocated", Bytes(figures.allocated)),
+        ("allocator.active", Bytes(figures.active)),
+        ("allocator.resident", Bytes(figures.resident)),
         ("allocator.muzzy", Bytes(0)),
-        // mimalloc does not tell fragmentation from the rest of the resident memory: all of it is counted here once.
+        // Fragmentation and what the allocator holds back are not told apart: both are counted here, once.
         ("allocator-fragmentation.ratio", Ratio(account.ratio())),
         ("allocator-fragmentation.bytes", Bytes(above)),
         ("allocator-rss.ratio", Ratio(1.0)),
@@ -276,7 +277,7 @@ fn fields(account: &Account) -> Vec<(String, Field)> {
 fn memory_malloc_stats<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let account = Account::of(ctx);
     let text = format!(
-        "mimalloc {}\nin use: {} bytes\nhighest in use: {} bytes\nin use before the first key: {} bytes\nresident: {} bytes\n",
+        "{ALLOCATOR} {}\nin use: {} bytes\nhighest in use: {} bytes\nin use before the first key: {} bytes\nresident: {} bytes\n",
         allocator_version(),
         account.used,
         account.peak,

@@ -2,7 +2,7 @@
 
 use super::Lines;
 use crate::call::context::Context;
-use crate::util::memory::{resident_bytes, startup_bytes, used_bytes};
+use crate::util::memory::{ALLOCATOR, allocator_figures, allocator_version, resident_bytes, startup_bytes, used_bytes};
 use crate::util::process::machine_bytes;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -40,7 +40,7 @@ impl Account {
 pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     let account = Account::of(ctx);
     use_of(lines, &account);
-    allocator(lines, &account);
+    allocator(lines);
     with_human(lines, "total_system_memory", machine_bytes());
     scripts(lines);
     limits(lines, ctx);
@@ -49,7 +49,7 @@ pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.zeros(&["mem_replicas_repl_buffer", "mem_clients_slaves"]);
     lines.field("mem_clients_normal", account.clients);
     lines.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
-    lines.field("mem_allocator", "mimalloc");
+    lines.field("mem_allocator", format!("{ALLOCATOR}-{}", allocator_version()));
     lines.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
     let freeing = ctx.shared.keyspace.reclaimer().stats();
     lines.field("lazyfree_pending_objects", freeing.pending.load(Relaxed));
@@ -68,10 +68,11 @@ fn use_of(lines: &mut Lines, account: &Account) {
     lines.field("used_memory_dataset_perc", percent(dataset, account.used - account.startup));
 }
 
-fn allocator(lines: &mut Lines, account: &Account) {
-    lines.field("allocator_allocated", account.used);
-    lines.field("allocator_active", account.resident);
-    lines.field("allocator_resident", account.resident);
+fn allocator(lines: &mut Lines) {
+    let figures = allocator_figures();
+    lines.field("allocator_allocated", figures.allocated);
+    lines.field("allocator_active", figures.active);
+    lines.field("allocator_resident", figures.resident);
     lines.field("allocator_muzzy", 0);
 }
 
