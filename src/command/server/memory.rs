@@ -10,7 +10,9 @@ use crate::call::help::help;
 use crate::call::spec::{CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
 use crate::keyspace::entry::EntryRef;
 use crate::protocol::reply::Reply;
-use crate::util::memory::{ALLOCATOR, allocator_figures, allocator_version, purge, resident_bytes, size_class, startup_bytes, used_bytes};
+use crate::util::memory::{
+    ALLOCATOR, allocator_figures, allocator_version, purge, resident_bytes, size_class, startup_bytes, used_bytes,
+};
 use std::sync::atomic::Ordering::Relaxed;
 
 const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
