@@ -144,6 +144,7 @@ impl<'s> Dispatcher<'s> {
         self.keys.clear();
         self.plan_one(request.view());
         let next = self.run_planned(0, request.view(), session, out);
+        session.client.paused.store(matches!(next, Next::Paused), Relaxed);
         self.finish(session);
         next
     }
@@ -222,7 +223,10 @@ impl<'s> Dispatcher<'s> {
                 Next::Continue
             }
             Ok(command) => match self.shared.clients.pause(self.now) {
-                Some(pause) if pause.all || command.spec.flags.0 & PAUSED_FLAGS.0 != 0 => return Next::Paused,
+                Some(pause) if pause.all || command.spec.flags.0 & PAUSED_FLAGS.0 != 0 => {
+                    session.client.paused.store(true, Relaxed);
+                    return Next::Paused;
+                }
                 _ => self.execute(command, planned, request, session, out),
             },
         };
