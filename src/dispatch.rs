@@ -143,8 +143,8 @@ impl<'s> Dispatcher<'s> {
         self.planned.clear();
         self.keys.clear();
         self.plan_one(request.view());
+        session.client.paused.store(false, Relaxed);
         let next = self.run_planned(0, request.view(), session, out);
-        session.client.paused.store(matches!(next, Next::Paused), Relaxed);
         self.finish(session);
         next
     }
