@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms with their floors: a room may use rooms of lower floors and itself.
 const FLOORS: &[(&str, u8)] = &[
-    ("util", 1),
+    ("util", 0),
     ("config", 1),
     ("protocol", 2),
     ("value", 2),

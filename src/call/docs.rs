@@ -14,6 +14,7 @@
 //! | `#2` | a key of key specification number 2 |
 //! | `...` | may be repeated |
 //! | `+` | and its token with it |
+//! | `{Says this.}` | a sentence about it |
 //! | `@6.2.0` | since that version |
 //! | `!7.0.0` | deprecated since that version |
 //! | `[...]` | around one argument: optional |
@@ -36,6 +37,8 @@ pub struct Argument {
     pub token: Option<&'static str>,
     /// Number of the key specification that a key belongs to.
     pub key_spec: Option<usize>,
+    /// A sentence about it.
+    pub summary: Option<&'static str>,
     /// First version that takes it, if later than the command's.
     pub since: Option<&'static str>,
     /// Since when it should no longer be used.
@@ -102,7 +105,7 @@ pub fn parse(syntax: &'static str) -> Result<Vec<Argument>, SyntaxError> {
 }
 
 /// What ends a name, a token or a displayed name.
-const WORD_ENDS: [char; 12] = [' ', '[', ']', '<', '>', '(', ')', '|', '#', '@', '!', ':'];
+const WORD_ENDS: [char; 14] = [' ', '[', ']', '<', '>', '(', ')', '{', '}', '|', '#', '@', '!', ':'];
 
 struct Parser {
     text: &'static str,
@@ -186,7 +189,7 @@ impl Parser {
                 Kind::Value(self.value_type()?)
             }
         };
-        let (key_spec, since, deprecated_since) = (None, None, None);
+        let (key_spec, summary, since, deprecated_since) = (None, None, None, None);
         let (optional, multiple, multiple_token) = (false, false, false);
         Ok(Argument {
             name,
@@ -194,6 +197,7 @@ impl Parser {
             display,
             token,
             key_spec,
+            summary,
             since,
             deprecated_since,
             optional,
@@ -220,6 +224,12 @@ impl Parser {
         }
         argument.multiple = self.takes("...");
         argument.multiple_token = argument.multiple && self.takes("+");
+        if self.takes("{") {
+            let rest = self.rest();
+            let end = rest.find('}').ok_or_else(|| self.error())?;
+            argument.summary = Some(&rest[..end]);
+            self.at += end + 1;
+        }
         if self.takes("@") {
             argument.since = Some(self.word(&[]));
         }
@@ -282,6 +292,9 @@ impl fmt::Display for Argument {
         }
         f.write_str(if self.multiple { "..." } else { "" })?;
         f.write_str(if self.multiple_token { "+" } else { "" })?;
+        if let Some(summary) = self.summary {
+            write!(f, "{{{summary}}}")?;
+        }
         for (sign, version) in [('@', self.since), ('!', self.deprecated_since)] {
             if let Some(version) = version {
                 write!(f, "{sign}{version}")?;
@@ -333,6 +346,12 @@ mod tests {
     }
 
     #[test]
+    fn sentences() {
+        let argument = one("[IFEQ value:string...{Not [this]: that.}@8.1.0]");
+        assert_eq!((argument.summary, argument.since), (Some("Not [this]: that."), Some("8.1.0")));
+    }
+
+    #[test]
     fn nested() {
         let argument = one("[GET get(field:string [data(a:key#0 b:double)...] mode<on=ON|[off=OFF]>)...+]");
         assert_eq!(argument.token, Some("GET"));
@@ -343,8 +362,19 @@ mod tests {
 
     #[test]
     fn refused() {
-        for bad in ["a", "a:bogus", "A b=C", "[a:key", "a:key]", "a<b:key", "a:key  b:key", "a:key ", ":key", "a:key#x"]
-        {
+        for bad in [
+            "a",
+            "a:bogus",
+            "A b=C",
+            "[a:key",
+            "a:key]",
+            "a<b:key",
+            "a:key  b:key",
+            "a:key ",
+            ":key",
+            "a:key#x",
+            "a:key{",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

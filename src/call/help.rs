@@ -17,9 +17,11 @@ pub fn help(reply: &mut Reply<'_>, container: &str, lines: &[&str]) {
     reply.simple("    Show this list.");
 }
 
-/// The error of a container that checks its subcommands itself; `subcommand` as the client wrote it.
+/// The error of a container that checks its subcommands itself; `subcommand` as the client wrote it, quoted up to a NUL as
+/// C quotes.
 pub fn unknown_or_arity(container: &str, subcommand: &[u8]) -> CommandError {
-    let quoted = &subcommand[..subcommand.len().min(QUOTED_BYTES)];
+    let quoted = subcommand.split(|byte| *byte == 0).next().unwrap_or_default();
+    let quoted = &quoted[..quoted.len().min(QUOTED_BYTES)];
     let head: &[u8] = b"ERR unknown subcommand or wrong number of arguments for '";
     CommandError::Bytes([head, quoted, b"'. Try ", container.as_bytes(), b" HELP."].concat())
 }

@@ -48,8 +48,11 @@ impl CommandTable {
     /// The table of these rows.
     pub fn new(groups: &[&'static [CommandSpec]]) -> CommandTable {
         let rows: Vec<&'static CommandSpec> = groups.iter().flat_map(|group| group.iter()).collect();
-        let mut commands: Vec<Command> =
-            rows.iter().enumerate().map(|(id, spec)| Command { id, spec, parent: None, constant: is_constant(spec) }).collect();
+        let mut commands: Vec<Command> = rows
+            .iter()
+            .enumerate()
+            .map(|(id, spec)| Command { id, spec, parent: None, constant: is_constant(spec) })
+            .collect();
         let mut subcommands = HashMap::new();
         for (container, row) in rows.iter().enumerate() {
             for spec in row.subcommands {
@@ -72,7 +75,7 @@ impl CommandTable {
     /// Folds letter case while hashing; only has to spread some hundreds of names.
     #[inline]
     fn hash(name: &[u8]) -> usize {
-        let mut hash = name.len() as u32;
+        let mut hash = 0x811c_9dc5_u32;
         for byte in name {
             hash = (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x0100_0193);
         }

@@ -222,7 +222,8 @@ impl Config {
         let rows = self.settable_rows(pairs, local)?;
         let mut values = Vec::with_capacity(rows.len());
         for (&at, (name, text)) in rows.iter().zip(pairs) {
-            values.push(self.read(at, text).map_err(|why| SetError::failed(name, why))?);
+            // As Valkey: a refused value is told of the name in the table, what is wrong with a name of the name given.
+            values.push(self.read(at, text).map_err(|why| SetError::failed(&name.to_ascii_lowercase(), why))?);
         }
         Ok(rows.into_iter().zip(values).filter_map(|(at, value)| self.replace(at, &value)).collect())
     }
@@ -237,7 +238,7 @@ impl Config {
     /// The row of each pair, when CONFIG SET may touch all of them.
     fn settable_rows(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<Vec<usize>, SetError> {
         let mut rows = Vec::with_capacity(pairs.len());
-        for (name, _) in pairs {
+        for (index, (name, _)) in pairs.iter().enumerate() {
             let at = find(name).ok_or_else(|| SetError::Unknown(String::from_utf8_lossy(name).into_owned()))?;
             if ROWS[at].startup_only {
                 return Err(SetError::failed(name, "can't set immutable config"));
@@ -245,7 +246,8 @@ impl Config {
             if ROWS[at].protected && !self.enable_protected_configs().allows(local) {
                 return Err(SetError::failed(name, "can't set protected config"));
             }
-            if rows.contains(&at) {
+            // An option may be set by two of its names; the last one holds.
+            if pairs[..index].iter().any(|(before, _)| before.eq_ignore_ascii_case(name)) {
                 return Err(SetError::failed(name, "duplicate parameter"));
             }
             rows.push(at);

@@ -340,7 +340,7 @@ fn read_save_points(words: &[&[u8]], current: &Value, adds: bool) -> Result<Valu
 
 fn read_limits(words: &[&[u8]], current: &Value) -> Result<Value, Refusal> {
     const BAD: Refusal = Cow::Borrowed("Error in hard, soft or soft_seconds setting in buffer limit configuration.");
-    if words.is_empty() || !words.len().is_multiple_of(4) {
+    if !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
     let mut limits = if let Value::Limits(limits) = current { *limits } else { Default::default() };

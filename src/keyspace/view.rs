@@ -48,6 +48,9 @@ pub enum LockPlan {
     All,
 }
 
+/// With up to so many shards, those of a request are gathered as bits of one word, which are in order and come once.
+const FEW_SHARDS: usize = 64;
+
 struct Held<'a> {
     db: usize,
     shard: usize,
@@ -87,11 +90,24 @@ impl<'a> View<'a> {
         let Some(first) = hashes.next() else { return };
         let first = self.keyspace.shard_of(first);
         let Some(second) = hashes.next() else { return self.hold(self.db, first) };
-        let mut shards: SmallVec<[usize; 16]> = SmallVec::new();
-        shards.extend([first, self.keyspace.shard_of(second)]);
-        shards.extend(hashes.map(|hash| self.keyspace.shard_of(hash)));
+        let second = self.keyspace.shard_of(second);
+        let shards = hashes.map(|hash| self.keyspace.shard_of(hash));
+        if self.keyspace.shards() > FEW_SHARDS {
+            return self.hold_all([first, second].into_iter().chain(shards).collect());
+        }
+        let mut few = shards.fold(1_u64 << first | 1 << second, |few, shard| few | 1 << shard);
+        self.held.reserve_exact(few.count_ones() as usize);
+        while few != 0 {
+            self.hold(self.db, few.trailing_zeros() as usize);
+            few &= few - 1;
+        }
+    }
+
+    /// Locks these shards of the database, in order, each once.
+    fn hold_all(&mut self, mut shards: SmallVec<[usize; 16]>) {
         shards.sort_unstable();
         shards.dedup();
+        self.held.reserve_exact(shards.len());
         for shard in shards {
             self.hold(self.db, shard);
         }

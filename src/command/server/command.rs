@@ -539,6 +539,7 @@ fn argument(reply: &mut Reply<'_>, argument: &Argument) {
         pairs += 1;
     }
     pairs += optional_text(reply, "token", argument.token);
+    pairs += optional_text(reply, "summary", argument.summary);
     pairs += optional_text(reply, "since", argument.since);
     pairs += optional_text(reply, "deprecated_since", argument.deprecated_since);
     let flags =

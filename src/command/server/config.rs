@@ -8,10 +8,8 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help::help;
-use crate::call::session::Session;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
 use crate::config::{ChangedOption, Config, SetError};
-use std::net::IpAddr;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -48,7 +46,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             name: "resetstat",
             arity: 2,
             summary: "Sets the counters that INFO shows to zero.",
-            complexity: "O(1)",
+            complexity: "O(N) with N being the number of counters",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
             run: config_resetstat,
             ..SUBCOMMAND
@@ -58,7 +56,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             arity: 2,
             since: "2.8.0",
             summary: "Writes the live options to the configuration file.",
-            complexity: "O(1)",
+            complexity: "O(N) with N being the number of options",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
             run: config_rewrite,
             ..SUBCOMMAND
@@ -110,7 +108,7 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     }
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let config = &ctx.shared.config;
-    let changes = config.set_many_from(&pairs, is_local(ctx.session)).map_err(refused)?;
+    let changes = config.set_many_from(&pairs, ctx.session.client.is_local()).map_err(refused)?;
     if let Err(error) = apply(config, &changes) {
         config.undo(&changes);
         return Err(refused(error));
@@ -178,13 +176,6 @@ fn rest<'a>(args: &mut Args<'a>) -> Result<Vec<&'a [u8]>, CommandError> {
 
 fn refused(error: SetError) -> CommandError {
     format!("ERR {error}").into()
-}
-
-/// Whether the client is on this machine.
-fn is_local(session: &Session) -> bool {
-    let client = &session.client;
-    let host = client.addr.rsplit_once(':').map_or("", |(host, _)| host.trim_matches(['[', ']']));
-    client.unix || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Puts into effect what nobody reads from the configuration later on.

@@ -10,7 +10,6 @@ use crate::call::logs::LatencyEvent;
 use crate::call::shared::Shared;
 use crate::call::spec::{CommandSpec, Flags, Group, Outcome};
 use crate::call::table::Command;
-use crate::protocol::reply::Reply;
 use std::collections::BTreeMap;
 
 const FLAGS: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
@@ -263,8 +262,7 @@ const GRAPH_GLYPHS: &[u8; 3] = b"_o#";
 fn latency_graph<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let name = args.bytes()?;
     let Some(event) = event_of(ctx, name).filter(|event| !event.samples.is_empty()) else {
-        let name = String::from_utf8_lossy(name);
-        return Err(CommandError::from(format!("ERR No samples available for event '{name}'")));
+        return Err(CommandError::Bytes([b"ERR No samples available for event '", name, b"'"].concat()));
     };
     let text = graph(&String::from_utf8_lossy(name), &event, ctx.now.seconds());
     ctx.reply.verbatim(*b"txt", text.as_bytes());
@@ -331,13 +329,8 @@ fn age(seconds: i64) -> String {
 
 /// `LATENCY DOCTOR`: a report in words.
 fn latency_doctor<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let text = diagnosis(ctx.shared);
-    verbatim(&mut ctx.reply, &text);
+    ctx.reply.verbatim(*b"txt", diagnosis(ctx.shared).as_bytes());
     Ok(Outcome::Done)
-}
-
-fn verbatim(reply: &mut Reply<'_>, text: &str) {
-    reply.verbatim(*b"txt", text.as_bytes());
 }
 
 fn diagnosis(shared: &Shared) -> String {

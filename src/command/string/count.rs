@@ -12,7 +12,6 @@ use bytes::Bytes;
 /// `INCR key`
 ///
 /// Adds 1 and replies the sum. O(1), in place for a value held as an integer.
-#[inline]
 pub(super) fn incr<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
     args.finish()?;

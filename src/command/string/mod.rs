@@ -291,7 +291,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         group: Group::String,
         summary: "Stores a string, whatever the key held, with a condition and a deadline on request.",
         complexity: "O(1)",
-        syntax: "key:key#0 value:string [condition<nx=NX@2.6.12|xx=XX@2.6.12|IFEQ comparison-value:string@8.1.0>] [get=GET@6.2.0] [expiration<EX seconds:integer@2.6.12|PX milliseconds:integer@2.6.12|EXAT unix-time-seconds:unix-time@6.2.0|PXAT unix-time-milliseconds:unix-time@6.2.0|keepttl=KEEPTTL@6.0.0>]",
+        syntax: "key:key#0 value:string [condition<nx=NX@2.6.12|xx=XX@2.6.12|IFEQ comparison-value:string{Stores only over a string that equals this one.}@8.1.0>] [get=GET@6.2.0] [expiration<EX seconds:integer@2.6.12|PX milliseconds:integer@2.6.12|EXAT unix-time-seconds:unix-time@6.2.0|PXAT unix-time-milliseconds:unix-time@6.2.0|keepttl=KEEPTTL@6.0.0>]",
         history: &[
             ("2.6.12", "Options EX, PX, NX and XX."),
             ("6.0.0", "Option KEEPTTL."),
@@ -399,7 +399,6 @@ fn reply_found(reply: &mut Reply<'_>, string: Option<StringRef<'_>>) -> bool {
 /// `GET key`
 ///
 /// Replies the string, or null. O(1); allocates nothing.
-#[inline]
 fn get<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
     args.finish()?;

@@ -145,7 +145,6 @@ fn store(ctx: &mut Context<'_>, key: Key<'_>, value: StringSource<'_>, ttl: Ttl)
 ///
 /// Replies OK, or null when the condition does not hold; with GET the string before, or null. O(1). A deadline in the past
 /// stores nothing and removes the key.
-#[inline]
 pub(super) fn set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let (key, value) = (args.key()?, args.value()?);
     if args.remaining() > 0 {

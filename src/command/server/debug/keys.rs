@@ -173,7 +173,7 @@ impl Slices for Populate {
     fn step(&mut self, ctx: &mut Context<'_>) -> bool {
         let started = Ticks::now();
         while self.next < self.count {
-            if self.next % SLICE_KEYS == 0 || self.size > 4096 {
+            if self.next.is_multiple_of(SLICE_KEYS) || self.size > 4096 {
                 let limit = ctx.shared.config.maxmemory();
                 if limit != 0 && used_bytes() > limit {
                     ctx.reply.error(&CommandError::OutOfMemory.to_string());

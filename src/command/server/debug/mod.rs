@@ -29,6 +29,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     group: Group::Server,
     summary: "Commands for tests and for finding faults.",
     complexity: "Depends on the subcommand.",
+    internal: true,
     run: debug,
     ..CommandSpec::DEFAULT
 }];

@@ -12,6 +12,7 @@ const BAD_TYPE: CommandError = CommandError::text(
 );
 
 /// `DEBUG PROTOCOL type`
+#[expect(clippy::approx_constant, reason = "a sample to compare with Redis's, not a circle")]
 pub fn protocol<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let name = args.bytes()?.to_ascii_lowercase();
     let reply = &mut ctx.reply;

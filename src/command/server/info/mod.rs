@@ -27,7 +27,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     since: "1.0.0",
     group: Group::Server,
     summary: "Shows what the server is, does and has done.",
-    complexity: "O(1)",
+    complexity: "O(N) with N being the number of commands, clients and shards; not of keys",
     syntax: "[section:string...]",
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     history: &[("7.0.0", "Several sections.")],
@@ -62,8 +62,8 @@ const SECTIONS: [Section; 13] = [
 
 /// `INFO [section ...]`
 ///
-/// Replies a text of the named sections, of the usual ones when none is named; `all` and `everything` name them all. O(1),
-/// with `latencystats` O(workers x commands).
+/// Replies a text of the named sections, of the usual ones when none is named; `all` and `everything` name them all.
+/// O(clients + shards), with `commandstats` and `latencystats` O(workers x commands).
 fn info<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let mut shown = SECTIONS.map(|section| section.default && args.remaining() == 0);
     while args.remaining() > 0 {
