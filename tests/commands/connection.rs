@@ -295,3 +295,31 @@ fn shutdown_words_that_contradict_stop_nothing() {
         assert!(!c.shared.shutdown.requested.load(std::sync::atomic::Ordering::Relaxed));
     });
 }
+
+#[test]
+fn strangers_learn_nothing() {
+    both(|c| {
+        c.check("CONFIG SET requirepass sesame", "+OK");
+        c.check("RESET", "+RESET");
+        for line in ["GET", "NOSUCH", "CLIENT NOSUCH", "GET k"] {
+            c.check(line, "-NOAUTH Authentication required.");
+        }
+        c.check("AUTH", "-ERR wrong number of arguments for 'auth' command");
+        c.check("AUTH sesame", "+OK");
+        c.check("CONFIG SET requirepass \"\"", "+OK");
+    });
+}
+
+#[test]
+fn monitors_keep_off_the_keyspace() {
+    let c = &mut Client::new(Resp::V2);
+    c.check("MONITOR", "+OK");
+    for line in ["GET k", "SET k v", "FLUSHALL"] {
+        c.check(line, "-ERR Replica can't interact with the keyspace");
+    }
+    c.check("PING", "+PONG");
+    assert_eq!(field(c, "flags"), "O");
+    c.check("RESET", "+RESET");
+    c.check("GET k", "nil");
+    assert_eq!(c.shared.clients.monitors(), 0);
+}
