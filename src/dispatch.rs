@@ -67,6 +67,8 @@ pub struct Dispatcher<'s> {
     /// The last reading of the cycle counter, and the cheap commands that have run since.
     ticks: Ticks,
     span: Span<'s>,
+    /// Handlers that have run since the last [`Dispatcher::finish`].
+    executed: u64,
 }
 
 /// Runs of one command of constant cost, timed together: reading the clock costs a tenth of a GET.
@@ -86,7 +88,16 @@ impl<'s> Dispatcher<'s> {
     /// A dispatcher for worker number `worker`.
     pub fn new(shared: &'s Shared, worker: usize) -> Dispatcher<'s> {
         let (now, ticks) = (UnixMs::now(), Ticks::now());
-        Dispatcher { shared, worker, planned: Vec::new(), keys: Vec::new(), now, ticks, span: Span::default() }
+        Dispatcher {
+            shared,
+            worker,
+            planned: Vec::new(),
+            keys: Vec::new(),
+            now,
+            ticks,
+            span: Span::default(),
+            executed: 0,
+        }
     }
 
     /// Time of the batch that runs.
@@ -116,13 +127,13 @@ impl<'s> Dispatcher<'s> {
                 let next = self.run_planned(index - first, batch.request(index, buffer), session, out);
                 if !matches!(next, Next::Continue) {
                     let done = index + usize::from(!matches!(next, Next::Paused));
-                    self.finish(session, done);
+                    self.finish(session);
                     return (done, next);
                 }
             }
             first = end;
         }
-        self.finish(session, batch.len());
+        self.finish(session);
         (batch.len(), Next::Continue)
     }
 
@@ -132,14 +143,15 @@ impl<'s> Dispatcher<'s> {
         self.planned.clear();
         self.keys.clear();
         self.plan_one(request.view());
+        session.client.paused.store(false, Relaxed);
         let next = self.run_planned(0, request.view(), session, out);
-        self.finish(session, usize::from(!matches!(next, Next::Paused)));
+        self.finish(session);
         next
     }
 
-    fn finish(&mut self, session: &Session, requests: usize) {
+    fn finish(&mut self, session: &Session) {
         self.end_span();
-        let requests = requests as u64;
+        let requests = std::mem::take(&mut self.executed);
         self.shared.stats.workers[self.worker].processed.add(requests);
         session.client.commands.store(session.client.commands.load(Relaxed) + requests, Relaxed);
         session.client.active_ms.store(self.now.0, Relaxed);
@@ -195,23 +207,26 @@ impl<'s> Dispatcher<'s> {
     fn run_planned(&mut self, index: usize, request: RequestView<'_>, session: &mut Session, out: &mut Output) -> Next {
         let planned = self.planned[index];
         let mark = out.mark();
-        let checked = planned
-            .command
-            .map_err(|unknown| unknown_command(unknown, request))
-            .and_then(|command| self.check(command, request, session).map(|()| command));
-        let next = match checked {
+        let next = match self.check(planned, request, session) {
             Err(_) if is_cross_protocol(request) => return Next::Abort,
             Err(error) => {
+                let last = planned.command.ok().map(|command| command.id);
+                session
+                    .client
+                    .last_command
+                    .store(last.and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX), Relaxed);
                 if let Ok(command) = planned.command {
                     self.counters(command).rejected.add(1);
                 }
-                session.client.last_command.store(u32::MAX, Relaxed);
                 self.shared.stats.count_error(&error);
                 Reply::new(out, session.resp).error_bytes(&error.reply_text());
                 Next::Continue
             }
             Ok(command) => match self.shared.clients.pause(self.now) {
-                Some(pause) if pause.all || command.spec.flags.0 & PAUSED_FLAGS.0 != 0 => return Next::Paused,
+                Some(pause) if pause.all || command.spec.flags.0 & PAUSED_FLAGS.0 != 0 => {
+                    session.client.paused.store(true, Relaxed);
+                    return Next::Paused;
+                }
                 _ => self.execute(command, planned, request, session, out),
             },
         };
@@ -223,13 +238,24 @@ impl<'s> Dispatcher<'s> {
 
     /// Everything that can refuse a request before it runs.
     #[inline]
-    fn check(&self, command: &Command, request: RequestView<'_>, session: &Session) -> Result<(), CommandError> {
+    fn check(
+        &self,
+        planned: Planned<'s>,
+        request: RequestView<'_>,
+        session: &Session,
+    ) -> Result<&'s Command, CommandError> {
+        // First, so that a stranger does not even learn which commands there are.
+        let open = planned.command.is_ok_and(|command| command.spec.flags.has(Flags::NO_AUTH));
+        if !session.authenticated && !open && self.shared.config.requirepass().is_some() {
+            return Err(CommandError::NoAuth);
+        }
+        let command = planned.command.map_err(|unknown| unknown_command(unknown, request))?;
         let spec = command.spec;
         if !spec.accepts(request.argc()) {
             return Err(CommandError::WrongArity(command.full_name().into()));
         }
-        if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
-            return Err(CommandError::NoAuth);
+        if session.monitor && spec.flags.0 & KEYSPACE_FLAGS.0 != 0 {
+            return Err(MONITOR_ONLY);
         }
         if spec.flags.has(Flags::DENYOOM) {
             let limit = self.shared.config.maxmemory();
@@ -237,7 +263,7 @@ impl<'s> Dispatcher<'s> {
                 return Err(CommandError::OutOfMemory);
             }
         }
-        Ok(())
+        Ok(command)
     }
 
     #[inline]
@@ -266,6 +292,7 @@ impl<'s> Dispatcher<'s> {
         };
         let mark = out.mark();
         let before = out.len();
+        self.executed += 1;
         session.client.last_command.store(u32::try_from(command.id).unwrap_or(u32::MAX), Relaxed);
         let hashes = keys.iter().map(|key| key.hash);
         let (db, resp) = (session.db, session.resp);
@@ -300,7 +327,7 @@ impl<'s> Dispatcher<'s> {
             }
         };
         let replied = out.len() - before;
-        self.account(command, request, session, Run { failed, replied, db });
+        self.account(command, request, session, Run { failed, replied });
         next
     }
 
@@ -325,7 +352,7 @@ impl<'s> Dispatcher<'s> {
         }
         self.note_sizes(command, request, session, run.replied);
         if self.shared.clients.monitors() > 0 && !command.spec.flags.has(Flags::SKIP_MONITOR) {
-            self.feed_monitors(command, request, session, run.db);
+            self.feed_monitors(command, request, session);
         }
     }
 
@@ -395,11 +422,11 @@ impl<'s> Dispatcher<'s> {
     }
 
     #[cold]
-    fn feed_monitors(&self, command: &Command, request: RequestView<'_>, session: &Session, db: usize) {
+    fn feed_monitors(&self, command: &Command, request: RequestView<'_>, session: &Session) {
         if command.spec.flags.has(Flags::ADMIN) {
             return; // as Redis: administrative commands are not shown
         }
-        let line = Bytes::from(monitor_line(request, &session.client, db));
+        let line = Bytes::from(monitor_line(request, &session.client, session.db));
         let limit = self.shared.config.output_limits(crate::config::ClientClass::Normal).hard_bytes;
         let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
         for client in self.shared.clients.all() {
@@ -455,11 +482,15 @@ fn apply_reply_mode(session: &mut Session, out: &mut Output, mark: Mark) {
 /// Commands that a pause of writes holds back.
 const PAUSED_FLAGS: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
 
+/// Commands that a monitor may not use.
+const KEYSPACE_FLAGS: Flags = PAUSED_FLAGS.and(Flags::READONLY);
+
+const MONITOR_ONLY: CommandError = CommandError::text("ERR Replica can't interact with the keyspace");
+
 /// What is left to say about a request that has run.
 struct Run {
     failed: bool,
     replied: usize,
-    db: usize,
 }
 
 /// A browser or another program speaking HTTP to us, perhaps made to by a hostile page: it gets no answer at all.

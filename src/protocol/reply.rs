@@ -325,10 +325,12 @@ impl<'a> Reply<'a> {
         self.error_bytes(text.as_bytes());
     }
 
-    /// An error whose text quotes what a client sent: control bytes become spaces, at most 4 KiB are sent.
+    /// An error whose text quotes what a client sent: line ends become spaces, at most 4 KiB are sent.
     pub fn error_bytes(&mut self, text: &[u8]) {
         self.out.bytes.push(b'-');
-        self.out.bytes.extend(text.iter().take(ERROR_BYTES).map(|byte| if *byte < 0x20 { b' ' } else { *byte }));
+        self.out
+            .bytes
+            .extend(text.iter().take(ERROR_BYTES).map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
         self.out.bytes.extend_from_slice(b"\r\n");
     }
 

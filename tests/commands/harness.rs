@@ -81,7 +81,7 @@ impl Client {
     }
 }
 
-/// The first reply of `bytes`: simple strings, errors and integers as they are, bulk strings behind a `$`, any null as
+/// The first reply of `bytes`: simple strings, errors and integers as they are, bulk and verbatim strings behind a `$`, any null as
 /// `nil`, collections as `[a, b]`, maps among them.
 fn show(bytes: &mut &[u8]) -> String {
     let line = take_line(bytes);
@@ -92,9 +92,10 @@ fn show(bytes: &mut &[u8]) -> String {
     };
     match (kind, number) {
         (b'_', _) | (b'$' | b'*', Ok(-1)) => "nil".to_owned(),
-        (b'$', Ok(len)) => {
+        (b'$' | b'=', Ok(len)) => {
             let (text, rest) = bytes.split_at(usize::try_from(len).unwrap());
             *bytes = rest.strip_prefix(b"\r\n").unwrap();
+            let text = if kind == b'=' { &text[4..] } else { text };
             format!("${}", String::from_utf8_lossy(text))
         }
         (b'*' | b'~', Ok(count)) => elements(count),

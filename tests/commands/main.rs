@@ -1,4 +1,5 @@
 //! Commands, run in process through dispatch: one file per group of the command reference.
 
+mod connection;
 mod harness;
 mod string;

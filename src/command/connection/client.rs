@@ -1,9 +1,10 @@
 //! CLIENT: names, modes, the list of clients, closing and pausing them.
 //!
-//! Invariant: the bytes of names are printable ASCII without spaces, so that they cannot break the lines of CLIENT LIST.
+//! Invariant: the bytes of names are printable ASCII without spaces up to the first zero, where CLIENT LIST ends them, so
+//! that they cannot break its lines.
 
 use super::filter::ClientFilter;
-use super::{ANYTIME, describe, quoting};
+use super::{ANYTIME, describe, quoting, until_zero};
 use crate::call::args::Args;
 use crate::call::clients::{Client, Pause};
 use crate::call::context::Context;
@@ -361,7 +362,7 @@ fn getname<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
 }
 
 fn is_label(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_graphic)
+    until_zero(text).iter().all(u8::is_ascii_graphic)
 }
 
 /// Refuses a name for a connection that would break the lines of CLIENT LIST.

@@ -3,6 +3,7 @@
 //! Fields and their order are Valkey 9.1's. Those about what larder does not have (transactions, subscriptions, tracking,
 //! reply buffers of fixed size) show the value of a client that does not use it.
 
+use super::until_zero;
 use crate::call::clients::{Client, Labels};
 use crate::call::context::Context;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -49,7 +50,8 @@ pub(super) fn idle_s(ctx: &Context<'_>, client: &Client) -> i64 {
 /// The line, its line end included. O(1).
 pub(super) fn line(ctx: &Context<'_>, client: &Client) -> String {
     let Labels { name, lib_name, lib_ver } = client.labels.lock().clone();
-    let [name, lib_name, lib_ver] = [name, lib_name, lib_ver].map(|label| String::from_utf8_lossy(&label).into_owned());
+    let [name, lib_name, lib_ver] =
+        [&name, &lib_name, &lib_ver].map(|label| String::from_utf8_lossy(until_zero(label)).into_owned());
     let (id, addr, laddr, fd) = (client.id, &client.addr, &client.laddr, client.fd);
     let (age, idle) = (age_s(ctx, client), idle_s(ctx, client));
     let (flags, capa) = (flags(client), capabilities(client));

@@ -99,12 +99,13 @@ pub(super) struct ClientFilter<'a> {
 impl<'a> ClientFilter<'a> {
     /// Reads all arguments that are left. Errors: a syntax error, or the texts of Valkey for a value out of its range.
     pub(super) fn read(ctx: &Context<'_>, args: &mut Args<'a>) -> Result<ClientFilter<'a>, CommandError> {
+        // Only behind another filter may ID stand without a number; the other names miss their value where they read it.
+        if args.remaining() == 1 {
+            return Err(CommandError::Syntax);
+        }
         let mut filter = ClientFilter::default();
         while args.remaining() > 0 {
             let name = args.bytes()?.to_ascii_lowercase();
-            if args.remaining() == 0 {
-                return Err(CommandError::Syntax);
-            }
             match name.as_slice() {
                 b"skipme" => filter.skip_me = Some(read_yes(args)?),
                 name => {

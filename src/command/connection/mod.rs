@@ -134,10 +134,14 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
 ];
 
-/// An error whose text quotes bytes of the client, up to the first zero, between two pieces of text.
+/// What Valkey, which prints C strings, shows of `text`.
+fn until_zero(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// An error whose text quotes bytes of the client between two pieces of text.
 fn quoting(before: &str, given: &[u8], after: &str) -> CommandError {
-    let shown = given.split(|byte| *byte == 0).next().unwrap_or_default();
-    CommandError::Bytes([before.as_bytes(), shown, after.as_bytes()].concat())
+    CommandError::Bytes([before.as_bytes(), until_zero(given), after.as_bytes()].concat())
 }
 
 /// `ECHO message`. O(length).
