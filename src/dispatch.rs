@@ -456,7 +456,12 @@ fn is_cross_protocol(request: RequestView<'_>) -> bool {
 
 #[cold]
 fn unknown_command(unknown: Unknown<'_>, request: RequestView<'_>) -> CommandError {
-    let quote = |bytes: &[u8]| bytes[..bytes.len().min(QUOTED_BYTES)].to_vec();
+    // As Redis, which quotes C strings: what is quoted ends before a zero byte.
+    let cut = |bytes: &[u8], room: usize| {
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        text[..text.len().min(room)].to_vec()
+    };
+    let quote = |bytes: &[u8]| cut(bytes, QUOTED_BYTES);
     let text = match unknown {
         Unknown::Subcommand(container) => {
             let hint = format!("'. Try {} HELP.", container.spec.name.to_ascii_uppercase());
@@ -470,7 +475,7 @@ fn unknown_command(unknown: Unknown<'_>, request: RequestView<'_>) -> CommandErr
                 }
                 let room = QUOTED_BYTES - quoted.len();
                 quoted.push(b'\'');
-                quoted.extend_from_slice(&argument[..argument.len().min(room)]);
+                quoted.extend_from_slice(&cut(argument, room));
                 quoted.extend_from_slice(b"' ");
             }
             let name = quote(request.arg(0));
