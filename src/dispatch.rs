@@ -16,7 +16,7 @@ use crate::call::spec::{Flags, Outcome, Scope, Slices};
 use crate::call::table::Command;
 use crate::keyspace::{LockPlan, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
-use crate::protocol::reply::{Output, Reply};
+use crate::protocol::reply::{Mark, Output, Reply};
 use crate::util::clock::{Ticks, UnixMs, unix_us};
 use crate::util::memory::used_bytes;
 use bytes::Bytes;
@@ -205,6 +205,7 @@ impl<'s> Dispatcher<'s> {
                 if let Ok(command) = planned.command {
                     self.counters(command).rejected.add(1);
                 }
+                session.client.last_command.store(u32::MAX, Relaxed);
                 self.shared.stats.count_error(&error);
                 Reply::new(out, session.resp).error_bytes(&error.reply_text());
                 Next::Continue
@@ -214,14 +215,8 @@ impl<'s> Dispatcher<'s> {
                 _ => self.execute(command, planned, request, session, out),
             },
         };
-        match session.reply_mode {
-            ReplyMode::On => {}
-            ReplyMode::Off => out.truncate_to(mark),
-            ReplyMode::Skip => {
-                out.truncate_to(mark);
-                session.reply_mode = ReplyMode::On;
-            }
-            ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
+        if !matches!(next, Next::Slices(_)) {
+            apply_reply_mode(session, out, mark);
         }
         next
     }
@@ -317,7 +312,7 @@ impl<'s> Dispatcher<'s> {
             self.counters(command).failed.add(1);
         }
         let slower_than = config.slowlog_log_slower_than_us();
-        if command.constant && (slower_than < 0 || slower_than >= SPAN_SLOWLOG_US) {
+        if command.constant && !(0..SPAN_SLOWLOG_US).contains(&slower_than) {
             self.span.command = Some(command);
             self.span.calls += 1;
             if self.span.calls == SPAN_CALLS {
@@ -421,6 +416,7 @@ impl<'s> Dispatcher<'s> {
         let Some(command) = self.shared.commands.get(id) else { return true };
         let request = OwnedRequest::new();
         let (db, resp, touch) = (session.db, session.resp, !session.no_touch);
+        let mark = out.mark();
         let mut context = Context {
             db: View::lock(&self.shared.keyspace, db, self.now, touch, LockPlan::Keys, std::iter::empty()),
             now: self.now,
@@ -435,7 +431,24 @@ impl<'s> Dispatcher<'s> {
         drop(context);
         let nanos = Ticks::now().nanos_since(self.ticks);
         self.counters(command).nanos.add(nanos);
+        if done {
+            apply_reply_mode(session, out, mark);
+        }
         done
+    }
+}
+
+/// Drops the reply since `mark` if `CLIENT REPLY` says so, and notes that this was the command to skip.
+#[inline]
+fn apply_reply_mode(session: &mut Session, out: &mut Output, mark: Mark) {
+    match session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => out.truncate_to(mark),
+        ReplyMode::Skip => {
+            out.truncate_to(mark);
+            session.reply_mode = ReplyMode::On;
+        }
+        ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
     }
 }
 
@@ -456,12 +469,9 @@ fn is_cross_protocol(request: RequestView<'_>) -> bool {
 
 #[cold]
 fn unknown_command(unknown: Unknown<'_>, request: RequestView<'_>) -> CommandError {
-    // As Redis, which quotes C strings: what is quoted ends before a zero byte.
-    let cut = |bytes: &[u8], room: usize| {
-        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-        text[..text.len().min(room)].to_vec()
-    };
-    let quote = |bytes: &[u8]| cut(bytes, QUOTED_BYTES);
+    // Up to the first zero, where the texts of Redis end.
+    let quote =
+        |bytes: &[u8]| bytes.iter().copied().take(QUOTED_BYTES).take_while(|byte| *byte != 0).collect::<Vec<u8>>();
     let text = match unknown {
         Unknown::Subcommand(container) => {
             let hint = format!("'. Try {} HELP.", container.spec.name.to_ascii_uppercase());
@@ -475,7 +485,7 @@ fn unknown_command(unknown: Unknown<'_>, request: RequestView<'_>) -> CommandErr
                 }
                 let room = QUOTED_BYTES - quoted.len();
                 quoted.push(b'\'');
-                quoted.extend_from_slice(&cut(argument, room));
+                quoted.extend(argument.iter().copied().take(room).take_while(|byte| *byte != 0));
                 quoted.extend_from_slice(b"' ");
             }
             let name = quote(request.arg(0));

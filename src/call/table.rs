@@ -75,7 +75,7 @@ impl CommandTable {
     /// Folds letter case while hashing; only has to spread some hundreds of names.
     #[inline]
     fn hash(name: &[u8]) -> usize {
-        let mut hash = name.len() as u32;
+        let mut hash = 0x811c_9dc5_u32;
         for byte in name {
             hash = (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x0100_0193);
         }

@@ -495,7 +495,7 @@ impl<'t> Occupied<'t> {
         let entry = self.segment.remove(self.place);
         self.table.len -= 1;
         self.table.timed -= usize::from(entry.get().deadline().is_some());
-        if self.segment.len() % 8 == 0 {
+        if self.segment.len().is_multiple_of(8) {
             self.table.shrink(self.hash);
         }
         entry

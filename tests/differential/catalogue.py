@@ -16,6 +16,7 @@ class Catalogue:
         self.lacking = self.missing["candidate"] | self.missing["reference"]
         names = [set(_listed(server)) for server in (pair.candidate, pair.reference)]
         pair.command_names = names[0] & names[1]
+        self.missing_commands = {n.lower() for n in names[1] - names[0]}
         self.config_names = pair.config_names
         self.arities = _arities(pair.reference, sorted(pair.command_names)) or [(b"get", 2)]
         self.missing_config = sorted(set(pair.defaults["reference"]) - set(pair.defaults["candidate"]))
@@ -61,10 +62,10 @@ def _listed(server):
     return names if isinstance(names, list) else []
 
 
-def full_commands(pair):
+def full_commands(pair, has_resp3):
     """Every command both servers have, INFO and DOCS in RESP2 and RESP3, as (label, equal, candidate entry, reference entry)."""
     from groups.server import docs_entry, info_entry
-    for protocol in (2, 3):
+    for protocol in (2, 3) if has_resp3 else (2,):
         replies = []
         for server in (pair.candidate, pair.reference):
             connection = Connection(server.port, protocol)

@@ -24,6 +24,8 @@ from script import CONTAINERS, Chunk, Command, Composite, Gen, Ref, Script  # no
 from servers import Server  # noqa: E402
 from shrink import shrink  # noqa: E402
 
+# Replies that depend on a clock or on what ran in the background: a difference counts when it is seen three times.
+TIMED = {"ttl", "pttl", "keyspace", "info", "slowlog", "commandlog", "latency"}
 GROUPS = ["string", "generic", "connection", "server", "protocol"]
 
 
@@ -137,7 +139,7 @@ class Run:
     def compare_catalogue(self):
         """Compares the whole COMMAND INFO and COMMAND DOCS once."""
         reported = set()
-        for command, protocol, equal, mine, theirs in catalogue.full_commands(self.pair):
+        for command, protocol, equal, mine, theirs in catalogue.full_commands(self.pair, "hello" not in self.catalogue.lacking):
             self.tally.compared += 1
             if equal or str(command) in reported:
                 continue
@@ -174,7 +176,7 @@ class Run:
             self.differences += 1
             return
         again = [self.pair.run(script) for _ in range(2)]
-        timed = any(word in found.line.lower() for word in ("ttl", "expire", "after the script"))
+        timed = found.name.split("|")[0] in TIMED or "expire" in found.name
         if timed and not all(again):
             self.tally.unconfirmed[found.name] += 1
             return
@@ -236,7 +238,7 @@ def print_coverage(tally, known):
 
 def never_answered(tally, groups, lacking):
     """Commands of these groups that a run tried and that never got anything but an error: too little was compared."""
-    names = {needs for group in groups for _, _, _, needs in group.generators.values()} - lacking
+    names = {needs for group in groups for _, _, _, needs in group.generators.values()} - lacking - {"config|rewrite"}  # no file to rewrite
     return sorted(n for n in names if tally.commands[n]["="] and tally.commands[n]["="] == tally.commands[n]["error"] and n not in CONTAINERS)
 
 
@@ -297,7 +299,7 @@ def main():
     for slug in signed_list.silent(references, tally.signed):
         print(f"signed: {slug} did not occur in this run")
     for name, count in sorted(tally.unconfirmed.items()):
-        print(f"seen once and not again when repeated, in time replies: {name} {count} times")
+        print(f"seen once and not again when repeated, in replies that depend on time: {name} {count} times")
     print(f"{tally.compared} commands compared, {failures} differences")
     return 1 if failures else 0
 

@@ -125,6 +125,7 @@ class Gen:
         self.connections = connections
         self.lacking, self.config_names, self.arities = common.lacking, common.config_names, common.arities
         self.all_commands = [name for name, _ in common.arities]
+        self.missing_commands = common.missing_commands
         self.unique = self.random.randrange(1000)
         self.logging = self.chance(0.2)  # the script may log every command, so each must be sent the same number of times to both
 

@@ -231,8 +231,19 @@ def docs_entry(entry, pair):
         elif key == b"arguments":
             shown.append((key, value[0], [docs_entry(v, pair) for v in value[1]]))
         else:
-            shown.append((key, value))
+            shown.append((key, _without_prose(value)))
     return entry[0], shown
+
+
+def _without_prose(value):
+    """An argument tree without the summaries that some arguments carry."""
+    kind, items = value
+    if not isinstance(items, list):
+        return value
+    pairs = list(zip(items[::2], items[1::2]))
+    if items and len(items) % 2 == 0 and any(k == (b"$", b"summary") for k, _ in pairs):
+        items = [x for k, v in pairs if k != (b"$", b"summary") for x in (k, v)]
+    return kind, [_without_prose(item) for item in items]
 
 
 SAMPLE = [b"get", b"set", b"mget", b"mset", b"msetnx", b"msetex", b"del", b"unlink", b"exists", b"copy", b"rename", b"move", b"getex", b"append", b"object|encoding", b"object", b"client|kill", b"client",
@@ -278,7 +289,7 @@ def _sample_call(g):
         "bitop": [b"BITOP", b"AND", key(), key()], "lmpop": [b"LMPOP", b"2", key(), key(), b"LEFT"], "sintercard": [b"SINTERCARD", b"9", key()], "blpop": [b"BLPOP", key(), key(), b"1"], "zmpop": [b"ZMPOP", b"abc", key()],
         "xreadgroup": [b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", key(), b">"], "fcall": [b"FCALL", b"f", b"1", key()], "xgroup": [b"XGROUP", b"CREATE", key(), b"g", b"0"]}
     choices += [words for name, words in optional.items() if g.can(name)]
-    return g.pick(choices)
+    return g.pick([words for words in choices if words[0].lower() not in g.missing_commands])
 
 
 @group.compare("command|getkeysandflags", reason="flags are a set")
