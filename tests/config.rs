@@ -475,8 +475,10 @@ fn set_is_all_or_nothing() {
         refused(&[(b"port", b"x"), (b"foo", b"1")]),
         "Unknown option or number of arguments for CONFIG SET - 'foo'"
     );
-    let twice = "CONFIG SET failed (possibly related to argument 'replica-priority') - duplicate parameter";
-    assert_eq!(refused(&[(b"slave-priority", b"1"), (b"replica-priority", b"2")]), twice);
+    let twice = "CONFIG SET failed (possibly related to argument 'Slave-priority') - duplicate parameter";
+    assert_eq!(refused(&[(b"slave-priority", b"1"), (b"Slave-priority", b"2")]), twice);
+    let text = refused(&[(b"Slave-Priority", b"x")]);
+    assert!(text.contains("'slave-priority'"), "{text}");
     assert_eq!(config.maxmemory(), 0);
 
     let changed = config.set_many(&[(b"maxmemory", b"1mb"), (b"hz", b"10"), (b"REQUIREPASS", b"s\xff")]).unwrap();
@@ -484,6 +486,11 @@ fn set_is_all_or_nothing() {
     assert_eq!(config.requirepass().as_deref(), Some(&b"s\xff"[..]));
     config.undo(&changed);
     assert_eq!((config.maxmemory(), config.requirepass()), (0, None));
+
+    let changed = config.set_many(&[(b"slave-priority", b"1"), (b"replica-priority", b"2")]).unwrap();
+    assert_eq!(config.text_of("replica-priority").as_deref(), Some(&b"2"[..]));
+    config.undo(&changed);
+    assert_eq!(config.text_of("replica-priority").as_deref(), Some(&b"100"[..]));
 }
 
 #[test]

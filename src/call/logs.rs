@@ -100,8 +100,12 @@ impl CommandLogs {
         &self.0[kind as usize]
     }
 
-    /// Adds an entry, whose id is set here, and drops the oldest beyond `max_len`.
+    /// Adds an entry, whose id is set here, and drops the oldest beyond `max_len`. As Valkey: a log that is switched off by
+    /// the length 0 keeps what it has.
     pub fn add(&self, kind: LogKind, mut entry: LogEntry, max_len: usize) {
+        if max_len == 0 {
+            return;
+        }
         let mut log = self.log(kind).lock();
         entry.id = log.next_id;
         log.next_id += 1;

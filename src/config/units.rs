@@ -34,11 +34,12 @@ pub fn octal(text: &[u8]) -> Option<i64> {
     i64::from_str_radix(text, 8).ok()
 }
 
-/// Reads bytes with an optional unit (`b k kb m mb g gb`, any letter case); `None` also when the product overflows.
+/// Reads bytes with an optional unit (`b k kb m mb g gb`, any letter case); no digit is 0, as Redis reads it. `None` also
+/// when the product overflows.
 pub fn memory(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    let number = if number.is_empty() { 0 } else { std::str::from_utf8(number).ok()?.parse::<u64>().ok()? };
     let &(_, factor) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
     number.checked_mul(factor)
 }
@@ -83,7 +84,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(memory(text.as_bytes()), expected, "{text}");
         }
-        assert_eq!(memory(b""), None);
+        assert_eq!((memory(b""), memory(b"mb")), (Some(0), Some(0)));
     }
 
     #[test]

@@ -108,10 +108,11 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     }
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let config = &ctx.shared.config;
-    let changes = config.set_many_from(&pairs, ctx.session.client.is_local()).map_err(refused)?;
+    let changes =
+        config.set_many_from(&pairs, ctx.session.client.is_local()).map_err(|error| refused(&error, &pairs))?;
     if let Err(error) = apply(config, &changes) {
         config.undo(&changes);
-        return Err(refused(error));
+        return Err(refused(&error, &pairs));
     }
     ctx.reply.ok();
     Ok(Outcome::Done)
@@ -174,8 +175,14 @@ fn rest<'a>(args: &mut Args<'a>) -> Result<Vec<&'a [u8]>, CommandError> {
     Ok(words)
 }
 
-fn refused(error: SetError) -> CommandError {
-    format!("ERR {error}").into()
+/// The error reply; an unknown name is quoted in the bytes of the client, as far as a C string goes.
+fn refused(error: &SetError, pairs: &[(&[u8], &[u8])]) -> CommandError {
+    let text = format!("ERR {error}");
+    let SetError::Unknown(shown) = error else { return text.into() };
+    let given = pairs.iter().map(|(name, _)| *name).find(|name| String::from_utf8_lossy(name) == *shown);
+    let given = given.and_then(|name| name.split(|byte| *byte == 0).next()).unwrap_or_default();
+    let head = text.strip_suffix(&format!("{shown}'")).unwrap_or(&text);
+    CommandError::Bytes([head.as_bytes(), given, b"'"].concat())
 }
 
 /// Puts into effect what nobody reads from the configuration later on.

@@ -228,6 +228,8 @@ def docs_entry(entry, pair):
             shown.append((key, sorted((n, repr(docs_entry(v, pair))) for n, v in wire.pairs(value).items() if n in pair.command_names)))
         elif key == b"doc_flags":
             shown.append((key, value[0], sorted(value[1])))
+        elif key == b"arguments":
+            shown.append((key, value[0], [docs_entry(v, pair) for v in value[1]]))
         else:
             shown.append((key, _without_prose(value)))
     return entry[0], shown
