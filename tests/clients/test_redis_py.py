@@ -184,7 +184,7 @@ def test_introspection(r):
     assert tuple(int(n) for n in info["redis_version"].split(".")) >= (7, 2, 0)
     r.set("k", 1, ex=100)
     assert r.info("keyspace")["db0"]["keys"] == 1 and r.info("keyspace")["db0"]["expires"] == 1
-    assert r.time()[0] > 1_700_000_000 and r.role()[0] in (b"master", "master") and r.lastsave()
+    assert r.time()[0] > 1_700_000_000 and r.role()[0] in (b"master", "master")
     assert r.command_count() > 50 and r.command()["get"]["arity"] == 2
     assert isinstance(r.slowlog_get(), list) and r.slowlog_len() >= 0 and r.slowlog_reset() and r.latency_latest() == []
     assert any(c["id"] == str(r.client_id()) for c in r.client_list())

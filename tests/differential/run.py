@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import catalogue  # noqa: E402
 import engine  # noqa: E402
 import signed  # noqa: E402
+import wire  # noqa: E402
 from script import CONTAINERS, Chunk, Command, Composite, Gen, Ref, Script  # noqa: E402
 from servers import Server  # noqa: E402
 from shrink import shrink  # noqa: E402
@@ -182,12 +183,23 @@ class Run:
             return
         self._report(found, script, confirmed=all(again))
 
+    def _views(self, found):
+        """Both replies, or what differs between them where a group says how to look at them."""
+        view = next((g.views[found.name] for g in self.groups if found.name in g.views), None)
+        if not view:
+            return _shown(found.candidate), _shown(found.reference)
+        try:
+            mine, theirs = (view(wire.parse(reply)) for reply in (found.candidate, found.reference))
+        except (ValueError, IndexError, TypeError, AttributeError):
+            return _shown(found.candidate), _shown(found.reference)
+        return _shown([x for x in mine if x not in theirs]), _shown([x for x in theirs if x not in mine])
+
     def _report(self, found, script, confirmed=True):
         self.kinds[found.kind()] = 1
         self.differences += 1
         small = script
         if self.options.brief:
-            print(f"   {script.seed if script else 'catalogue'}: {found.line[:100]}  |  {_shown(found.candidate)[:130]}  |  {_shown(found.reference)[:130]}", flush=True)
+            print(f"   {script.seed if script else 'catalogue'}: {found.line[:100]}  |  {'  |  '.join(shown[:130] for shown in self._views(found))}", flush=True)
             return
         if script and confirmed and not self.options.no_shrink:
             small = shrink(script, lambda s: (lambda d: d is not None and d.name == found.name)(self.pair.run(s)))
@@ -196,7 +208,7 @@ class Run:
         print(f"\nDIFFERENCE from {self.pair.reference.name} in {where}{'' if confirmed else ' (not seen again when the script was repeated)'}, RESP{found.protocol}:")
         if small and len(small) <= 60:
             _print_script(small)
-        print(f"   at          {found.line[:700]}\n   candidate   {_shown(found.candidate)}\n   reference   {_shown(found.reference)}", flush=True)
+        print("   at          {}\n   candidate   {}\n   reference   {}".format(found.line[:700], *self._views(found)), flush=True)
 
 
 def first_difference(mine, theirs, path=""):

@@ -40,6 +40,15 @@ def _clients(page, session):
     return sorted(shown, key=lambda row: row[0])
 
 
+def _client_view(reply):
+    """The comparable fields of each line, without knowing whose line it is."""
+    lines = reply[1].removeprefix(b"txt:").split(b"\n")[:-1]
+    return [[field for field in line.split(b" ") if field.split(b"=")[0] in CLIENT_FIELDS] for line in lines]
+
+
+group.views.update({"client|list": _client_view, "client|info": _client_view})
+
+
 @group.compare("hello", reason="server, version, id and modules are each server's own")
 def _(arguments, mine, theirs, pair):
     def stable(reply):

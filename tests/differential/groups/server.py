@@ -441,6 +441,9 @@ def _info(page):
     return sorted(map(repr, shown))
 
 
+group.views["info"] = lambda reply: _info(reply[1])
+
+
 @command("info", 8)
 def _(g):
     sections = [b"keyspace", b"stats", b"errorstats", b"commandstats", b"replication", b"server", b"clients", b"memory", b"all", b"everything", b"default", b"nosuch", b"KEYSPACE", b""]
