@@ -58,7 +58,8 @@ struct Words {
     nosave: bool,
     now: bool,
     abort: bool,
-    /// FORCE, SAFE, FAILOVER: about saving and replicas, which do not hold this server up.
+    failover: bool,
+    /// FORCE, SAFE: about saving and replicas, which do not hold this server up.
     other: bool,
 }
 
@@ -71,13 +72,15 @@ impl Words {
                 () if args.word("nosave") => &mut words.nosave,
                 () if args.word("now") => &mut words.now,
                 () if args.word("abort") => &mut words.abort,
-                () if args.word("force") || args.word("safe") || args.word("failover") => &mut words.other,
+                () if args.word("failover") => &mut words.failover,
+                () if args.word("force") || args.word("safe") => &mut words.other,
                 () => return Err(CommandError::Syntax),
             };
             *word = true;
         }
         let contradicts = words.save && words.nosave;
-        if contradicts || words.abort && (words.save || words.nosave || words.now || words.other) {
+        let any = words.save || words.nosave || words.now || words.other || words.failover;
+        if contradicts || words.abort && any {
             return Err(CommandError::Syntax);
         }
         Ok(words)
@@ -90,6 +93,13 @@ fn shutdown<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     let words = Words::read(args)?;
     if words.abort {
         return Err(NO_SHUTDOWN);
+    }
+    if words.failover {
+        return Err(CommandError::text("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
+    }
+    if words.save {
+        // Whoever asks for the data to be saved must not lose it: while nothing can be saved, this cannot be done.
+        return Err(CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
     }
     ctx.shared.shutdown.ask(ShutdownRequest { now: words.now, failed: false });
     Ok(Outcome::Close)
