@@ -6,6 +6,7 @@
 
 use super::socket::Socket;
 use super::worker::{Bench, READ_BYTES};
+use crate::call::error::CommandError;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::Slices;
@@ -330,8 +331,9 @@ impl Connection {
     }
 
     fn refuse(&mut self, bench: &mut Bench, error: ProtocolError) {
+        let error = CommandError::Bytes(error.reply_text());
         Reply::new(&mut bench.out, self.session.resp).error_bytes(&error.reply_text());
-        self.shared.stats.error_replies.fetch_add(1, Relaxed);
+        self.shared.stats.count_error(&error);
         self.close(State::Closing);
     }
 
