@@ -212,21 +212,21 @@ class Gen:
             return b"%d" % (10_000_000 + 10_000 * self.unique)
         return self.pick(BAD_MS + [b"0", b"-1", b"-1000"])
 
-    def unix_seconds(self):
-        """A point in time in seconds: past, far future, or refused."""
-        roll = self.random.random()
+    def unix_seconds(self, past=True):
+        """A point in time in seconds: past (unless unwanted), far future, or refused."""
+        roll = self.random.random() * (1 if past else 0.75)
         return self.pick(FUTURE_S) if roll < 0.75 else self.pick(PAST_S) if roll < 0.85 else self.pick(BAD_S + [b"0", b"-1"])
 
-    def unix_milliseconds(self):
+    def unix_milliseconds(self, past=True):
         """A point in time in milliseconds, as `unix_seconds`."""
-        roll = self.random.random()
+        roll = self.random.random() * (1 if past else 0.75)
         if roll < 0.75:
             return self.pick(FUTURE_S) + self.pick((b"000", b"001", b"999", b"500"))
         return self.pick(PAST_MS) if roll < 0.85 else self.pick(BAD_MS + [b"0", b"-1"])
 
-    def time_option(self):
-        """EX, PX, EXAT or PXAT with its time; seldom without."""
-        word, time = self.pick(((b"EX", self.seconds), (b"PX", self.milliseconds), (b"EXAT", self.unix_seconds), (b"PXAT", self.unix_milliseconds)))
+    def time_option(self, past=True):
+        """EX, PX, EXAT or PXAT with its time; seldom without. `past` allows points in time that are over."""
+        word, time = self.pick(((b"EX", self.seconds), (b"PX", self.milliseconds), (b"EXAT", lambda: self.unix_seconds(past)), (b"PXAT", lambda: self.unix_milliseconds(past))))
         return [self.opt(word)] if self.chance(0.02) else [self.opt(word), time()]
 
     def opt(self, word):

@@ -1,5 +1,5 @@
 """Generators of the string commands."""
-from script import Group
+from script import Composite, Group
 
 group = Group("string")
 command = group.command
@@ -125,8 +125,21 @@ def _(g):
         if g.chance(share):
             words.append(g.opt(word))
     if g.chance(0.6):
-        words += g.time_option()
+        words += g.time_option(past=False)
     return words
+
+
+def _past_msetex(connection):
+    """MSETEX with a deadline in the past: no key can be seen, though Valkey counts it until its cron comes by."""
+    seen = [connection.call(b"SET", b"past", b"v"), connection.call(b"MSETEX", b"2", b"past", b"w", b"past2", b"w", b"PXAT", b"1000")]
+    seen += [connection.call(b"GET", b"past"), connection.call(b"EXISTS", b"past", b"past2"), connection.call(b"TTL", b"past2"), connection.call(b"KEYS", b"past*")]
+    connection.call(b"DEL", b"past", b"past2")
+    return seen
+
+
+@command("msetex", 0.3, label="msetex in the past")
+def _(g):
+    return Composite("msetex", _past_msetex, [b"MSETEX", b"2", b"past"])
 
 
 def _pairs(g, most):
