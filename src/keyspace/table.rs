@@ -441,9 +441,13 @@ impl Drop for Table {
 
 /// Frees a segment once no prefetch pass can be reading it.
 fn retire(segment: Segment) {
-    // SAFETY: the segment is out of the directory, so that only those pinned now can still read it; its memory may be
-    // freed by any thread.
-    unsafe { epoch::pin().defer_unchecked(move || segment.free()) };
+    // The segment is out of the directory, so that only those pinned now can still read it; its memory may be freed by any
+    // thread.
+    let guard = epoch::pin();
+    // SAFETY: as above.
+    unsafe { guard.defer_unchecked(move || segment.free()) };
+    // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
+    guard.flush();
 }
 
 /// The entry of a key, found in its table.
