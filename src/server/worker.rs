@@ -98,15 +98,29 @@ async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedRec
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
         tokio::task::spawn_local(async move {
+            let _registered = Registered { shared, client: Arc::clone(&client), worker: number };
             let trusted = shared.config.requirepass().is_none();
-            let session = Session::new(Arc::clone(&client), trusted);
+            let session = Session::new(client, trusted);
             match socket.register() {
                 Ok(socket) => Connection::new(socket, session, shared, bench).serve().await,
                 Err(error) => tracing::warn!("Can't serve a connection: {error}"),
             }
-            shared.clients.remove(&client);
-            shared.stats.workers[number].clients.fetch_sub(1, Relaxed);
         });
+    }
+}
+
+/// Takes a client off the registry when its connection ends, however it ends: a bug that stops one connection must not
+/// count it for ever.
+struct Registered {
+    shared: &'static Shared,
+    client: Arc<Client>,
+    worker: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.clients.remove(&self.client);
+        self.shared.stats.workers[self.worker].clients.fetch_sub(1, Relaxed);
     }
 }
 
