@@ -543,8 +543,8 @@ mod tests {
     }
 
     #[test]
-    fn errors_hold_no_control_bytes_and_end() {
-        check(|reply| reply.error("ERR a\r\nb\tc"), "-ERR a  b c", "-ERR a  b c");
+    fn errors_hold_no_line_ends_and_end() {
+        check(|reply| reply.error("ERR a\r\nb\tc"), "-ERR a  b\\tc", "-ERR a  b\\tc");
         let mut out = Output::new();
         Reply::new(&mut out, Resp::V2).error_bytes(&[b'x'; 10_000]);
         assert_eq!(out.len(), ERROR_BYTES + 3);
