@@ -20,11 +20,16 @@ use crate::protocol::reply::{Mark, Output, Reply};
 use crate::util::clock::{Ticks, UnixMs, unix_us};
 use crate::util::memory::used_bytes;
 use bytes::Bytes;
+use crossbeam_epoch::Guard;
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Keys whose cache lines are requested before the first request of a group runs: about what a core's first-level cache
 /// holds beside the batch itself.
 const PREFETCHED_KEYS: usize = 128;
+
+/// A reading of the clock is used for requests of other connections until it is this old.
+const STALE_NANOS: u64 = 200_000;
 
 /// Bytes of an unknown command and of its arguments that the error quotes.
 const QUOTED_BYTES: usize = 128;
@@ -61,14 +66,27 @@ enum Unknown<'a> {
 pub struct Dispatcher<'s> {
     shared: &'s Shared,
     worker: usize,
+    /// What is parked, then the batch that runs.
     planned: Vec<Planned<'s>>,
     keys: Vec<KeyUse>,
+    parked: Extent,
+    /// The first parked key whose entry has not been prefetched.
+    unfetched: usize,
     now: UnixMs,
+    /// When `now` was read.
+    begun: Ticks,
     /// The last reading of the cycle counter, and the cheap commands that have run since.
     ticks: Ticks,
     span: Span<'s>,
     /// Handlers that have run since the last [`Dispatcher::finish`].
     executed: u64,
+}
+
+/// How much of the lists of planned requests and of keys is taken.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    planned: usize,
+    keys: usize,
 }
 
 /// Runs of one command of constant cost, timed together: reading the clock costs a tenth of a GET.
@@ -93,7 +111,10 @@ impl<'s> Dispatcher<'s> {
             worker,
             planned: Vec::new(),
             keys: Vec::new(),
+            parked: Extent::default(),
+            unfetched: 0,
             now,
+            begun: ticks,
             ticks,
             span: Span::default(),
             executed: 0,
@@ -109,6 +130,7 @@ impl<'s> Dispatcher<'s> {
     pub fn begin(&mut self) {
         self.now = UnixMs::now();
         self.ticks = Ticks::now();
+        self.begun = self.ticks;
     }
 
     /// Runs the requests of `batch` in order, into `out`. Stops early when one asks the connection for something; then
@@ -121,10 +143,11 @@ impl<'s> Dispatcher<'s> {
         out: &mut Output,
     ) -> (usize, Next) {
         let mut first = 0;
+        let parked = self.parked.planned;
         while first < batch.len() {
             let end = self.plan(batch, buffer, first, session.db);
             for index in first..end {
-                let next = self.run_planned(index - first, batch.request(index, buffer), session, out);
+                let next = self.run_planned(parked + index - first, batch.request(index, buffer), session, out);
                 if !matches!(next, Next::Continue) {
                     let done = index + usize::from(!matches!(next, Next::Paused));
                     self.finish(session);
@@ -140,11 +163,10 @@ impl<'s> Dispatcher<'s> {
     /// Runs one request that was kept from an earlier batch.
     pub fn run_one(&mut self, request: &OwnedRequest, session: &mut Session, out: &mut Output) -> Next {
         self.begin();
-        self.planned.clear();
-        self.keys.clear();
+        self.forget_batch();
         self.plan_one(request.view());
         session.client.paused.store(false, Relaxed);
-        let next = self.run_planned(0, request.view(), session, out);
+        let next = self.run_planned(self.parked.planned, request.view(), session, out);
         self.finish(session);
         next
     }
@@ -160,20 +182,88 @@ impl<'s> Dispatcher<'s> {
     /// Finds rows and hashes of the requests from `first` on, until enough keys are gathered, and prefetches. Returns where
     /// the next group begins.
     fn plan(&mut self, batch: &Batch, buffer: &[u8], first: usize, db: usize) -> usize {
-        self.planned.clear();
-        self.keys.clear();
+        self.forget_batch();
         let mut end = first;
-        while end < batch.len() && self.keys.len() < PREFETCHED_KEYS {
+        while end < batch.len() && self.keys.len() - self.parked.keys < PREFETCHED_KEYS {
             self.plan_one(batch.request(end, buffer));
             end += 1;
         }
-        if self.keys.len() > 1 {
+        let keys = &self.keys[self.parked.keys..];
+        if keys.len() > 1 {
             let (keyspace, guard) = (&self.shared.keyspace, &crossbeam_epoch::pin());
-            let keys = &self.keys[..self.keys.len().min(PREFETCHED_KEYS)];
+            let keys = &keys[..keys.len().min(PREFETCHED_KEYS)];
             keys.iter().for_each(|key| keyspace.prefetch_bucket(db, key.hash, guard));
             keys.iter().for_each(|key| keyspace.prefetch_entry(db, key.hash, guard));
         }
         end
+    }
+
+    fn forget_batch(&mut self) {
+        self.planned.truncate(self.parked.planned);
+        self.keys.truncate(self.parked.keys);
+    }
+
+    /// Plans requests of `parked` that are to run later with [`Dispatcher::run_parked`]; they are the next ones after those
+    /// parked before. Buckets are requested from memory now, entries when the next connection parks: by then the
+    /// buckets are there.
+    pub fn park(&mut self, parked: &Batch, buffer: &[u8], requests: Range<usize>, db: usize) {
+        self.forget_batch();
+        debug_assert_eq!(requests.start, self.planned.len());
+        if self.planned.is_empty() {
+            self.begin();
+        }
+        for index in requests {
+            self.plan_one(parked.request(index, buffer));
+        }
+        let (keyspace, guard) = (&self.shared.keyspace, &crossbeam_epoch::pin());
+        let keys = &self.keys[self.parked.keys..];
+        keys[..keys.len().min(PREFETCHED_KEYS)].iter().for_each(|key| keyspace.prefetch_bucket(db, key.hash, guard));
+        self.prefetch_parked(db, guard);
+        self.parked = Extent { planned: self.planned.len(), keys: self.keys.len() };
+    }
+
+    /// Requests the entries of parked keys whose buckets were requested a while ago.
+    fn prefetch_parked(&mut self, db: usize, guard: &Guard) {
+        for key in &self.keys[self.unfetched..self.parked.keys] {
+            self.shared.keyspace.prefetch_entry(db, key.hash, guard);
+        }
+        self.unfetched = self.parked.keys;
+    }
+
+    /// Runs parked requests; as [`Dispatcher::run_batch`].
+    pub fn run_parked(
+        &mut self,
+        parked: &Batch,
+        buffer: &[u8],
+        requests: Range<usize>,
+        session: &mut Session,
+        out: &mut Output,
+    ) -> (usize, Next) {
+        if self.unfetched < self.parked.keys {
+            self.prefetch_parked(session.db, &crossbeam_epoch::pin());
+        }
+        self.ticks = Ticks::now();
+        if self.ticks.nanos_since(self.begun) > STALE_NANOS {
+            self.begin();
+        }
+        let end = requests.end;
+        for index in requests {
+            let next = self.run_planned(index, parked.request(index, buffer), session, out);
+            if !matches!(next, Next::Continue) {
+                self.finish(session);
+                return (index + usize::from(!matches!(next, Next::Paused)), next);
+            }
+        }
+        self.finish(session);
+        (end, Next::Continue)
+    }
+
+    /// Forgets what was parked.
+    pub fn unpark(&mut self) {
+        self.planned.clear();
+        self.keys.clear();
+        self.parked = Extent::default();
+        self.unfetched = 0;
     }
 
     #[inline]

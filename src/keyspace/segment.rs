@@ -34,7 +34,7 @@ const LADDER: [u16; 14] = [3, 7, 15, 31, 39, 47, 55, 63, 127, 255, 511, 1023, 20
 pub const SPLIT_STEP: u8 = 7;
 
 /// Fill at which a segment grows, in percent of its slots: at 90, 12 % of the entries lie behind their home bucket.
-const MAX_FILL_PERCENT: usize = 90;
+const MAX_FILL_PERCENT: usize = 94;
 
 /// Fill that a rebuilt segment is given room for, so that it does not grow again at once.
 const BUILD_FILL_PERCENT: usize = 78;
@@ -297,10 +297,12 @@ impl Segment {
         if bucket + 1 == self.buckets() { 0 } else { bucket + 1 }
     }
 
-    /// Finds the slot whose entry has `mark` and for which `is_it` holds.
+    /// Finds the slot whose entry has `mark` and for which `is_it` holds, in a segment known to be at `step`.
     #[inline]
-    pub fn find(&self, mark: Mark, mut is_it: impl FnMut(EntryRef<'_>) -> bool) -> Option<Place> {
-        let home = home_of(mark.h16, self.buckets());
+    pub fn find(&self, step: u8, mark: Mark, mut is_it: impl FnMut(EntryRef<'_>) -> bool) -> Option<Place> {
+        debug_assert_eq!(step, self.step());
+        let buckets = buckets_at(step);
+        let home = home_of(mark.h16, buckets);
         let mut index = home;
         loop {
             let bucket = self.bucket(index);
@@ -321,7 +323,7 @@ impl Segment {
             if tags >> 56 == 0 {
                 return None;
             }
-            index = self.next(index);
+            index = if index + 1 == buckets { 0 } else { index + 1 };
             if index == home {
                 return None;
             }

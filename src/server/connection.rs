@@ -2,26 +2,29 @@
 //!
 //! Invariants: replies leave in the order of their requests; reading goes on while replies wait to be taken (a client may
 //! send its whole pipeline before it reads), within `client-output-buffer-limit`; a connection at rest owns no
-//! buffer, it borrows its worker's. Must not know: any particular command.
+//! buffer, it borrows its worker's. Small reads are *parked*: parsed and planned at once, run when the other connections
+//! that are ready have been read too, so that the cache lines they need are loaded meanwhile, and so that a client that
+//! talks over many connections is woken once for all of them. Must not know: any particular command.
 
 use super::socket::Socket;
-use super::worker::{Bench, READ_BYTES};
+use super::worker::{Bench, PARKED_BYTES, READ_BYTES};
 use crate::call::error::CommandError;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::Slices;
 use crate::config::ClientClass;
 use crate::dispatch::Next;
-use crate::protocol::batch::OwnedRequest;
+use crate::protocol::batch::{Batch, OwnedRequest};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::reply::{Output, Reply};
-use crate::protocol::request::{Limits, Need, Parser};
+use crate::protocol::request::{Limits, Need, Parser, Progress};
 use crate::util::clock::UnixMs;
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::task::{Context, Poll};
@@ -36,6 +39,9 @@ const LARGE_STEP: usize = 1024 * 1024;
 
 /// Bytes of an unfinished request that a client may hold before it has authenticated.
 const STRANGER_BYTES: u64 = 64 * 1024;
+
+/// Reads up to this size are parked.
+const PARKED_READ: usize = 2048;
 
 /// How long a paused request waits before it looks at the pause again.
 const PAUSE_LOOK: Duration = Duration::from_millis(50);
@@ -57,6 +63,16 @@ struct Gather {
     want: usize,
 }
 
+/// Requests in the worker's read buffer that have yet to run.
+struct Parked {
+    at: usize,
+    len: usize,
+    /// Which requests of the worker's parked batch they are.
+    requests: Range<usize>,
+    /// What parsing them came to.
+    progress: Progress,
+}
+
 /// One client's connection.
 pub struct Connection {
     socket: Socket,
@@ -75,6 +91,7 @@ pub struct Connection {
     waiting: VecDeque<OwnedRequest>,
     slices: Option<Box<dyn Slices>>,
     state: State,
+    parked: Option<Parked>,
     turn: Turn,
 }
 
@@ -96,6 +113,14 @@ const PUT_OFF_BYTES: usize = 4096;
 /// Outputs that a worker keeps for reuse.
 const SPARE_OUTPUTS: usize = 64;
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.parked.is_some() {
+            self.bench.borrow_mut().unpark();
+        }
+    }
+}
+
 impl Connection {
     /// A connection that has read nothing yet.
     pub fn new(socket: Socket, session: Session, shared: &'static Shared, bench: Rc<RefCell<Bench>>) -> Connection {
@@ -112,6 +137,7 @@ impl Connection {
             waiting: VecDeque::new(),
             slices: None,
             state: State::Open,
+            parked: None,
             turn: Turn::Idle,
         }
     }
@@ -157,6 +183,10 @@ impl Connection {
             }
             Turn::Send => self.send_put_off(),
         }
+        if let Some(parked) = self.parked.take() {
+            self.run_parked(parked);
+            return Poll::Ready(());
+        }
         if !self.unsent.is_empty() && self.socket.poll_write_ready(cx).is_ready() {
             self.flush();
             return Poll::Ready(());
@@ -193,18 +223,26 @@ impl Connection {
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
         if self.tail.is_empty() {
-            let mut buffer = ReadBuf::new(&mut bench.read);
+            let at = bench.parked_bytes;
+            let mut buffer = ReadBuf::new(&mut bench.read[at..at + READ_BYTES]);
             if self.socket.poll_read(cx, &mut buffer)?.is_pending() {
                 return Poll::Pending;
             }
             let count = buffer.filled().len();
-            let mut read = std::mem::take(&mut bench.read);
-            let consumed = self.received(bench, &read[..count], count);
-            if self.gather.is_none() {
-                self.tail.extend_from_slice(&read[consumed..count]);
+            self.note_read(count);
+            if (1..=PARKED_READ).contains(&count) && at + count <= PARKED_BYTES {
+                self.park(bench, at, count);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             // Taken out and put back, because the batch that is run lies in it.
-            std::mem::swap(&mut bench.read, &mut read);
+            let read = std::mem::take(&mut bench.read);
+            let bytes = &read[at..at + count];
+            let consumed = self.received(bench, bytes, None);
+            if self.gather.is_none() {
+                self.tail.extend_from_slice(&bytes[consumed..]);
+            }
+            bench.read = read;
             return Poll::Ready(Ok(count > 0));
         }
         let before = self.tail.len();
@@ -218,7 +256,8 @@ impl Connection {
             self.tail = tail;
             return Poll::Pending;
         }
-        let consumed = self.received(bench, &tail, count);
+        self.note_read(count);
+        let consumed = self.received(bench, &tail, None);
         if self.gather.is_none() {
             tail.drain(..consumed);
             if tail.is_empty() {
@@ -229,16 +268,65 @@ impl Connection {
         Poll::Ready(Ok(count > 0))
     }
 
-    /// Parses and runs what `bytes` hold, of which `new` have just been read; returns how many are done with.
-    fn received(&mut self, bench: &mut Bench, bytes: &[u8], new: usize) -> usize {
-        let stats = &self.shared.stats.workers[self.session.client.worker];
-        stats.reads.add(1);
-        stats.net_in.add(new as u64);
+    fn note_read(&self, count: usize) {
         let client = &self.session.client;
-        client.net_in.store(client.net_in.load(Relaxed) + new as u64, Relaxed);
+        let stats = &self.shared.stats.workers[client.worker];
+        stats.reads.add(1);
+        stats.net_in.add(count as u64);
+        client.net_in.store(client.net_in.load(Relaxed) + count as u64, Relaxed);
+    }
+
+    /// Parses and plans what was just read, and leaves it where it lies.
+    fn park(&mut self, bench: &mut Bench, at: usize, len: usize) {
+        let limits = self.limits();
+        let first = bench.parked.len();
+        let bytes = &bench.read[at..at + len];
+        let progress = self.parser.parse(bytes, &mut bench.parked, &limits);
+        let requests = first..bench.parked.len();
+        bench.dispatcher.park(&bench.parked, bytes, requests.clone(), self.session.db);
+        bench.parked_bytes += len;
+        bench.parkers += 1;
+        self.parked = Some(Parked { at, len, requests, progress });
+    }
+
+    /// Runs what was parked.
+    fn run_parked(&mut self, parked: Parked) {
+        let bench = Rc::clone(&self.bench);
+        let bench = &mut *bench.borrow_mut();
+        if self.state == State::Open {
+            let read = std::mem::take(&mut bench.read);
+            let bytes = &read[parked.at..parked.at + parked.len];
+            let consumed = self.received(bench, bytes, Some(parked));
+            if self.gather.is_none() {
+                self.tail.extend_from_slice(&bytes[consumed..]);
+            }
+            bench.read = read;
+        }
+        bench.unpark();
+    }
+
+    /// Parses and runs what `bytes` hold, and first of all what of them was parsed before; returns how many are done with.
+    fn received(&mut self, bench: &mut Bench, bytes: &[u8], mut parked: Option<Parked>) -> usize {
         let mut consumed = 0;
+        // What was parked has queued already.
+        let at_once = parked.is_some();
         loop {
-            let need = self.run_requests(bench, bytes, &mut consumed);
+            let need = match parked.take() {
+                Some(Parked { requests, progress, .. }) => {
+                    let (done, next) = bench.dispatcher.run_parked(
+                        &bench.parked,
+                        bytes,
+                        requests.clone(),
+                        &mut self.session,
+                        &mut bench.out,
+                    );
+                    self.keep(&bench.parked, bytes, done..requests.end);
+                    self.go_on(next);
+                    consumed = progress.consumed;
+                    progress.need
+                }
+                None => self.run_requests(bench, bytes, &mut consumed),
+            };
             match need {
                 Need::Again => {}
                 Need::Nothing | Need::More => break,
@@ -261,7 +349,7 @@ impl Connection {
             }
         }
         self.session.client.query_bytes.store(bytes.len() - consumed + self.parser.held_bytes(), Relaxed);
-        self.send(bench);
+        self.send(bench, at_once);
         consumed
     }
 
@@ -277,12 +365,12 @@ impl Connection {
         let progress = self.parser.parse(rest, &mut bench.batch, &limits);
         if !bench.batch.is_empty() {
             if self.is_busy() {
-                self.keep(bench, rest, 0);
+                self.keep(&bench.batch, rest, 0..bench.batch.len());
             } else {
                 bench.dispatcher.begin();
                 let out = &mut bench.out;
                 let (done, next) = bench.dispatcher.run_batch(&bench.batch, rest, &mut self.session, out);
-                self.keep(bench, rest, done);
+                self.keep(&bench.batch, rest, done..bench.batch.len());
                 self.go_on(next);
             }
         }
@@ -295,10 +383,10 @@ impl Connection {
         }
     }
 
-    /// Copies the requests from `done` on, to be run later.
-    fn keep(&mut self, bench: &Bench, buffer: &[u8], done: usize) {
-        for index in done..bench.batch.len() {
-            self.waiting.push_back(bench.batch.request(index, buffer).to_owned_request());
+    /// Copies these requests of a batch, to be run later.
+    fn keep(&mut self, batch: &Batch, buffer: &[u8], requests: Range<usize>) {
+        for index in requests {
+            self.waiting.push_back(batch.request(index, buffer).to_owned_request());
         }
     }
 
@@ -385,7 +473,7 @@ impl Connection {
         match self.parser.supply_large(gather.bytes.freeze()) {
             Ok(()) => {
                 let mut tail = std::mem::take(&mut self.tail);
-                let consumed = self.received(bench, &tail, 0);
+                let consumed = self.received(bench, &tail, None);
                 if self.gather.is_none() {
                     tail.drain(..consumed);
                     self.tail = tail;
@@ -393,7 +481,7 @@ impl Connection {
             }
             Err(error) => {
                 self.refuse(bench, error);
-                self.send(bench);
+                self.send(bench, false);
             }
         }
         Poll::Ready(Ok(true))
@@ -409,7 +497,7 @@ impl Connection {
                 self.slices = Some(slices);
             }
         }
-        self.send(bench);
+        self.send(bench, false);
         if self.session.client.has_mail() {
             self.read_mail();
         }
@@ -428,7 +516,7 @@ impl Connection {
             }
             self.go_on(next);
         }
-        self.send(bench);
+        self.send(bench, false);
     }
 
     /// Takes what others left for this client.
@@ -445,11 +533,11 @@ impl Connection {
         self.flush();
     }
 
-    /// Sends the replies of a batch, behind those that still wait.
-    fn send(&mut self, bench: &mut Bench) {
+    /// Sends the replies of a batch, behind those that still wait; with `at_once` not even small ones are put off.
+    fn send(&mut self, bench: &mut Bench, at_once: bool) {
         if !bench.out.is_empty() {
             if self.unsent.is_empty() && self.state == State::Open {
-                if bench.out.len() <= PUT_OFF_BYTES && bench.out.contiguous().is_some() && !self.is_busy() {
+                if !at_once && bench.out.len() <= PUT_OFF_BYTES && bench.out.contiguous().is_some() && !self.is_busy() {
                     let fresh = bench.spare.pop().unwrap_or_default();
                     self.unsent = std::mem::replace(&mut bench.out, fresh);
                     self.turn = Turn::Queue;

@@ -20,6 +20,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 /// One read of a socket takes at most this many bytes: some thousand small requests.
 pub const READ_BYTES: usize = 64 * 1024;
 
+/// So many bytes of parked requests lie in the read buffer at most, before the part that is read into.
+pub const PARKED_BYTES: usize = 64 * 1024;
+
 /// How often a worker looks for keys that have expired.
 const EXPIRE_EVERY: Duration = Duration::from_millis(100);
 
@@ -82,16 +85,37 @@ pub struct Bench {
     pub out: Output,
     /// Outputs that connections have given back.
     pub spare: Vec<Output>,
+    /// Requests that connections have read and not yet run; their bytes are the first `parked_bytes` of `read`.
+    pub parked: Batch,
+    /// See `parked`.
+    pub parked_bytes: usize,
+    /// Connections with requests in `parked`.
+    pub parkers: usize,
     /// What runs them.
     pub dispatcher: Dispatcher<'static>,
 }
 
+impl Bench {
+    /// One connection's parked requests have run, or never will; after the last one everything parked is forgotten.
+    pub fn unpark(&mut self) {
+        self.parkers -= 1;
+        if self.parkers == 0 {
+            self.parked.clear();
+            self.parked_bytes = 0;
+            self.dispatcher.unpark();
+        }
+    }
+}
+
 async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedReceiver<Arrival>) {
     let bench = Rc::new(RefCell::new(Bench {
-        read: vec![0; READ_BYTES],
+        read: vec![0; PARKED_BYTES + READ_BYTES],
         batch: Batch::new(),
         out: Output::new(),
         spare: Vec::new(),
+        parked: Batch::new(),
+        parked_bytes: 0,
+        parkers: 0,
         dispatcher: Dispatcher::new(shared, number),
     }));
     tokio::task::spawn_local(expire(shared, number));
