@@ -13,6 +13,16 @@ use crate::util::clock::UnixMs;
 pub enum Event {
     /// A string command.
     String(&'static str),
+    /// A list command.
+    List(&'static str),
+    /// A hash command.
+    Hash(&'static str),
+    /// A set command.
+    Set(&'static str),
+    /// A sorted set command, or a geospatial one.
+    SortedSet(&'static str),
+    /// A stream command.
+    Stream(&'static str),
     /// A command on keys of any type.
     Generic(&'static str),
     /// A key went because a command gave it a deadline in the past (`expired`).

@@ -245,6 +245,22 @@ impl KeySpec {
 pub enum Group {
     /// Strings.
     String,
+    /// Bitmaps, which are strings.
+    Bitmap,
+    /// HyperLogLogs, which are strings.
+    HyperLogLog,
+    /// Lists.
+    List,
+    /// Hashes.
+    Hash,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Geospatial indices, which are sorted sets.
+    Geo,
+    /// Streams.
+    Stream,
     /// Keys of any type.
     Generic,
     /// The connection.
@@ -258,6 +274,14 @@ impl Group {
     pub const fn name(self) -> &'static str {
         match self {
             Group::String => "string",
+            Group::Bitmap => "bitmap",
+            Group::HyperLogLog => "hyperloglog",
+            Group::List => "list",
+            Group::Hash => "hash",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Geo => "geo",
+            Group::Stream => "stream",
             Group::Generic => "generic",
             Group::Connection => "connection",
             Group::Server => "server",

@@ -7,7 +7,7 @@
 //! byte  3..6     access clock: seconds, 24 bits, wrapping
 //! byte  6..8     length of an inline value
 //! then           deadline, 8 bytes, if present        (8-aligned)
-//!                integer, 8 bytes, or large bytes, 32 (8-aligned)
+//!                integer or collection, 8 bytes, or large bytes, 32 (8-aligned)
 //!                key length, 4 bytes, if the key is long
 //!                key
 //!                inline value
@@ -20,6 +20,12 @@
 
 use crate::util::clock::UnixMs;
 use crate::util::memory::size_class;
+use crate::value::hash::Hash;
+use crate::value::list::List;
+use crate::value::object::{Kind, Object, ObjectMut, ObjectRef, Source};
+use crate::value::set::Set;
+use crate::value::sorted_set::SortedSet;
+use crate::value::stream::Stream;
 use crate::value::string::{INLINE_MAX, StringRef, StringSource};
 use bytes::Bytes;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -42,12 +48,18 @@ enum Repr {
     Int = 0,
     Inline = 1,
     Large = 2,
+    List = 3,
+    Hash = 4,
+    Set = 5,
+    SortedSet = 6,
+    Stream = 7,
 }
 
 impl Repr {
     const fn fixed_bytes(self) -> usize {
         match self {
             Repr::Int => size_of::<i64>(),
+            Repr::List | Repr::Hash | Repr::Set | Repr::SortedSet | Repr::Stream => size_of::<usize>(),
             Repr::Inline => 0,
             Repr::Large => size_of::<Bytes>(),
         }
@@ -102,7 +114,8 @@ unsafe impl Sync for Entry {}
 
 impl Entry {
     /// Allocates an entry. `key` is at most `u32::MAX` bytes (the protocol's limit on arguments sees to it).
-    pub fn new(key: &[u8], value: StringSource<'_>, deadline: Option<UnixMs>) -> Entry {
+    pub fn new<'v>(key: &[u8], value: impl Into<Source<'v>>, deadline: Option<UnixMs>) -> Entry {
+        let value = value.into();
         let (header, shape) = describe(key.len(), &value, deadline);
         let layout = shape.layout();
         // SAFETY: every shape has at least the header's 8 bytes, so the layout is not empty.
@@ -127,11 +140,11 @@ impl Entry {
         EntryMut { start: self.0, borrow: PhantomData }
     }
 
-    /// The same value, deadline and access clock under another key. Large values are moved, not copied.
+    /// The same value, deadline and access clock under another key. Large values and collections are moved, not copied.
     pub fn with_key(mut self, key: &[u8]) -> Entry {
         let (deadline, access) = (self.get().deadline(), self.get().access());
-        let taken = self.get_mut().take_large();
-        let value = taken.map_or_else(|| self.get().to_source(), StringSource::Large);
+        let taken = self.get_mut().take_pointed();
+        let value = taken.unwrap_or_else(|| self.get().to_source());
         let mut renamed = Entry::new(key, value, deadline);
         renamed.get_mut().set_access(access);
         renamed
@@ -155,22 +168,23 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let entry = self.get();
-        let shape = entry.shape();
-        if entry.header().repr == Repr::Large {
-            // SAFETY: the representation says that a `Bytes` lies there; it is not read again.
-            unsafe { self.0.as_ptr().add(shape.fixed).cast::<Bytes>().drop_in_place() };
-        }
+        let shape = self.get().shape();
+        drop(self.get_mut().take_pointed());
         // SAFETY: allocated with this layout (the module's invariant), and not used again.
         unsafe { dealloc(self.0.as_ptr(), shape.layout()) };
     }
 }
 
-fn describe(key_len: usize, value: &StringSource<'_>, deadline: Option<UnixMs>) -> (Header, Shape) {
+fn describe(key_len: usize, value: &Source<'_>, deadline: Option<UnixMs>) -> (Header, Shape) {
     let (repr, inline_len, changed) = match value {
-        StringSource::Int(_) => (Repr::Int, 0, false),
-        StringSource::Inline(bytes, changed) => (Repr::Inline, bytes.len(), *changed),
-        StringSource::Large(_) => (Repr::Large, 0, false),
+        Source::String(StringSource::Int(_)) => (Repr::Int, 0, false),
+        Source::String(StringSource::Inline(bytes, changed)) => (Repr::Inline, bytes.len(), *changed),
+        Source::String(StringSource::Large(_)) => (Repr::Large, 0, false),
+        Source::Object(Object::List(_)) => (Repr::List, 0, false),
+        Source::Object(Object::Hash(_)) => (Repr::Hash, 0, false),
+        Source::Object(Object::Set(_)) => (Repr::Set, 0, false),
+        Source::Object(Object::SortedSet(_)) => (Repr::SortedSet, 0, false),
+        Source::Object(Object::Stream(_)) => (Repr::Stream, 0, false),
     };
     let short_key = u8::try_from(key_len).ok();
     let flags = if deadline.is_some() { DEADLINE } else { 0 }
@@ -187,13 +201,7 @@ fn describe(key_len: usize, value: &StringSource<'_>, deadline: Option<UnixMs>) 
 /// # Safety
 /// `start` owns at least `shape` bytes, aligned to 8; what is overwritten needs no drop; `value` lies elsewhere.
 #[inline]
-unsafe fn write_parts(
-    start: NonNull<u8>,
-    header: Header,
-    shape: Shape,
-    value: StringSource<'_>,
-    deadline: Option<UnixMs>,
-) {
+unsafe fn write_parts(start: NonNull<u8>, header: Header, shape: Shape, value: Source<'_>, deadline: Option<UnixMs>) {
     let at = start.as_ptr();
     // SAFETY: all offsets lie within the shape, and the header, deadline and fixed part at multiples of 8.
     unsafe {
@@ -205,12 +213,18 @@ unsafe fn write_parts(
             let len = u32::try_from(shape.key_len).unwrap_or(u32::MAX);
             at.add(shape.key - LONG_KEY_BYTES).cast::<u32>().write_unaligned(len);
         }
+        let fixed = at.add(shape.fixed);
         match value {
-            StringSource::Int(n) => at.add(shape.fixed).cast::<i64>().write(n),
-            StringSource::Inline(bytes, _) => {
+            Source::String(StringSource::Int(n)) => fixed.cast::<i64>().write(n),
+            Source::String(StringSource::Inline(bytes, _)) => {
                 at.add(shape.inline).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
             }
-            StringSource::Large(bytes) => at.add(shape.fixed).cast::<Bytes>().write(bytes),
+            Source::String(StringSource::Large(bytes)) => fixed.cast::<Bytes>().write(bytes),
+            Source::Object(Object::List(it)) => fixed.cast::<List>().write(it),
+            Source::Object(Object::Hash(it)) => fixed.cast::<Hash>().write(it),
+            Source::Object(Object::Set(it)) => fixed.cast::<Set>().write(it),
+            Source::Object(Object::SortedSet(it)) => fixed.cast::<SortedSet>().write(it),
+            Source::Object(Object::Stream(it)) => fixed.cast::<Stream>().write(it),
         }
     }
 }
@@ -274,40 +288,75 @@ impl<'a> EntryRef<'a> {
             .then(|| UnixMs(unsafe { self.start.as_ptr().add(HEADER_BYTES).cast::<i64>().read() }))
     }
 
-    /// The value.
+    /// The type of the value.
     #[inline]
-    pub fn string(self) -> StringRef<'a> {
+    pub fn kind(self) -> Kind {
+        match self.header().repr {
+            Repr::Int | Repr::Inline | Repr::Large => Kind::String,
+            Repr::List => Kind::List,
+            Repr::Hash => Kind::Hash,
+            Repr::Set => Kind::Set,
+            Repr::SortedSet => Kind::SortedSet,
+            Repr::Stream => Kind::Stream,
+        }
+    }
+
+    /// The string, if it holds one.
+    #[inline]
+    pub fn string(self) -> Option<StringRef<'a>> {
         let (header, shape) = (self.header(), self.shape());
         // SAFETY: the representation says what lies at `fixed`; unchanged during 'a.
         let fixed = unsafe { self.start.as_ptr().add(shape.fixed) };
-        match header.repr {
+        Some(match header.repr {
             // SAFETY: as above.
             Repr::Int => StringRef::Int(unsafe { fixed.cast::<i64>().read() }),
             Repr::Inline => StringRef::Inline(self.bytes(shape.inline, shape.inline_len), header.flags & CHANGED != 0),
             // SAFETY: as above.
             Repr::Large => StringRef::Large(unsafe { &*fixed.cast::<Bytes>() }),
+            _ => return None,
+        })
+    }
+
+    /// The collection, if it holds one.
+    #[inline]
+    pub fn object(self) -> Option<ObjectRef<'a>> {
+        // SAFETY: the representation says what lies at `fixed`; unchanged during 'a.
+        unsafe {
+            let fixed = self.start.as_ptr().add(self.shape().fixed);
+            Some(match self.header().repr {
+                Repr::Int | Repr::Inline | Repr::Large => return None,
+                Repr::List => ObjectRef::List(&*fixed.cast::<List>()),
+                Repr::Hash => ObjectRef::Hash(&*fixed.cast::<Hash>()),
+                Repr::Set => ObjectRef::Set(&*fixed.cast::<Set>()),
+                Repr::SortedSet => ObjectRef::SortedSet(&*fixed.cast::<SortedSet>()),
+                Repr::Stream => ObjectRef::Stream(&*fixed.cast::<Stream>()),
+            })
         }
     }
 
     /// The type's name, as TYPE answers it.
     pub fn type_name(self) -> &'static str {
-        "string"
+        self.kind().name()
     }
 
     /// The encoding's name, as OBJECT ENCODING answers it.
     pub fn encoding(self) -> &'static str {
-        match self.string() {
-            StringRef::Int(_) => "int",
-            StringRef::Inline(bytes, false) if is_embedded(self.key().len(), bytes.len()) => "embstr",
+        match (self.string(), self.object()) {
+            (_, Some(object)) => object.encoding(),
+            (Some(StringRef::Int(_)), _) => "int",
+            (Some(StringRef::Inline(bytes, false)), _) if is_embedded(self.key().len(), bytes.len()) => "embstr",
             _ => "raw",
         }
     }
 
-    /// The value, to be stored under another key. As in Valkey, what is `raw` here stays so under a shorter key.
-    pub fn to_source(self) -> StringSource<'a> {
-        match self.string() {
-            StringRef::Inline(bytes, _) => StringSource::Inline(bytes, self.encoding() == "raw"),
-            other => other.to_source(),
+    /// A copy of the value, to be stored under another key. As in Valkey, what is `raw` here stays so under a shorter key.
+    pub fn to_source(self) -> Source<'a> {
+        match (self.string(), self.object()) {
+            (_, Some(object)) => Source::Object(object.to_object()),
+            (Some(StringRef::Inline(bytes, _)), _) => {
+                Source::String(StringSource::Inline(bytes, self.encoding() == "raw"))
+            }
+            (string, _) => Source::String(string.map_or(StringSource::Int(0), StringRef::to_source)),
         }
     }
 
@@ -320,10 +369,11 @@ impl<'a> EntryRef<'a> {
     /// Bytes that the entry and what it alone owns take from the allocator.
     pub fn memory_bytes(self) -> usize {
         let own = self.shape().layout().size();
-        match self.string() {
-            StringRef::Large(bytes) => own + size_class(bytes.len()),
-            _ => own,
-        }
+        let pointed = match self.string() {
+            Some(StringRef::Large(bytes)) => size_class(bytes.len()),
+            _ => self.object().map_or(0, ObjectRef::memory_bytes),
+        };
+        own + pointed
     }
 }
 
@@ -385,6 +435,53 @@ impl<'a> EntryMut<'a> {
         fits
     }
 
+    /// The collection, if it holds one, to change it.
+    #[inline]
+    pub fn into_object(self) -> Option<ObjectMut<'a>> {
+        let (repr, shape) = (self.get().header().repr, self.get().shape());
+        // SAFETY: the representation says what lies at `fixed`, and `self` alone looked at it, who is gone during 'a.
+        unsafe {
+            let fixed = self.start.as_ptr().add(shape.fixed);
+            Some(match repr {
+                Repr::Int | Repr::Inline | Repr::Large => return None,
+                Repr::List => ObjectMut::List(&mut *fixed.cast::<List>()),
+                Repr::Hash => ObjectMut::Hash(&mut *fixed.cast::<Hash>()),
+                Repr::Set => ObjectMut::Set(&mut *fixed.cast::<Set>()),
+                Repr::SortedSet => ObjectMut::SortedSet(&mut *fixed.cast::<SortedSet>()),
+                Repr::Stream => ObjectMut::Stream(&mut *fixed.cast::<Stream>()),
+            })
+        }
+    }
+
+    /// Takes out what the entry points to, large bytes or a collection; `None` when the value lies in the entry. Empty
+    /// bytes, or the integer 0, are left.
+    #[inline]
+    pub fn take_pointed(&mut self) -> Option<Source<'static>> {
+        let (header, shape) = (self.get().header(), self.get().shape());
+        if matches!(header.repr, Repr::Int | Repr::Inline) {
+            return None;
+        }
+        if let Some(bytes) = self.take_large() {
+            return Some(Source::String(StringSource::Large(bytes)));
+        }
+        // SAFETY: the representation says what lies at `fixed`; it is read once, because an integer, which takes as much
+        // room, stands there afterwards.
+        unsafe {
+            let fixed = self.start.as_ptr().add(shape.fixed);
+            let object = match header.repr {
+                Repr::Int | Repr::Inline | Repr::Large => return None,
+                Repr::List => Object::List(fixed.cast::<List>().read()),
+                Repr::Hash => Object::Hash(fixed.cast::<Hash>().read()),
+                Repr::Set => Object::Set(fixed.cast::<Set>().read()),
+                Repr::SortedSet => Object::SortedSet(fixed.cast::<SortedSet>().read()),
+                Repr::Stream => Object::Stream(fixed.cast::<Stream>().read()),
+            };
+            fixed.cast::<i64>().write(0);
+            self.start.cast::<Header>().write(Header { repr: Repr::Int, ..header });
+            Some(Source::Object(object))
+        }
+    }
+
     /// Takes the large bytes out and leaves empty ones; `None` when the value is not large.
     pub fn take_large(&mut self) -> Option<Bytes> {
         let (header, shape) = (self.get().header(), self.get().shape());
@@ -393,24 +490,25 @@ impl<'a> EntryMut<'a> {
             .then(|| std::mem::take(unsafe { &mut *self.start.as_ptr().add(shape.fixed).cast::<Bytes>() }))
     }
 
-    /// Overwrites value and deadline in place, if the new shape has the same size class; the large bytes that were there
-    /// are returned for the caller to drop where it wants. Gives `value` back if it does not fit.
+    /// Overwrites value and deadline in place, if the new shape has the same size class; the large bytes or the collection
+    /// that were there are returned for the caller to drop where it wants. Gives `value` back if it does not fit.
     #[inline]
     pub fn overwrite<'v>(
         &mut self,
         value: StringSource<'v>,
         deadline: Option<UnixMs>,
-    ) -> Result<Option<Bytes>, StringSource<'v>> {
+    ) -> Result<Option<Source<'static>>, StringSource<'v>> {
         let old = self.get().shape();
+        let value = Source::String(value);
         let (mut header, shape) = describe(old.key_len, &value, deadline);
         if shape.layout().size() != old.layout().size() {
-            return Err(value);
+            return if let Source::String(value) = value { Err(value) } else { Ok(None) };
         }
-        let dropped = self.take_large();
+        let dropped = self.take_pointed();
         header.access = self.get().header().access;
         let at = self.start.as_ptr();
-        // SAFETY: both shapes fit the allocation, which `self` alone looks at; the `Bytes` that may have been there has
-        // been replaced by an empty one, which owns nothing; the key moves before anything is written around it.
+        // SAFETY: both shapes fit the allocation, which `self` alone looks at; what it may have
+        // pointed to has been taken out; the key moves before anything is written around it.
         unsafe {
             if shape.key != old.key {
                 std::ptr::copy(at.add(old.key), at.add(shape.key), old.key_len);
@@ -457,7 +555,7 @@ mod tests {
                 }
                 entry.get_mut().set_access(u32::from(*kind) << 16);
                 prop_assert_eq!(entry.get().key(), &key[..]);
-                prop_assert_eq!(&entry.get().string().text()[..], &text[..]);
+                prop_assert_eq!(&entry.get().string().unwrap().text()[..], &text[..]);
                 prop_assert_eq!(entry.get().deadline(), deadline);
                 prop_assert_eq!(entry.get().access(), u32::from(*kind) << 16);
             }

@@ -5,8 +5,8 @@
 
 use super::entry::Entry;
 use super::table::Table;
-use crate::value::string::StringRef;
-use bytes::Bytes;
+use crate::value::object::Source;
+use crate::value::string::{StringRef, StringSource};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,10 +14,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 /// Values from this size on are freed in the background: below it, freeing is cheaper than handing over.
 const BACKGROUND_BYTES: usize = 64 * 1024;
 
+/// Collections of so many elements are freed in the background: about where Redis draws the line.
+const BACKGROUND_ELEMENTS: usize = 64;
+
 /// Something that is no longer reachable and owns memory.
 pub enum Garbage {
-    /// A large value.
-    Bytes(Bytes),
+    /// A value without its entry.
+    Value(Source<'static>),
     /// A removed entry.
     Entry(Entry),
     /// A whole table, as FLUSHALL leaves it.
@@ -34,9 +37,12 @@ impl Garbage {
 
     fn is_cheap(&self) -> bool {
         match self {
-            Garbage::Bytes(bytes) => bytes.len() < BACKGROUND_BYTES,
-            Garbage::Entry(entry) => match entry.get().string() {
-                StringRef::Large(bytes) => bytes.len() < BACKGROUND_BYTES,
+            Garbage::Value(Source::String(StringSource::Large(bytes))) => bytes.len() < BACKGROUND_BYTES,
+            Garbage::Value(Source::Object(object)) => object.as_ref().len() < BACKGROUND_ELEMENTS,
+            Garbage::Value(_) => true,
+            Garbage::Entry(entry) => match (entry.get().string(), entry.get().object()) {
+                (Some(StringRef::Large(bytes)), _) => bytes.len() < BACKGROUND_BYTES,
+                (_, Some(object)) => object.len() < BACKGROUND_ELEMENTS,
                 _ => true,
             },
             Garbage::Table(table) => table.is_empty(),

@@ -2,7 +2,7 @@
 //!
 //! Must not know: the lock around it, other shards, clients.
 
-use super::entry::{Entry, EntryRef};
+use super::entry::{Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::reclaim::{Garbage, Reclaimer};
 use super::table::{Occupied, Table};
@@ -118,8 +118,8 @@ impl Shard {
                     found.deadline_changed(now);
                 }
                 note_use(&mut found, now);
-                if let Some(bytes) = dropped {
-                    reclaimer.take(Garbage::Bytes(bytes));
+                if let Some(value) = dropped {
+                    reclaimer.take(Garbage::Value(value));
                 }
             }
             Err(value) => {
@@ -130,13 +130,21 @@ impl Shard {
         self.stats.expired += u64::from(before.is_some_and(|deadline| deadline <= now));
     }
 
+    /// Finds a key to change its value, which is a use of it; `None` when there is none.
+    #[inline]
+    pub fn change(&mut self, key: Key<'_>, now: UnixMs) -> Option<EntryMut<'_>> {
+        let mut found = self.live(key, now)?;
+        note_use(&mut found, now);
+        Some(found.into_mut())
+    }
+
     /// Adds to a live integer in place, keeping the deadline: `Some(None)` when the sum does not fit, `None` when there is
     /// no value held as an integer.
     #[inline]
     pub fn add_in_place(&mut self, key: Key<'_>, delta: i64, now: UnixMs) -> Option<Option<i64>> {
         let mut found = self.table.find(key)?;
         let entry = found.get();
-        let StringRef::Int(value) = entry.string() else { return None };
+        let Some(StringRef::Int(value)) = entry.string() else { return None };
         if entry.deadline().is_some_and(|deadline| deadline <= now) {
             return None;
         }
@@ -166,8 +174,9 @@ impl Shard {
         if moved {
             found.deadline_changed(now);
         } else if found.get().deadline() != deadline {
+            let pointed = found.get_mut().take_pointed();
             let entry = found.get();
-            let mut copy = Entry::new(entry.key(), entry.string().to_source(), deadline);
+            let mut copy = Entry::new(entry.key(), pointed.unwrap_or_else(|| entry.to_source()), deadline);
             copy.get_mut().set_access(entry.access());
             found.replace(copy, now);
         }

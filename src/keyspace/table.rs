@@ -485,6 +485,12 @@ impl<'t> Occupied<'t> {
         self.segment.entry_mut(self.place)
     }
 
+    /// Changes the value of the entry for as long as the table is borrowed; its deadline must stay.
+    #[inline]
+    pub fn into_mut(mut self) -> EntryMut<'t> {
+        self.segment.entry_mut(self.place)
+    }
+
     /// Lets the table know of the entry's deadline.
     #[inline]
     pub fn deadline_changed(&mut self, now: UnixMs) {

@@ -6,6 +6,7 @@ use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace};
 use crate::util::clock::UnixMs;
+use crate::value::object::{Collection, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use parking_lot::MutexGuard;
@@ -212,14 +213,65 @@ impl<'a> View<'a> {
     /// The string at `key`, for reading it.
     #[inline]
     pub fn string(&mut self, key: Key<'_>) -> Result<Option<StringRef<'_>>, WrongType> {
-        Ok(self.read(key).map(EntryRef::string))
+        self.read(key).map(|entry| entry.string().ok_or(WrongType)).transpose()
     }
 
     /// The string at `key`, for changing it: neither hit nor miss.
     #[inline]
     pub fn string_to_change(&mut self, key: Key<'_>) -> Result<Option<StringRef<'_>>, WrongType> {
-        Ok(self.peek(key).map(EntryRef::string))
+        self.peek(key).map(|entry| entry.string().ok_or(WrongType)).transpose()
     }
+
+    // Collections
+
+    /// The collection at `key`, for reading it: a hit or a miss, and a use.
+    #[inline]
+    pub fn get<T: Collection>(&mut self, key: Key<'_>) -> Result<Option<&T>, WrongType> {
+        let Some(entry) = self.read(key) else { return Ok(None) };
+        entry.object().and_then(T::of).ok_or(WrongType).map(Some)
+    }
+
+    /// The collection at `key`, for changing it: neither hit nor miss. Must not be left empty, see
+    /// [`View::remove_if_empty`].
+    #[inline]
+    pub fn get_mut<T: Collection>(&mut self, key: Key<'_>) -> Result<Option<&mut T>, WrongType> {
+        let now = self.now;
+        let Some(entry) = self.shard(self.db, key.hash).change(key, now) else { return Ok(None) };
+        entry.into_object().and_then(T::of_mut).ok_or(WrongType).map(Some)
+    }
+
+    /// The collection at `key`, for changing it; an empty one, without deadline, is made where there is none, and something
+    /// must be put in.
+    #[inline]
+    pub fn get_or_new<T: Collection>(&mut self, key: Key<'_>) -> Result<&mut T, WrongType> {
+        if self.peek(key).is_none() {
+            let (entry, now) = (Entry::new(key.bytes, Source::Object(T::default().into_object()), None), self.now);
+            self.shard(self.db, key.hash).insert(key.hash, entry, now);
+        }
+        self.get_mut(key)?.ok_or(WrongType)
+    }
+
+    /// Stores a collection at `key`, whatever was there. It must not be empty.
+    pub fn put<T: Collection>(&mut self, key: Key<'_>, value: T, ttl: Ttl) {
+        let deadline = match ttl {
+            Ttl::Clear => None,
+            Ttl::At(deadline) => Some(deadline),
+            Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
+        };
+        self.remove(key);
+        let mut entry = Entry::new(key.bytes, Source::Object(value.into_object()), deadline);
+        entry.get_mut().set_access(access_seconds(self.now));
+        let now = self.now;
+        self.shard(self.db, key.hash).insert(key.hash, entry, now);
+    }
+
+    /// Removes the key of a collection that has no elements left; `true` when it did.
+    pub fn remove_if_empty(&mut self, key: Key<'_>) -> bool {
+        let empty = self.peek(key).and_then(EntryRef::object).is_some_and(|object| object.len() == 0);
+        empty && self.remove(key)
+    }
+
+    // Strings
 
     /// Stores a string at `key`, whatever was there.
     #[inline]

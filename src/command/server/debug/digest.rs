@@ -35,7 +35,9 @@ impl Digest {
     /// Takes in type and value of an entry, and that it expires, but not when.
     fn value(&mut self, entry: EntryRef<'_>) {
         self.mix(&STRING_TYPE);
-        self.mix(&entry.string().text());
+        if let Some(string) = entry.string() {
+            self.mix(&string.text());
+        }
         if entry.deadline().is_some() {
             self.xor(b"!!expire!!");
         }

@@ -39,7 +39,7 @@ fn describe(entry: EntryRef<'_>, fast: bool, now_seconds: u32) -> String {
     let (at, encoding, lru) = (entry.key().as_ptr(), entry.encoding(), entry.access());
     let length = match fast {
         true => String::new(),
-        false => format!("serializedlength:{} ", serialized_len(entry.string())),
+        false => format!("serializedlength:{} ", entry.string().map_or(0, serialized_len)),
     };
     let idle = now_seconds.wrapping_sub(lru) % CLOCK_PERIOD;
     format!("Value at:{at:p} refcount:1 encoding:{encoding} {length}lru:{lru} lru_seconds_idle:{idle}")
@@ -65,8 +65,8 @@ fn serialized_len(string: StringRef<'_>) -> usize {
 pub fn sdslen<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
     let text = about(ctx, key, |entry| match entry.string() {
-        StringRef::Int(_) => None,
-        string => Some(format!(
+        None | Some(StringRef::Int(_)) => None,
+        Some(string) => Some(format!(
             "key_sds_len:{} key_sds_avail:0 obj_alloc:{} val_sds_len:{} val_sds_avail:0 val_alloc:0",
             entry.key().len(),
             entry.memory_bytes(),

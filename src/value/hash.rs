@@ -1,0 +1,26 @@
+//! STUB, being written.
+use super::object::{Collection, Kind, Object, ObjectMut, ObjectRef};
+/// A stub.
+#[derive(Default, Clone)]
+pub struct Hash(Box<Vec<u8>>);
+impl Collection for Hash {
+    const KIND: Kind = Kind::Hash;
+    fn of(object: ObjectRef<'_>) -> Option<&Hash> {
+        if let ObjectRef::Hash(it) = object { Some(it) } else { None }
+    }
+    fn of_mut(object: ObjectMut<'_>) -> Option<&mut Hash> {
+        if let ObjectMut::Hash(it) = object { Some(it) } else { None }
+    }
+    fn into_object(self) -> Object {
+        Object::Hash(self)
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn encoding(&self) -> &'static str {
+        "listpack"
+    }
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}

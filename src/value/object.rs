@@ -1,0 +1,200 @@
+//! Collections of any type, for those who store, copy, count and free them without caring which.
+//!
+//! Invariant: every collection is one word. Must not know: what is inside one.
+
+use super::hash::Hash;
+use super::list::List;
+use super::set::Set;
+use super::sorted_set::SortedSet;
+use super::stream::Stream;
+use super::string::StringSource;
+
+/// The type of a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A string.
+    String,
+    /// A list.
+    List,
+    /// A hash.
+    Hash,
+    /// A set.
+    Set,
+    /// A sorted set.
+    SortedSet,
+    /// A stream.
+    Stream,
+}
+
+impl Kind {
+    /// The name that TYPE answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::String => "string",
+            Kind::List => "list",
+            Kind::Hash => "hash",
+            Kind::Set => "set",
+            Kind::SortedSet => "zset",
+            Kind::Stream => "stream",
+        }
+    }
+}
+
+/// What the keyspace asks of a collection.
+pub trait Collection: Sized + Clone + Default {
+    /// Its type.
+    const KIND: Kind;
+    /// The collection, if `object` is of this type.
+    fn of(object: ObjectRef<'_>) -> Option<&Self>;
+    /// As [`Collection::of`], to change it.
+    fn of_mut(object: ObjectMut<'_>) -> Option<&mut Self>;
+    /// As a collection of any type.
+    fn into_object(self) -> Object;
+    /// Number of elements, fields, members or entries. O(1).
+    fn len(&self) -> usize;
+    /// Whether it has none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The name of the encoding that Redis would use, as OBJECT ENCODING answers it.
+    fn encoding(&self) -> &'static str;
+    /// Bytes taken from the allocator, beside the word itself. O(1), or from a sample.
+    fn memory_bytes(&self) -> usize;
+}
+
+/// A collection.
+#[derive(Clone)]
+pub enum Object {
+    /// A list.
+    List(List),
+    /// A hash.
+    Hash(Hash),
+    /// A set.
+    Set(Set),
+    /// A sorted set.
+    SortedSet(SortedSet),
+    /// A stream.
+    Stream(Stream),
+}
+
+/// A look at a collection.
+#[derive(Clone, Copy)]
+pub enum ObjectRef<'a> {
+    /// A list.
+    List(&'a List),
+    /// A hash.
+    Hash(&'a Hash),
+    /// A set.
+    Set(&'a Set),
+    /// A sorted set.
+    SortedSet(&'a SortedSet),
+    /// A stream.
+    Stream(&'a Stream),
+}
+
+/// A look at a collection that may change it.
+pub enum ObjectMut<'a> {
+    /// A list.
+    List(&'a mut List),
+    /// A hash.
+    Hash(&'a mut Hash),
+    /// A set.
+    Set(&'a mut Set),
+    /// A sorted set.
+    SortedSet(&'a mut SortedSet),
+    /// A stream.
+    Stream(&'a mut Stream),
+}
+
+const _: () = assert!(size_of::<List>() == 8 && size_of::<Hash>() == 8 && size_of::<Set>() == 8);
+const _: () = assert!(size_of::<SortedSet>() == 8 && size_of::<Stream>() == 8);
+
+impl Object {
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        self.as_ref().kind()
+    }
+
+    /// A look at it.
+    pub fn as_ref(&self) -> ObjectRef<'_> {
+        match self {
+            Object::List(it) => ObjectRef::List(it),
+            Object::Hash(it) => ObjectRef::Hash(it),
+            Object::Set(it) => ObjectRef::Set(it),
+            Object::SortedSet(it) => ObjectRef::SortedSet(it),
+            Object::Stream(it) => ObjectRef::Stream(it),
+        }
+    }
+}
+
+impl ObjectRef<'_> {
+    /// Its type.
+    pub fn kind(self) -> Kind {
+        match self {
+            ObjectRef::List(_) => Kind::List,
+            ObjectRef::Hash(_) => Kind::Hash,
+            ObjectRef::Set(_) => Kind::Set,
+            ObjectRef::SortedSet(_) => Kind::SortedSet,
+            ObjectRef::Stream(_) => Kind::Stream,
+        }
+    }
+
+    /// See [`Collection::len`].
+    #[expect(clippy::len_without_is_empty, reason = "collections of the keyspace are never empty")]
+    pub fn len(self) -> usize {
+        match self {
+            ObjectRef::List(it) => it.len(),
+            ObjectRef::Hash(it) => it.len(),
+            ObjectRef::Set(it) => it.len(),
+            ObjectRef::SortedSet(it) => it.len(),
+            ObjectRef::Stream(it) => it.len(),
+        }
+    }
+
+    /// See [`Collection::encoding`].
+    pub fn encoding(self) -> &'static str {
+        match self {
+            ObjectRef::List(it) => it.encoding(),
+            ObjectRef::Hash(it) => it.encoding(),
+            ObjectRef::Set(it) => it.encoding(),
+            ObjectRef::SortedSet(it) => it.encoding(),
+            ObjectRef::Stream(it) => it.encoding(),
+        }
+    }
+
+    /// See [`Collection::memory_bytes`].
+    pub fn memory_bytes(self) -> usize {
+        match self {
+            ObjectRef::List(it) => it.memory_bytes(),
+            ObjectRef::Hash(it) => it.memory_bytes(),
+            ObjectRef::Set(it) => it.memory_bytes(),
+            ObjectRef::SortedSet(it) => it.memory_bytes(),
+            ObjectRef::Stream(it) => it.memory_bytes(),
+        }
+    }
+
+    /// A copy of its own.
+    pub fn to_object(self) -> Object {
+        match self {
+            ObjectRef::List(it) => Object::List(it.clone()),
+            ObjectRef::Hash(it) => Object::Hash(it.clone()),
+            ObjectRef::Set(it) => Object::Set(it.clone()),
+            ObjectRef::SortedSet(it) => Object::SortedSet(it.clone()),
+            ObjectRef::Stream(it) => Object::Stream(it.clone()),
+        }
+    }
+}
+
+/// A value about to be stored.
+pub enum Source<'a> {
+    /// A string.
+    String(StringSource<'a>),
+    /// A collection.
+    Object(Object),
+}
+
+impl<'a> From<StringSource<'a>> for Source<'a> {
+    fn from(string: StringSource<'a>) -> Source<'a> {
+        Source::String(string)
+    }
+}
