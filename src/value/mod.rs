@@ -2,5 +2,7 @@
 //!
 //! Must not know: keys, clocks, locks, clients, RESP.
 
+pub mod blob;
 pub mod lcs;
+pub mod listpack;
 pub mod string;
