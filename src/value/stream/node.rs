@@ -412,7 +412,7 @@ mod tests {
         let words: Vec<String> = entry
             .fields()
             .flat_map(|(name, value)| [name, value])
-            .map(|item| String::from_utf8(item.to_vec()).unwrap())
+            .map(|item| String::from_utf8_lossy(&item.to_vec()).into_owned())
             .collect();
         format!("{}-{} {}", entry.id.ms, entry.id.seq, words.join(" "))
     }
