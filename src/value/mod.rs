@@ -10,4 +10,7 @@ pub mod object;
 pub mod set;
 pub mod sorted_set;
 pub mod stream;
+pub mod blob;
+pub mod lcs;
+pub mod listpack;
 pub mod string;
