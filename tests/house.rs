@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("protocol", 2),
     ("value", 2),
     ("keyspace", 3),
+    ("persistence", 4),
     ("call", 6),
     ("command", 7),
     ("dispatch", 8),
