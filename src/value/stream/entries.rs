@@ -47,10 +47,7 @@ pub struct Entries {
 impl Entries {
     /// The entries of these nodes, each with the id of its first entry, ascending; `None` when a node is not valid or the
     /// figures are not theirs.
-    pub fn from_nodes<'a>(
-        nodes: impl Iterator<Item = (StreamId, &'a [u8])>,
-        figures: Figures,
-    ) -> Option<Entries> {
+    pub fn from_nodes<'a>(nodes: impl Iterator<Item = (StreamId, &'a [u8])>, figures: Figures) -> Option<Entries> {
         let mut entries = Entries { nodes: BTreeMap::new(), figures };
         let (mut len, mut last) = (0, None);
         for (first, bytes) in nodes {
@@ -205,7 +202,11 @@ impl Entries {
         const SAMPLE: usize = 10;
         let count = self.nodes.len();
         let sampled = count.min(SAMPLE);
-        let ends = self.nodes.values().take(SAMPLE / 2).chain(self.nodes.values().rev().take(sampled.saturating_sub(SAMPLE / 2)));
+        let ends = self
+            .nodes
+            .values()
+            .take(SAMPLE / 2)
+            .chain(self.nodes.values().rev().take(sampled.saturating_sub(SAMPLE / 2)));
         let bytes: usize = ends.map(|node| node.pack().memory_bytes()).sum();
         // A leaf of the B-tree has room for 11 nodes.
         let leaves = count.div_ceil(11) * 12 * size_of::<(StreamId, Node)>();

@@ -65,16 +65,16 @@ impl Stream {
         entries.trim(trim, groups)
     }
 
-    /// Deletes an entry as `refs` says; what became of it. O(log n + entries of a node + groups log n).
+    /// Deletes an entry as `refs` says, which holds for deliveries of entries long gone too; what became of it. O(log n +
+    /// entries of a node + groups log n).
     pub fn delete(&mut self, id: StreamId, refs: Refs) -> Deletion {
         let Body { entries, groups } = &mut *self.0;
-        if refs == Refs::Respect && groups.refer_to(id) && entries.get(id).is_some() {
-            return Deletion::Referenced;
+        match refs {
+            Refs::Respect if groups.refer_to(id) => return Deletion::Referenced,
+            Refs::Forget => groups.forget(id),
+            _ => {}
         }
         let deleted = entries.delete(id);
-        if deleted && refs == Refs::Forget {
-            groups.forget(id);
-        }
         if deleted { Deletion::Deleted } else { Deletion::Missing }
     }
 
@@ -171,7 +171,8 @@ mod tests {
     }
 
     fn append(stream: &mut Stream, model: &mut Model, id: StreamId, fields: &[(u8, i64)], limits: NodeLimits) {
-        let texts: Vec<_> = fields.iter().map(|(name, value)| (vec![*name; 3], value.to_string().into_bytes())).collect();
+        let texts: Vec<_> =
+            fields.iter().map(|(name, value)| (vec![*name; 3], value.to_string().into_bytes())).collect();
         let fields: Vec<_> = texts.iter().map(|(name, value)| (&name[..], &value[..])).collect();
         stream.entries_mut().append(id, &fields, limits);
         model.insert(id, texts);
@@ -262,7 +263,8 @@ mod tests {
         let id = |ms| StreamId::new(ms, 0);
         assert_eq!(stream.delete(id(5), Refs::Respect), Deletion::Referenced);
         assert_eq!(stream.delete(id(7), Refs::Respect), Deletion::Referenced);
-        assert_eq!(stream.delete(id(9), Refs::Respect), Deletion::Missing);
+        assert_eq!(stream.delete(id(9), Refs::Respect), Deletion::Referenced);
+        assert_eq!(stream.delete(id(9), Refs::Forget), Deletion::Missing);
         let trim = Trim { to: TrimTo::Len(0), whole_nodes: false, limit: 0, refs: Refs::Respect };
         assert_eq!(stream.trim(&trim), 4); // 2, 3, 4 and 6
         let left: Vec<u64> = stream.entries().range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id.ms).collect();
