@@ -336,7 +336,7 @@ impl Reading<'_> {
     fn entries_read(&self, group: &Group, id: StreamId) -> Option<i64> {
         let begun = group.last_id >= self.entries.figures().first_id;
         match group.entries_read {
-            Some(read) if begun && !self.entries.has_tombstones(id) => Some(read.wrapping_add(1)),
+            Some(read) if begun && !self.entries.has_tombstones(group.last_id) => Some(read.wrapping_add(1)),
             read if self.entries.figures().added == 0 => read,
             _ => self.entries.position(id),
         }
