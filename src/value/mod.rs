@@ -3,6 +3,8 @@
 //! Must not know: keys, clocks, locks, clients, RESP.
 
 pub mod blob;
+pub mod intset;
 pub mod lcs;
 pub mod listpack;
 pub mod string;
+pub mod word;
