@@ -1,9 +1,9 @@
 //! Ground floor: pure functions and clocks that every room may use.
 
+mod shortest;
 pub mod clock;
 pub mod extended;
 pub mod glob;
 pub mod memory;
 pub mod number;
 pub mod process;
-mod shortest;
