@@ -2,5 +2,8 @@
 //!
 //! Must not know: keys, clocks, locks, clients, RESP.
 
+pub mod element;
 pub mod lcs;
+mod segment;
 pub mod string;
+pub mod table;
