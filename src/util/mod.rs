@@ -4,6 +4,7 @@ mod shortest;
 pub mod clock;
 pub mod extended;
 pub mod glob;
+pub mod hash;
 pub mod memory;
 pub mod number;
 pub mod process;
