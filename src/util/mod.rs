@@ -1,6 +1,5 @@
 //! Ground floor: pure functions and clocks that every room may use.
 
-mod shortest;
 pub mod clock;
 pub mod extended;
 pub mod glob;
@@ -8,3 +7,4 @@ pub mod hash;
 pub mod memory;
 pub mod number;
 pub mod process;
+mod shortest;
