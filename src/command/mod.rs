@@ -4,15 +4,19 @@
 
 use crate::call::spec::CommandSpec;
 
+pub mod bitmap;
 pub mod cluster;
 pub mod connection;
 pub mod generic;
+pub mod hyperloglog;
 pub mod server;
 pub mod string;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
     generic::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,
