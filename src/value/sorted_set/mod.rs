@@ -1,4 +1,5 @@
 //! STUB, being written.
+#[allow(dead_code)] mod tree;
 use super::object::{Collection, Kind, Object, ObjectMut, ObjectRef};
 /// A stub.
 #[derive(Default, Clone)]
