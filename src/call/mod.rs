@@ -5,6 +5,7 @@
 //! `shared`, and answers an error of `error`. Must not know: any particular command, sockets, tasks.
 
 pub mod args;
+pub mod blocking;
 pub mod clients;
 pub mod context;
 pub mod docs;

@@ -5,9 +5,11 @@
 //! specifications.
 
 use super::args::Args;
+use super::blocking::Blocked;
 use super::context::Context;
 use super::error::CommandError;
 use crate::protocol::batch::RequestView;
+use std::sync::Arc;
 
 /// What a handler leaves for dispatch to do.
 pub enum Outcome {
@@ -16,6 +18,10 @@ pub enum Outcome {
     /// The work is long: the connection calls the slices in turn, lets other requests of its worker run between two
     /// of them, and no lock is held meanwhile.
     Slices(Box<dyn Slices>),
+    /// The client waits for keys; no reply is written.
+    Block(Arc<Blocked>),
+    /// The command was run for a client that waits, and could not be served.
+    StillBlocked,
     /// The connection is to be closed once the reply has left.
     Close,
 }

@@ -4,13 +4,14 @@ use super::entry::{Entry, EntryRef};
 use super::reclaim::Garbage;
 use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
-use super::{Cell, Key, Keyspace};
+use super::{Cell, Key, Keyspace, Ticket};
 use crate::util::clock::UnixMs;
 use crate::value::object::{Collection, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// A key holds a value of another type than the operation works on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -390,6 +391,30 @@ impl<'a> View<'a> {
         let now = self.now;
         self.shard(db, to.hash).insert(to.hash, copy, now);
         true
+    }
+
+    // Those who wait
+
+    /// Whether somebody waits for a key of database `db`.
+    pub fn is_awaited(&mut self, db: usize, key: Key<'_>) -> bool {
+        let waiters = &self.shard(db, key.hash).waiters;
+        !waiters.is_empty() && waiters.has(key.bytes)
+    }
+
+    /// Puts a ticket at the end of the queue of `key`.
+    pub fn enqueue(&mut self, key: Key<'_>, ticket: &Arc<Ticket>) {
+        self.shard(self.db, key.hash).waiters.enqueue(key.bytes, ticket);
+    }
+
+    /// The keys of a database that somebody waits for.
+    pub fn awaited_keys(&mut self, db: usize) -> Vec<Box<[u8]>> {
+        let mut keys = Vec::new();
+        if self.keyspace.is_allocated(db) {
+            for shard in 0..self.keyspace.shards() {
+                self.with_shard(db, shard, |shard| keys.extend(shard.waiters.keys().map(Box::from)));
+            }
+        }
+        keys
     }
 
     // Whole databases

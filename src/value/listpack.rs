@@ -1,0 +1,700 @@
+//! Listpacks: short lists of strings and integers in one run of bytes, in the format of RDB files and DUMP.
+//!
+//! ```text
+//! byte 0..4   bytes in all, u32
+//! byte 4..6   number of elements, u16; 65535: so many or more, count them
+//! then        elements: head, body, and the length of both, to be read backwards
+//! last byte   0xff
+//!
+//! 0iiiiiii                       integer 0..=127           1110llll llllllll   text of up to 4095 bytes
+//! 10llllll                       text of up to 63 bytes    11110000 u32        text
+//! 110iiiii iiiiiiii              integer of 13 bits        11110001..=11110100 integer of 16, 24, 32, 64 bits
+//! ```
+//!
+//! Invariant: the bytes are a valid listpack ([`Listpack::validate`]), of at most [`MAX_BYTES`] where the caller asks
+//! [`Listpack::fits`] before adding. Integers are little-endian, except the 13-bit ones and the lengths inside a head. A
+//! text that is the canonical form of a 64-bit integer is held as that integer. Must not know: keys, thresholds, what
+//! the elements mean. Source: the listpack specification (github.com/antirez/listpack).
+
+use super::blob::TaggedBlob;
+use crate::util::number;
+use std::iter::FusedIterator;
+use std::ops::Range;
+
+/// Bytes of a listpack above which [`Listpack::fits`] refuses, as in Redis.
+pub const MAX_BYTES: usize = 1 << 30;
+
+/// The most bytes that an element takes beyond its text.
+pub const OVERHEAD_BYTES: usize = 10;
+
+const HEADER_BYTES: usize = 6;
+const END: u8 = 0xff;
+const UNKNOWN_COUNT: u16 = u16::MAX;
+const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
+
+/// An element as it is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Item<'a> {
+    /// An integer.
+    Int(i64),
+    /// Bytes.
+    Text(&'a [u8]),
+}
+
+impl<'a> Item<'a> {
+    /// The form in which `text` is held: an integer where it spells one canonically. O(1).
+    #[inline]
+    #[must_use]
+    pub fn new(text: &'a [u8]) -> Item<'a> {
+        number::parse_i64(text).map_or(Item::Text(text), Item::Int)
+    }
+
+    /// The text, written to `buffer` for an integer. Allocates nothing.
+    #[inline]
+    pub fn text<'b>(self, buffer: &'b mut itoa::Buffer) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self {
+            Item::Int(value) => buffer.format(value).as_bytes(),
+            Item::Text(text) => text,
+        }
+    }
+
+    /// Length of the text in bytes. O(1).
+    #[inline]
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Item::Int(value) => number::i64_len(value),
+            Item::Text(text) => text.len(),
+        }
+    }
+
+    /// Whether the text is empty.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        matches!(self, Item::Text([]))
+    }
+
+    /// Whether the text is exactly `text`. O(length); allocates nothing.
+    #[inline]
+    #[must_use]
+    pub fn equals(self, text: &[u8]) -> bool {
+        match self {
+            Item::Int(value) => number::parse_i64(text) == Some(value),
+            Item::Text(own) => own == text,
+        }
+    }
+
+    /// The integer that it is or spells, if it does.
+    #[inline]
+    #[must_use]
+    pub fn integer(self) -> Option<i64> {
+        match self {
+            Item::Int(value) => Some(value),
+            Item::Text(text) => number::parse_i64(text),
+        }
+    }
+
+    /// The text in memory of its own.
+    #[must_use]
+    pub fn to_vec(self) -> Vec<u8> {
+        self.text(&mut itoa::Buffer::new()).to_vec()
+    }
+}
+
+/// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct At(usize);
+
+impl At {
+    /// The offset in bytes.
+    #[must_use]
+    pub fn offset(self) -> usize {
+        self.0
+    }
+}
+
+/// A list of strings and integers in one allocation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Listpack(pub(super) TaggedBlob<1>);
+
+const _: () = assert!(size_of::<Option<Listpack>>() == 8);
+
+impl Default for Listpack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reading.
+impl Listpack {
+    /// An empty listpack.
+    #[must_use]
+    pub fn new() -> Listpack {
+        Listpack(TaggedBlob::from(&EMPTY[..]))
+    }
+
+    /// Takes bytes that somebody else made; `None` unless they are a valid listpack of at most [`MAX_BYTES`]. O(bytes).
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Listpack> {
+        if is_valid(bytes) { Some(Listpack(TaggedBlob::from(bytes))) } else { None }
+    }
+
+    /// The whole listpack as RDB files and DUMP hold it.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Bytes that the allocation takes. O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
+    }
+
+    /// Number of elements. O(1) below 65535, else O(elements).
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known_len().unwrap_or_else(|| self.entries().count())
+    }
+
+    /// Whether there are no elements. O(1).
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.len() <= EMPTY.len()
+    }
+
+    /// Whether elements with `more_bytes` of text in all may be added: a listpack stays below 1 GiB.
+    #[must_use]
+    pub fn fits(&self, more_bytes: usize) -> bool {
+        self.0.len().saturating_add(more_bytes) <= MAX_BYTES
+    }
+
+    /// The first element's place. O(1).
+    #[inline]
+    #[must_use]
+    pub fn first(&self) -> Option<At> {
+        self.element_at(HEADER_BYTES)
+    }
+
+    /// The last element's place. O(1).
+    #[inline]
+    #[must_use]
+    pub fn last(&self) -> Option<At> {
+        start_before(&self.0, self.end()).map(At)
+    }
+
+    /// The place of the element behind `at`. O(1).
+    #[inline]
+    #[must_use]
+    pub fn next(&self, at: At) -> Option<At> {
+        self.element_at(end_of(&self.0, at.0)?)
+    }
+
+    /// The place of the element before `at`. O(1).
+    #[inline]
+    #[must_use]
+    pub fn prev(&self, at: At) -> Option<At> {
+        start_before(&self.0, at.0).map(At)
+    }
+
+    /// The element at `at`; an empty text when `at` is not a place of this listpack. O(1).
+    #[inline]
+    #[must_use]
+    pub fn get(&self, at: At) -> Item<'_> {
+        let item = decode(&self.0, at.0).map(|(item, _)| item);
+        debug_assert!(item.is_some(), "no element at {}", at.0);
+        item.unwrap_or(Item::Text(&[]))
+    }
+
+    /// The place of the element at `index`, which counts from the end when it is negative. O(distance to the nearer
+    /// end).
+    #[must_use]
+    pub fn at_index(&self, index: i64) -> Option<At> {
+        let (mut from_start, mut steps) = (index >= 0, usize::try_from(index.unsigned_abs()).ok()?);
+        if let Some(len) = self.known_len() {
+            let place = if from_start { steps } else { len.checked_sub(steps)? };
+            if place >= len {
+                return None;
+            }
+            from_start = place <= len / 2;
+            steps = if from_start { place } else { len - place };
+        }
+        if from_start { self.entries().nth(steps) } else { self.entries().nth_back(steps - 1) }.map(|(at, _)| at)
+    }
+
+    /// The first place at or behind `from` whose text is `needle`, looking at one element and then skipping `skip`.
+    /// O(bytes); decodes no integers where `needle` is none.
+    #[must_use]
+    pub fn find(&self, from: At, needle: &[u8], skip: usize) -> Option<At> {
+        let (bytes, integer) = (&self.0[..], number::parse_i64(needle));
+        let mut at = from.0;
+        loop {
+            let found = match (decode(bytes, at)?.0, integer) {
+                (Item::Text(text), _) => text == needle,
+                (Item::Int(value), integer) => integer == Some(value),
+            };
+            if found {
+                return Some(At(at));
+            }
+            for _ in 0..=skip {
+                at = end_of(bytes, at)?;
+            }
+        }
+    }
+
+    /// The elements, from either end.
+    #[inline]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(self.entries())
+    }
+
+    /// The elements with their places, from either end.
+    #[inline]
+    pub fn entries(&self) -> Entries<'_> {
+        Entries { bytes: &self.0, front: HEADER_BYTES, back: self.end() }
+    }
+
+    /// Checks the invariant. O(bytes).
+    ///
+    /// # Errors
+    /// What is wrong, for a test's message.
+    pub fn validate(&self) -> Result<(), String> {
+        if !is_valid(&self.0) {
+            return Err(format!("not a listpack: {:?}", self.0));
+        }
+        let (there, back) = (self.entries().count(), self.entries().rev().count());
+        if there == back { Ok(()) } else { Err(format!("{there} elements forwards, {back} backwards")) }
+    }
+
+    /// Offset of the end mark.
+    #[inline]
+    fn end(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    /// The number of elements where the header tells it.
+    #[inline]
+    fn known_len(&self) -> Option<usize> {
+        let count = u16::from_le_bytes([self.0[4], self.0[5]]);
+        if count == UNKNOWN_COUNT { None } else { Some(usize::from(count)) }
+    }
+
+    #[inline]
+    fn element_at(&self, offset: usize) -> Option<At> {
+        if offset < self.end() { Some(At(offset)) } else { None }
+    }
+}
+
+/// Changing.
+impl Listpack {
+    /// Appends `text`. Amortised O(length). The caller asks [`Listpack::fits`] first, here and below.
+    #[inline]
+    pub fn push_back(&mut self, text: &[u8]) -> At {
+        self.push_back_item(Item::new(text))
+    }
+
+    /// Appends an integer. Amortised O(1).
+    #[inline]
+    pub fn push_back_int(&mut self, value: i64) -> At {
+        self.push_back_item(Item::Int(value))
+    }
+
+    /// Appends `item` in the form given, as when elements move between listpacks. Amortised O(length).
+    #[inline]
+    pub fn push_back_item(&mut self, item: Item<'_>) -> At {
+        self.insert(self.end(), item)
+    }
+
+    /// Puts `text` first. O(bytes).
+    #[inline]
+    pub fn push_front(&mut self, text: &[u8]) -> At {
+        self.push_front_item(Item::new(text))
+    }
+
+    /// Puts `item` first, in the form given. O(bytes).
+    #[inline]
+    pub fn push_front_item(&mut self, item: Item<'_>) -> At {
+        self.insert(HEADER_BYTES, item)
+    }
+
+    /// Inserts `text` before the element at `at`; returns its place, which is `at`. O(bytes behind).
+    #[inline]
+    pub fn insert_before(&mut self, at: At, text: &[u8]) -> At {
+        self.insert_before_item(at, Item::new(text))
+    }
+
+    /// Inserts `item` before the element at `at`, in the form given. O(bytes behind).
+    #[inline]
+    pub fn insert_before_item(&mut self, at: At, item: Item<'_>) -> At {
+        self.insert(at.0, item)
+    }
+
+    /// Inserts `text` behind the element at `at`; returns its place. O(bytes behind).
+    #[inline]
+    pub fn insert_after(&mut self, at: At, text: &[u8]) -> At {
+        self.insert_after_item(at, Item::new(text))
+    }
+
+    /// Inserts `item` behind the element at `at`, in the form given. O(bytes behind).
+    #[inline]
+    pub fn insert_after_item(&mut self, at: At, item: Item<'_>) -> At {
+        let behind = end_of(&self.0, at.0).unwrap_or(self.end());
+        self.insert(behind, item)
+    }
+
+    /// Replaces the element at `at` by `text`; its place stays. O(bytes behind), or O(length) at equal size.
+    #[inline]
+    pub fn replace(&mut self, at: At, text: &[u8]) -> At {
+        self.replace_item(at, Item::new(text))
+    }
+
+    /// Replaces the element at `at` by an integer. O(bytes behind), or O(1) at equal size.
+    #[inline]
+    pub fn replace_int(&mut self, at: At, value: i64) -> At {
+        self.replace_item(at, Item::Int(value))
+    }
+
+    /// Replaces the element at `at` by `item`, in the form given. O(bytes behind), or O(length) at equal size.
+    #[inline]
+    pub fn replace_item(&mut self, at: At, item: Item<'_>) -> At {
+        let behind = end_of(&self.0, at.0).unwrap_or(at.0);
+        self.write(at.0..behind, item);
+        self.set_total();
+        at
+    }
+
+    /// Removes the element at `at`; returns the place of the one that was behind it. O(bytes behind).
+    #[inline]
+    pub fn remove(&mut self, at: At) -> Option<At> {
+        self.remove_range(at, 1)
+    }
+
+    /// Removes up to `count` elements from `at` on; returns the place of the next one. O(bytes behind).
+    pub fn remove_range(&mut self, at: At, count: usize) -> Option<At> {
+        let (mut behind, mut removed) = (at.0, 0);
+        while removed < count {
+            let Some(end) = end_of(&self.0, behind) else { break };
+            (behind, removed) = (end, removed + 1);
+        }
+        self.0.splice(at.0..behind, &[]);
+        if let Some(len) = self.known_len() {
+            self.set_count(len.saturating_sub(removed));
+        }
+        self.set_total();
+        self.element_at(at.0)
+    }
+
+    /// Removes all elements.
+    pub fn clear(&mut self) {
+        *self = Listpack::new();
+    }
+
+    /// Appends all elements of `other`. O(bytes of `other`).
+    pub fn append(&mut self, other: &Listpack) {
+        let end = self.end();
+        self.merge(end, other);
+    }
+
+    /// Puts all elements of `other` before the first. O(bytes of both).
+    pub fn prepend(&mut self, other: &Listpack) {
+        self.merge(HEADER_BYTES, other);
+    }
+
+    /// Moves the elements from `at` on into a listpack of their own. O(elements).
+    #[must_use]
+    pub fn split_off(&mut self, at: At) -> Listpack {
+        let (len, kept) = (self.len(), self.entries().take_while(|(place, _)| *place < at).count());
+        let mut tail = Listpack::new();
+        tail.0.splice(HEADER_BYTES..EMPTY.len(), &self.0[at.0..]);
+        tail.set_count(len - kept);
+        tail.set_total();
+        let end = self.end();
+        self.0.splice(at.0..end, &[]);
+        self.set_count(kept);
+        self.set_total();
+        tail
+    }
+
+    fn merge(&mut self, offset: usize, other: &Listpack) {
+        let len = self.known_len().and_then(|len| Some(len + other.known_len()?));
+        self.0.splice(offset..offset, &other.0[HEADER_BYTES..other.end()]);
+        self.set_count(len.unwrap_or(usize::from(UNKNOWN_COUNT)));
+        self.set_total();
+    }
+
+    #[inline]
+    fn insert(&mut self, offset: usize, item: Item<'_>) -> At {
+        self.write(offset..offset, item);
+        if let Some(len) = self.known_len() {
+            self.set_count(len + 1);
+        }
+        self.set_total();
+        At(offset)
+    }
+
+    /// Puts `item` in the place of the bytes of `range`.
+    #[inline]
+    fn write(&mut self, range: Range<usize>, item: Item<'_>) {
+        let (head, body) = encode(item);
+        let (head, size) = (head.as_slice(), head.len + body.len());
+        let gap = self.0.gap(range, size + size_bytes(size));
+        let (head_room, rest) = gap.split_at_mut(head.len());
+        let (body_room, size_room) = rest.split_at_mut(body.len());
+        head_room.copy_from_slice(head);
+        body_room.copy_from_slice(body);
+        write_size(size_room, size);
+    }
+
+    #[inline]
+    fn set_count(&mut self, count: usize) {
+        let count = u16::try_from(count).unwrap_or(UNKNOWN_COUNT);
+        self.0[4..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
+    }
+
+    #[inline]
+    fn set_total(&mut self) {
+        let total = u32::try_from(self.0.len()).unwrap_or(u32::MAX); // a blob is at most that long
+        self.0[..4].copy_from_slice(&total.to_le_bytes());
+    }
+}
+
+impl<'a> Extend<&'a [u8]> for Listpack {
+    fn extend<T: IntoIterator<Item = &'a [u8]>>(&mut self, texts: T) {
+        for text in texts {
+            self.push_back(text);
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Listpack {
+    type Item = Item<'a>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// The elements of a listpack with their places.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    bytes: &'a [u8],
+    front: usize,
+    back: usize,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (At, Item<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<(At, Item<'a>)> {
+        let at = self.front;
+        if at >= self.back {
+            return None;
+        }
+        let (item, size) = decode(self.bytes, at)?;
+        self.front = at + size + size_bytes(size);
+        Some((At(at), item))
+    }
+}
+
+impl DoubleEndedIterator for Entries<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.front >= self.back {
+            return None;
+        }
+        let at = start_before(self.bytes, self.back)?;
+        let (item, _) = decode(self.bytes, at)?;
+        self.back = at;
+        Some((At(at), item))
+    }
+}
+
+impl FusedIterator for Entries<'_> {}
+
+/// The elements of a listpack.
+#[derive(Clone, Debug)]
+pub struct Iter<'a>(Entries<'a>);
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Item<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Item<'a>> {
+        self.0.next().map(|(_, item)| item)
+    }
+}
+
+impl DoubleEndedIterator for Iter<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(|(_, item)| item)
+    }
+}
+
+impl FusedIterator for Iter<'_> {}
+
+/// The first bytes of an element: what it is, and an integer's value or a text's length.
+struct Head {
+    bytes: [u8; 9],
+    len: usize,
+}
+
+impl Head {
+    #[inline]
+    fn new(parts: &[u8]) -> Head {
+        let mut bytes = [0; 9];
+        bytes[..parts.len()].copy_from_slice(parts);
+        Head { bytes, len: parts.len() }
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+#[inline]
+fn encode(item: Item<'_>) -> (Head, &[u8]) {
+    match item {
+        Item::Int(value) => (int_head(value), &[]),
+        Item::Text(text) => (text_head(text.len()), text),
+    }
+}
+
+#[inline]
+fn int_head(value: i64) -> Head {
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    match value {
+        0..=0x7f => Head::new(&[a]),
+        -0x1000..=0xfff => Head::new(&[0xc0 | b & 0x1f, a]),
+        -0x8000..=0x7fff => Head::new(&[0xf1, a, b]),
+        -0x80_0000..=0x7f_ffff => Head::new(&[0xf2, a, b, c]),
+        -0x8000_0000..=0x7fff_ffff => Head::new(&[0xf3, a, b, c, d]),
+        _ => Head::new(&[0xf4, a, b, c, d, e, f, g, h]),
+    }
+}
+
+#[inline]
+fn text_head(len: usize) -> Head {
+    // Lengths beyond 32 bits never reach a listpack: the blob refuses them.
+    let [a, b, c, d, ..] = len.to_le_bytes();
+    match len {
+        0..=0x3f => Head::new(&[0x80 | a]),
+        0x40..=0xfff => Head::new(&[0xe0 | b, a]),
+        _ => Head::new(&[0xf0, a, b, c, d]),
+    }
+}
+
+/// How many bytes hold the size of an element of `size` bytes. The limits are Redis's: one early from 2 bytes on.
+#[inline]
+fn size_bytes(size: usize) -> usize {
+    match size {
+        0..=127 => 1,
+        128..16_383 => 2,
+        16_383..2_097_151 => 3,
+        2_097_151..268_435_455 => 4,
+        _ => 5,
+    }
+}
+
+/// Fills `room` with `size`, seven bits a byte, the lowest last; every byte but the first says that more is before it.
+#[inline]
+fn write_size(room: &mut [u8], size: usize) {
+    let mut rest = size;
+    for place in (0..room.len()).rev() {
+        let more = if place == 0 { 0 } else { 0x80 };
+        room[place] = more | rest.to_le_bytes()[0] & 0x7f;
+        rest >>= 7;
+    }
+}
+
+/// The element at `at` and the size of its head and body; `None` when it does not lie within the bytes.
+#[inline]
+fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
+    let (first, rest) = bytes.get(at..)?.split_first()?;
+    match *first {
+        small @ 0..=0x7f => Some((Item::Int(i64::from(small)), 1)),
+        0x80..=0xbf => text(rest, 0, usize::from(first & 0x3f)),
+        0xc0..=0xdf => {
+            let raw = i16::from_be_bytes([first & 0x1f, *rest.first()?]);
+            Some((Item::Int(i64::from(raw << 3 >> 3)), 2))
+        }
+        0xe0..=0xef => text(rest, 1, usize::from(u16::from_be_bytes([first & 0xf, *rest.first()?]))),
+        0xf0 => text(rest, 4, u32::from_le_bytes(*rest.first_chunk()?) as usize),
+        0xf1 => Some((Item::Int(i64::from(i16::from_le_bytes(*rest.first_chunk()?))), 3)),
+        0xf2 => {
+            let [a, b, c] = *rest.first_chunk()?;
+            Some((Item::Int(i64::from(i32::from_le_bytes([0, a, b, c]) >> 8)), 4))
+        }
+        0xf3 => Some((Item::Int(i64::from(i32::from_le_bytes(*rest.first_chunk()?))), 5)),
+        0xf4 => Some((Item::Int(i64::from_le_bytes(*rest.first_chunk()?)), 9)),
+        _ => None,
+    }
+}
+
+/// A text of `len` bytes behind `skipped` bytes of `rest`, which lacks the head's first byte.
+#[inline]
+fn text(rest: &[u8], skipped: usize, len: usize) -> Option<(Item<'_>, usize)> {
+    Some((Item::Text(rest.get(skipped..skipped + len)?), 1 + skipped + len))
+}
+
+/// Where the element at `at` ends, its size included; `None` when there is none.
+#[inline]
+fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
+    let (_, size) = decode(bytes, at)?;
+    Some(at + size + size_bytes(size))
+}
+
+/// Where the element that ends at `end` starts; `None` when there is none.
+#[inline]
+fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
+    let (mut size, mut shift, mut place) = (0usize, 0, end);
+    while place > HEADER_BYTES && shift <= 28 {
+        place -= 1;
+        let byte = *bytes.get(place)?;
+        size |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return place.checked_sub(size).filter(|start| *start >= HEADER_BYTES && size > 0);
+        }
+        shift += 7;
+    }
+    None
+}
+
+/// Whether `bytes` are a listpack: total, number and every element's size as its head says, nothing before the end mark
+/// left over. O(bytes).
+fn is_valid(bytes: &[u8]) -> bool {
+    let Some((header, elements)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return false };
+    let [a, b, c, d, e, f] = *header;
+    let (total, count) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
+    let Some((&END, _)) = elements.split_last() else { return false };
+    let whole = total as usize == bytes.len() && bytes.len() <= MAX_BYTES;
+    whole && count_valid(bytes).is_some_and(|found| count == UNKNOWN_COUNT || usize::from(count) == found)
+}
+
+/// The number of elements when all are valid up to the end mark.
+fn count_valid(bytes: &[u8]) -> Option<usize> {
+    let (mut at, end, mut count) = (HEADER_BYTES, bytes.len() - 1, 0);
+    while at < end {
+        let (_, size) = decode(bytes, at)?;
+        let mut expected = [0; 5];
+        let expected = &mut expected[..size_bytes(size)];
+        write_size(expected, size);
+        at += size;
+        if bytes.get(at..at + expected.len())? != expected {
+            return None;
+        }
+        at += expected.len();
+        count += 1;
+    }
+    if at == end { Some(count) } else { None }
+}
