@@ -26,6 +26,9 @@ const UNSAFE_FILES: &[&str] = &[
     "src/keyspace/table.rs",
     "src/util/memory.rs",
     "src/value/blob.rs",
+    "src/value/element.rs",
+    "src/value/segment.rs",
+    "src/value/table.rs",
     "src/value/word.rs",
 ];
 
