@@ -6,6 +6,7 @@
 pub mod blob;
 pub mod element;
 pub mod hash;
+pub mod intset;
 pub mod lcs;
 pub mod list;
 pub mod listpack;
@@ -16,3 +17,4 @@ pub mod sorted_set;
 pub mod stream;
 pub mod string;
 pub mod table;
+pub mod word;
