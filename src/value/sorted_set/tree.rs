@@ -76,6 +76,12 @@ impl<'a, H: Copy> Run<'a, H> {
         Some(Entry { score: *self.scores.get(index)?, member: *self.members.get(index)? })
     }
 
+    /// As [`Run::get`], with the handle where it lies.
+    #[inline]
+    pub(super) fn look(self, index: usize) -> Option<(f64, &'a H)> {
+        Some((*self.scores.get(index)?, self.members.get(index)?))
+    }
+
     /// The part of it that `range` names.
     fn part(self, range: std::ops::Range<usize>) -> Run<'a, H> {
         Run { scores: &self.scores[range.clone()], members: &self.members[range] }
@@ -167,6 +173,12 @@ impl<H> Seek<H> for End {
     }
 }
 
+impl<H: Copy> Default for Tree<H> {
+    fn default() -> Tree<H> {
+        Tree::new()
+    }
+}
+
 impl<H: Copy> Tree<H> {
     /// A tree without entries; allocates nothing.
     pub(super) const fn new() -> Tree<H> {
@@ -212,7 +224,8 @@ impl<H: Copy> Tree<H> {
     }
 
     /// The entry of a rank. O(log n).
-    pub(super) fn get(&self, rank: usize) -> Option<Entry<H>> {
+    #[cfg(test)]
+    fn get(&self, rank: usize) -> Option<Entry<H>> {
         self.run(rank).get(0)
     }
 
