@@ -139,11 +139,18 @@ fn steps(ctx: &Context<'_>, args: &mut Args<'_>) -> Result<Steps, CommandError> 
     Ok(steps)
 }
 
-/// What a BITFIELD does with its key: only GET leaves it alone.
+/// What a BITFIELD does with its key: only GET and OVERFLOW leave it alone.
 pub(super) fn bitfield_key_flags(request: RequestView<'_>) -> KeyFlags {
-    let writes = [&b"SET"[..], b"INCRBY"];
-    let any = request.iter().skip(2).any(|argument| writes.iter().any(|word| argument.eq_ignore_ascii_case(word)));
-    if any { KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE) } else { KeyFlags::RO.and(KeyFlags::ACCESS) }
+    let mut at = 2;
+    while let Some(word) = request.get(at) {
+        let behind = request.argc() - at - 1;
+        at += match behind {
+            2.. if word.eq_ignore_ascii_case(b"GET") => 3,
+            1.. if word.eq_ignore_ascii_case(b"OVERFLOW") => 2,
+            _ => return KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE),
+        };
+    }
+    KeyFlags::RO.and(KeyFlags::ACCESS)
 }
 
 /// `BITFIELD key [GET encoding offset | [OVERFLOW WRAP | SAT | FAIL] SET encoding offset value | INCRBY encoding offset
