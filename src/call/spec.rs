@@ -273,6 +273,8 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// The cluster.
+    Cluster,
 }
 
 impl Group {
@@ -291,6 +293,7 @@ impl Group {
             Group::Generic => "generic",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Cluster => "cluster",
         }
     }
 }

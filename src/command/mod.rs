@@ -4,6 +4,7 @@
 
 use crate::call::spec::CommandSpec;
 
+pub mod cluster;
 pub mod connection;
 pub mod generic;
 pub mod server;
@@ -14,6 +15,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
     generic::COMMANDS,
     connection::COMMANDS,
+    cluster::COMMANDS,
     server::info::COMMANDS,
     server::config::COMMANDS,
     server::command::COMMANDS,

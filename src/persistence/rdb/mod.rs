@@ -1,0 +1,7 @@
+//! RDB, the format of snapshots and of DUMP.
+//!
+//! Source: the RDB format of Redis, versions 1 to 12, and of Valkey, version 80.
+
+pub mod bytes;
+mod lzf;
+mod ziplist;
