@@ -323,6 +323,9 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// What is done with the keys marked [`KeyFlags::VARIABLE_FLAGS`] by a given request, for `COMMAND GETKEYSANDFLAGS`.
     pub variable_flags: Option<fn(RequestView<'_>) -> KeyFlags>,
+    /// The index behind the word of a [`Begin::Keyword`] in a given request, where its first occurrence may be a value; `None`
+    /// from it means the first occurrence after all.
+    pub behind_keyword: Option<fn(RequestView<'_>) -> Option<usize>>,
     /// Which shards are locked.
     pub scope: Scope,
     /// First Redis (or Valkey) version that has it.
@@ -358,6 +361,7 @@ impl CommandSpec {
         categories: Categories::NONE,
         keys: &[],
         variable_flags: None,
+        behind_keyword: None,
         scope: Scope::Keys,
         since: "1.0.0",
         group: Group::Server,

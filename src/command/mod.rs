@@ -10,6 +10,7 @@ pub mod connection;
 pub mod generic;
 pub mod hyperloglog;
 pub mod server;
+pub mod stream;
 pub mod string;
 
 /// The rows of every group.
@@ -17,6 +18,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
+    stream::COMMANDS,
     generic::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,
