@@ -23,8 +23,7 @@ mod tests;
 pub use encoding::Item;
 
 use super::blob::TaggedBlob;
-use crate::util::number;
-use encoding::{Sizes, check, decode, encode, end_of, size_bytes, start_before, write_size, written_size};
+use encoding::{Needle, Sizes, check, decode, encode, end_of, size_bytes, start_before, write_size, written_size};
 use std::iter::FusedIterator;
 use std::ops::Range;
 
@@ -167,21 +166,21 @@ impl Listpack {
             from_start = place <= len / 2;
             steps = if from_start { place } else { len - place };
         }
-        if from_start { self.entries().nth(steps) } else { self.entries().nth_back(steps - 1) }.map(|(at, _)| at)
+        let (bytes, mut at) = (&self.0[..], if from_start { HEADER_BYTES } else { self.end() });
+        for _ in 0..steps {
+            at = if from_start { end_of(bytes, at)? } else { start_before(bytes, at)? };
+        }
+        self.element_at(at)
     }
 
     /// The first place at or behind `from` whose text is `needle`, looking at one element and then skipping `skip`.
     /// O(bytes); decodes no integers where `needle` is none.
     #[must_use]
     pub fn find(&self, from: At, needle: &[u8], skip: usize) -> Option<At> {
-        let (bytes, integer) = (&self.0[..], number::parse_i64(needle));
+        let (bytes, needle) = (&self.0[..], Needle::new(needle));
         let mut at = from.0;
         loop {
-            let found = match (decode(bytes, at)?.0, integer) {
-                (Item::Text(text), _) => text == needle,
-                (Item::Int(value), integer) => integer == Some(value),
-            };
-            if found {
+            if needle.is_at(bytes, at)? {
                 return Some(At(at));
             }
             for _ in 0..=skip {
@@ -305,7 +304,7 @@ impl Listpack {
     /// Replaces the element at `at` by `item`, in the form given. O(bytes behind), or O(length) at equal size.
     #[inline]
     pub fn replace_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or(at.0);
+        let behind = end_of(&self.0, at.0).unwrap_or(at.0).min(self.end());
         self.write(at.0..behind, item);
         self.set_total();
         at
@@ -324,7 +323,7 @@ impl Listpack {
             let Some(end) = end_of(&self.0, behind) else { break };
             (behind, removed) = (end, removed + 1);
         }
-        self.0.splice(at.0..behind, &[]);
+        self.0.splice(at.0..behind.min(self.end()), &[]);
         if let Some(len) = self.known_len() {
             self.set_count(len.saturating_sub(removed));
         }

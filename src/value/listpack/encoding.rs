@@ -186,8 +186,48 @@ fn text(rest: &[u8], skipped: usize, len: usize) -> Option<(Item<'_>, usize)> {
 /// Where the element at `at` ends, its size included; `None` when there is none.
 #[inline]
 pub(super) fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
-    let (_, size) = decode(bytes, at)?;
-    Some(at + size + size_bytes(size))
+    // The two most frequent forms do without the rest of the element.
+    match *bytes.get(at)? {
+        0..=0x7f => Some(at + 2),
+        first @ 0x80..=0xbf => Some(at + usize::from(first & 0x3f) + 2),
+        _ => {
+            let (_, size) = decode(bytes, at)?;
+            Some(at + size + size_bytes(size))
+        }
+    }
+}
+
+/// A text to look for, with what tells most other elements from it at a glance.
+pub(super) struct Needle<'a> {
+    text: &'a [u8],
+    integer: Option<i64>,
+    /// First byte of the element that holds the text, if one byte tells its length; else one that no element has.
+    head: u8,
+    last: Option<u8>,
+}
+
+impl<'a> Needle<'a> {
+    #[inline]
+    pub(super) fn new(text: &'a [u8]) -> Needle<'a> {
+        let head = if text.len() <= 0x3f { text_head(text.len()).bytes[0] } else { END };
+        Needle { text, integer: number::parse_i64(text), head, last: text.last().copied() }
+    }
+
+    /// Whether the element at `at` is the text; `None` when there is no element.
+    #[inline]
+    pub(super) fn is_at(&self, bytes: &[u8], at: usize) -> Option<bool> {
+        let first = *bytes.get(at)?;
+        Some(match first {
+            // Names that are equally long often start alike, and differ at the end.
+            _ if first == self.head => {
+                let end = at + self.text.len();
+                bytes.get(end).copied() == self.last.or(Some(first)) && bytes.get(at + 1..=end)? == self.text
+            }
+            0x80..=0xbf => false,
+            0xe0..=0xf0 => matches!(decode(bytes, at)?.0, Item::Text(text) if text == self.text),
+            _ => self.integer.is_some() && decode(bytes, at)?.0.integer() == self.integer,
+        })
+    }
 }
 
 /// Where the element that ends at `end` starts; `None` when there is none.
@@ -240,11 +280,15 @@ pub(super) fn check(bytes: &[u8]) -> Option<Sizes> {
 /// In how many bytes `rest` starts with `size`, and whether these are as few as can be; `None` when it does not.
 pub(super) fn written_size(rest: &[u8], size: usize) -> Option<(usize, Sizes)> {
     let (mut room, width) = ([0; 6], size_bytes(size));
+    if width == 1 {
+        let same = rest.first().is_some_and(|byte| usize::from(*byte) == size);
+        return if same { Some((1, Sizes::Shortest)) } else { None };
+    }
     write_size(&mut room[..width], size);
     if rest.starts_with(&room[..width]) {
         return Some((width, Sizes::Shortest));
     }
-    let largest = width < 5 && size + 1 == 1 << (7 * width) && width > 1;
+    let largest = width < 5 && size + 1 == 1 << (7 * width);
     write_size(&mut room[..=width], size);
     if largest && rest.starts_with(&room[..=width]) { Some((width + 1, Sizes::Mixed)) } else { None }
 }
