@@ -3,7 +3,9 @@
 //! Every collection is one machine word, so that an entry of the keyspace holds it beside its key; a small one is a packed
 //! list behind that word, a large one a structure of its own. Must not know: keys, clocks, locks, clients, RESP, config.
 
+mod segment;
 pub mod blob;
+pub mod element;
 pub mod hash;
 pub mod intset;
 pub mod lcs;
@@ -14,4 +16,5 @@ pub mod set;
 pub mod sorted_set;
 pub mod stream;
 pub mod string;
+pub mod table;
 pub mod word;
