@@ -7,11 +7,13 @@ use crate::call::spec::CommandSpec;
 pub mod connection;
 pub mod generic;
 pub mod server;
+pub mod set;
 pub mod string;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
+    set::COMMANDS,
     generic::COMMANDS,
     connection::COMMANDS,
     server::info::COMMANDS,

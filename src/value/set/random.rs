@@ -105,13 +105,7 @@ impl Set {
 
     /// Takes `count` members out, which must be fewer than there are, and calls `taken` with each. When few are left they
     /// become a set of the most compact form that may hold them, as in Valkey. O(count), of a compact form O(members).
-    pub fn pop_many(
-        &mut self,
-        count: usize,
-        random: Numbers<'_>,
-        limits: &Limits,
-        taken: &mut dyn FnMut(Item<'_>),
-    ) {
+    pub fn pop_many(&mut self, count: usize, random: Numbers<'_>, limits: &Limits, taken: &mut dyn FnMut(Item<'_>)) {
         let left = self.len().saturating_sub(count);
         if left.saturating_mul(KEPT_SHARE) <= count {
             self.keep_some(left, random, limits, taken);
