@@ -10,6 +10,7 @@ pub mod connection;
 pub mod generic;
 pub mod hyperloglog;
 pub mod server;
+pub mod set;
 pub mod stream;
 pub mod string;
 
@@ -19,6 +20,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     stream::COMMANDS,
+    set::COMMANDS,
     generic::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,

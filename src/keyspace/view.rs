@@ -232,6 +232,22 @@ impl<'a> View<'a> {
         entry.object().and_then(T::of).ok_or(WrongType).map(Some)
     }
 
+    /// The collections at `keys`, to be looked at together: hits, misses and uses as for [`View::get`].
+    pub fn get_all<T: Collection>(&mut self, keys: &[Key<'_>]) -> Result<Vec<Option<&T>>, WrongType> {
+        for key in keys {
+            self.get::<T>(*key)?;
+        }
+        Ok(keys.iter().map(|key| self.again(*key)).collect())
+    }
+
+    /// The collection at `key`, which this request has looked up before.
+    fn again<T: Collection>(&self, key: Key<'_>) -> Option<&T> {
+        let place = (self.db, self.keyspace.shard_of(key.hash));
+        let held = self.held.binary_search_by_key(&place, |held| (held.db, held.shard));
+        let entry = self.held.get(held.ok()?)?.guard.table().get(key)?;
+        entry.object().and_then(T::of)
+    }
+
     /// The collection at `key`, for changing it: neither hit nor miss. Must not be left empty, see
     /// [`View::remove_if_empty`].
     #[inline]
