@@ -179,7 +179,8 @@ impl<'a> ObjectRef<'a> {
     pub fn table(self) -> Option<&'a Table> {
         match self {
             ObjectRef::SortedSet(it) => it.table(),
-            ObjectRef::Hash(_) | ObjectRef::Set(_) | ObjectRef::List(_) | ObjectRef::Stream(_) => None,
+            ObjectRef::Set(it) => it.table(),
+            ObjectRef::Hash(_) | ObjectRef::List(_) | ObjectRef::Stream(_) => None,
         }
     }
 
