@@ -27,10 +27,10 @@ pub const MAX_BYTES: usize = 1 << 30;
 /// The most bytes that an element takes beyond its text.
 pub const OVERHEAD_BYTES: usize = 10;
 
-const HEADER_BYTES: usize = 6;
-const END: u8 = 0xff;
-const UNKNOWN_COUNT: u16 = u16::MAX;
-const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
+pub(super) const HEADER_BYTES: usize = 6;
+pub(super) const END: u8 = 0xff;
+pub(super) const UNKNOWN_COUNT: u16 = u16::MAX;
+pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
 
 /// An element as it is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -258,7 +258,7 @@ impl Listpack {
     /// The elements with their places, from either end.
     #[inline]
     pub fn entries(&self) -> Entries<'_> {
-        Entries { bytes: &self.0, front: HEADER_BYTES, back: self.end() }
+        Entries::of(&self.0)
     }
 
     /// Checks the invariant. O(bytes).
@@ -442,14 +442,8 @@ impl Listpack {
     /// Puts `item` in the place of the bytes of `range`.
     #[inline]
     fn write(&mut self, range: Range<usize>, item: Item<'_>) {
-        let (head, body) = encode(item);
-        let (head, size) = (head.as_slice(), head.len + body.len());
-        let gap = self.0.gap(range, size + size_bytes(size));
-        let (head_room, rest) = gap.split_at_mut(head.len());
-        let (body_room, size_room) = rest.split_at_mut(body.len());
-        head_room.copy_from_slice(head);
-        body_room.copy_from_slice(body);
-        write_size(size_room, size);
+        let element = encode(item);
+        element.write(self.0.gap(range, element.len()));
     }
 
     #[inline]
@@ -488,6 +482,20 @@ pub struct Entries<'a> {
     bytes: &'a [u8],
     front: usize,
     back: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// The elements of a whole listpack of other owners.
+    #[inline]
+    pub(super) fn of(bytes: &'a [u8]) -> Entries<'a> {
+        Entries { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
+    }
+
+    /// Where the elements that are left begin and end, in bytes from the listpack's start.
+    #[inline]
+    pub(super) fn extent(&self) -> Range<usize> {
+        self.front..self.back
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -562,12 +570,40 @@ impl Head {
     }
 }
 
-#[inline]
-fn encode(item: Item<'_>) -> (Head, &[u8]) {
-    match item {
-        Item::Int(value) => (int_head(value), &[]),
-        Item::Text(text) => (text_head(text.len()), text),
+/// An element as it will stand in a listpack.
+pub(super) struct Encoded<'a> {
+    head: Head,
+    body: &'a [u8],
+    /// Bytes of head and body.
+    size: usize,
+}
+
+impl Encoded<'_> {
+    /// Bytes that it takes, its size included.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.size + size_bytes(self.size)
     }
+
+    /// Fills `room`, which is as long as it is.
+    #[inline]
+    pub(super) fn write(&self, room: &mut [u8]) {
+        let (head_room, rest) = room.split_at_mut(self.head.len);
+        let (body_room, size_room) = rest.split_at_mut(self.body.len());
+        head_room.copy_from_slice(self.head.as_slice());
+        body_room.copy_from_slice(self.body);
+        write_size(size_room, self.size);
+    }
+}
+
+#[inline]
+pub(super) fn encode(item: Item<'_>) -> Encoded<'_> {
+    let (head, body) = match item {
+        Item::Int(value) => (int_head(value), &[][..]),
+        Item::Text(text) => (text_head(text.len()), text),
+    };
+    let size = head.len + body.len();
+    Encoded { head, body, size }
 }
 
 #[inline]
@@ -619,7 +655,7 @@ fn write_size(room: &mut [u8], size: usize) {
 
 /// The element at `at` and the size of its head and body; `None` when it does not lie within the bytes.
 #[inline]
-fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
+pub(super) fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
     let (first, rest) = bytes.get(at..)?.split_first()?;
     match *first {
         small @ 0..=0x7f => Some((Item::Int(i64::from(small)), 1)),
@@ -649,14 +685,14 @@ fn text(rest: &[u8], skipped: usize, len: usize) -> Option<(Item<'_>, usize)> {
 
 /// Where the element at `at` ends, its size included; `None` when there is none.
 #[inline]
-fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
     let (_, size) = decode(bytes, at)?;
     Some(at + size + size_bytes(size))
 }
 
 /// Where the element that ends at `end` starts; `None` when there is none.
 #[inline]
-fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
+pub(super) fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
     let (mut size, mut shift, mut place) = (0usize, 0, end);
     while place > HEADER_BYTES && shift <= 28 {
         place -= 1;
