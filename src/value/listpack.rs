@@ -138,9 +138,15 @@ impl Listpack {
     }
 
     /// Takes bytes that somebody else made; `None` unless they are a valid listpack of at most [`MAX_BYTES`]. O(bytes).
+    ///
+    /// Redis gives the largest size that 2, 3 or 4 bytes can hold a byte more than Valkey; such an element is rewritten
+    /// as Valkey has it.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Listpack> {
-        if is_valid(bytes) { Some(Listpack(TaggedBlob::from(bytes))) } else { None }
+        match check(bytes)? {
+            Sizes::Shortest => Some(Listpack(TaggedBlob::from(bytes))),
+            Sizes::Mixed => rewritten(bytes),
+        }
     }
 
     /// The whole listpack as RDB files and DUMP hold it.
@@ -266,7 +272,7 @@ impl Listpack {
     /// # Errors
     /// What is wrong, for a test's message.
     pub fn validate(&self) -> Result<(), String> {
-        if !is_valid(&self.0) {
+        if !matches!(check(&self.0), Some(Sizes::Shortest)) {
             return Err(format!("not a listpack: {:?}", self.0));
         }
         let (there, back) = (self.entries().count(), self.entries().rev().count());
@@ -345,7 +351,7 @@ impl Listpack {
     /// Inserts `item` behind the element at `at`, in the form given. O(bytes behind).
     #[inline]
     pub fn insert_after_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or(self.end());
+        let behind = end_of(&self.0, at.0).unwrap_or_else(|| self.end());
         self.insert(behind, item)
     }
 
@@ -425,7 +431,7 @@ impl Listpack {
     fn merge(&mut self, offset: usize, other: &Listpack) {
         let len = self.known_len().and_then(|len| Some(len + other.known_len()?));
         self.0.splice(offset..offset, &other.0[HEADER_BYTES..other.end()]);
-        self.set_count(len.unwrap_or(usize::from(UNKNOWN_COUNT)));
+        self.set_count(len.unwrap_or(MAX_BYTES));
         self.set_total();
     }
 
@@ -464,6 +470,14 @@ impl<'a> Extend<&'a [u8]> for Listpack {
         for text in texts {
             self.push_back(text);
         }
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for Listpack {
+    fn from_iter<T: IntoIterator<Item = &'a [u8]>>(texts: T) -> Listpack {
+        let mut pack = Listpack::new();
+        pack.extend(texts);
+        pack
     }
 }
 
@@ -630,14 +644,14 @@ fn text_head(len: usize) -> Head {
     }
 }
 
-/// How many bytes hold the size of an element of `size` bytes. The limits are Redis's: one early from 2 bytes on.
+/// How many bytes hold the size of an element of `size` bytes: seven bits each.
 #[inline]
 fn size_bytes(size: usize) -> usize {
     match size {
-        0..=127 => 1,
-        128..16_383 => 2,
-        16_383..2_097_151 => 3,
-        2_097_151..268_435_455 => 4,
+        0..=0x7f => 1,
+        0x80..=0x3fff => 2,
+        0x4000..=0x1f_ffff => 3,
+        0x20_0000..=0x0fff_ffff => 4,
         _ => 5,
     }
 }
@@ -706,31 +720,56 @@ pub(super) fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
     None
 }
 
-/// Whether `bytes` are a listpack: total, number and every element's size as its head says, nothing before the end mark
-/// left over. O(bytes).
-fn is_valid(bytes: &[u8]) -> bool {
-    let Some((header, elements)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return false };
-    let [a, b, c, d, e, f] = *header;
-    let (total, count) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
-    let Some((&END, _)) = elements.split_last() else { return false };
-    let whole = total as usize == bytes.len() && bytes.len() <= MAX_BYTES;
-    whole && count_valid(bytes).is_some_and(|found| count == UNKNOWN_COUNT || usize::from(count) == found)
+/// How the sizes of a valid listpack's elements are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sizes {
+    /// All in as few bytes as they need, as everything here expects.
+    Shortest,
+    /// Some with a leading zero, as Redis writes the largest that 2, 3 or 4 bytes can hold.
+    Mixed,
 }
 
-/// The number of elements when all are valid up to the end mark.
-fn count_valid(bytes: &[u8]) -> Option<usize> {
-    let (mut at, end, mut count) = (HEADER_BYTES, bytes.len() - 1, 0);
-    while at < end {
-        let (_, size) = decode(bytes, at)?;
-        let mut expected = [0; 5];
-        let expected = &mut expected[..size_bytes(size)];
-        write_size(expected, size);
-        at += size;
-        if bytes.get(at..at + expected.len())? != expected {
-            return None;
-        }
-        at += expected.len();
-        count += 1;
+/// Checks that `bytes` are a listpack: total, number and every element's size as its head says, nothing left over before
+/// the end mark. O(bytes).
+fn check(bytes: &[u8]) -> Option<Sizes> {
+    let [a, b, c, d, e, f] = *bytes.first_chunk::<HEADER_BYTES>()?;
+    let (total, count) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
+    if total as usize != bytes.len() || !(EMPTY.len()..=MAX_BYTES).contains(&bytes.len()) || bytes.last() != Some(&END)
+    {
+        return None;
     }
-    if at == end { Some(count) } else { None }
+    let (mut at, mut found, mut sizes) = (HEADER_BYTES, 0, Sizes::Shortest);
+    while at < bytes.len() - 1 {
+        let (_, size) = decode(bytes, at)?;
+        let (width, form) = written_size(bytes.get(at + size..)?, size)?;
+        (at, found) = (at + size + width, found + 1);
+        if form == Sizes::Mixed {
+            sizes = form;
+        }
+    }
+    let counted = count == UNKNOWN_COUNT || usize::from(count) == found;
+    if at == bytes.len() - 1 && counted { Some(sizes) } else { None }
+}
+
+/// In how many bytes `rest` starts with `size`, and whether these are as few as can be; `None` when it does not.
+fn written_size(rest: &[u8], size: usize) -> Option<(usize, Sizes)> {
+    let (mut room, width) = ([0; 6], size_bytes(size));
+    write_size(&mut room[..width], size);
+    if rest.starts_with(&room[..width]) {
+        return Some((width, Sizes::Shortest));
+    }
+    let largest = width < 5 && size + 1 == 1 << (7 * width) && width > 1;
+    write_size(&mut room[..=width], size);
+    if largest && rest.starts_with(&room[..=width]) { Some((width + 1, Sizes::Mixed)) } else { None }
+}
+
+/// The valid listpack `bytes` with all sizes as short as can be.
+fn rewritten(bytes: &[u8]) -> Option<Listpack> {
+    let (mut pack, mut at) = (Listpack::new(), HEADER_BYTES);
+    while at < bytes.len() - 1 {
+        let (item, size) = decode(bytes, at)?;
+        pack.push_back_item(item);
+        at += size + written_size(bytes.get(at + size..)?, size)?.0;
+    }
+    Some(pack)
 }
