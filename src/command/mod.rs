@@ -6,6 +6,7 @@ use crate::call::spec::CommandSpec;
 
 pub mod connection;
 pub mod generic;
+pub mod list;
 pub mod server;
 pub mod string;
 
@@ -13,6 +14,7 @@ pub mod string;
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
     generic::COMMANDS,
+    list::COMMANDS,
     connection::COMMANDS,
     server::info::COMMANDS,
     server::config::COMMANDS,

@@ -104,6 +104,31 @@ impl<'a> Item<'a> {
     }
 }
 
+/// A text to compare elements with, read once.
+#[derive(Clone, Copy, Debug)]
+pub struct Needle<'a> {
+    text: &'a [u8],
+    integer: Option<i64>,
+}
+
+impl<'a> Needle<'a> {
+    /// Reads `text`. O(1).
+    #[must_use]
+    pub fn new(text: &'a [u8]) -> Needle<'a> {
+        Needle { text, integer: number::parse_i64(text) }
+    }
+
+    /// Whether the text of `item` is exactly this. O(length).
+    #[inline]
+    #[must_use]
+    pub fn is(&self, item: Item<'_>) -> bool {
+        match item {
+            Item::Int(value) => self.integer == Some(value),
+            Item::Text(text) => text == self.text,
+        }
+    }
+}
+
 /// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct At(usize);
@@ -397,6 +422,22 @@ impl Listpack {
         self.element_at(at.0)
     }
 
+    /// Removes the elements at these places, which are in order. O(bytes).
+    pub fn remove_all(&mut self, places: &[At]) {
+        let (Some(len), Some(first)) = (self.known_len(), places.first()) else {
+            return places.iter().rev().for_each(|at| drop(self.remove(*at)));
+        };
+        let (mut kept, mut from) = (first.0, first.0);
+        for at in places {
+            self.0.copy_within(from..at.0, kept);
+            kept += at.0 - from;
+            from = end_of(&self.0, at.0).unwrap_or(at.0);
+        }
+        self.0.splice(kept..from, &[]);
+        self.set_count(len.saturating_sub(places.len()));
+        self.set_total();
+    }
+
     /// Removes all elements.
     pub fn clear(&mut self) {
         *self = Listpack::new();
@@ -503,6 +544,12 @@ impl<'a> Entries<'a> {
     #[inline]
     pub(super) fn of(bytes: &'a [u8]) -> Entries<'a> {
         Entries { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
+    }
+
+    /// The elements that begin and end there.
+    #[inline]
+    pub(super) fn between(bytes: &'a [u8], extent: Range<usize>) -> Entries<'a> {
+        Entries { bytes, front: extent.start, back: extent.end }
     }
 
     /// Where the elements that are left begin and end, in bytes from the listpack's start.
