@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod connection;
 pub mod generic;
 pub mod hyperloglog;
+pub mod list;
 pub mod server;
 pub mod set;
 pub mod stream;
@@ -22,6 +23,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     stream::COMMANDS,
     set::COMMANDS,
     generic::COMMANDS,
+    list::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,
     server::info::COMMANDS,

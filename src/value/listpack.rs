@@ -20,10 +20,11 @@ mod encoding;
 #[cfg(test)]
 mod tests;
 
-pub use encoding::Item;
+pub use encoding::{Item, Needle};
 
 use super::blob::TaggedBlob;
-use encoding::{Needle, Sizes, check, decode, encode, end_of, size_bytes, start_before, write_size, written_size};
+use encoding::{Sizes, check, size_bytes, start_before, write_size, written_size};
+pub(super) use encoding::{Encoded, decode, encode, end_of};
 use std::iter::FusedIterator;
 use std::ops::Range;
 
@@ -33,10 +34,10 @@ pub const MAX_BYTES: usize = 1 << 30;
 /// The most bytes that an element takes beyond its text.
 pub const OVERHEAD_BYTES: usize = 10;
 
-const HEADER_BYTES: usize = 6;
-const END: u8 = 0xff;
-const UNKNOWN_COUNT: u16 = u16::MAX;
-const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
+pub(super) const HEADER_BYTES: usize = 6;
+pub(super) const END: u8 = 0xff;
+pub(super) const UNKNOWN_COUNT: u16 = u16::MAX;
+pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
 
 /// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -198,7 +199,7 @@ impl Listpack {
     /// The elements with their places, from either end.
     #[inline]
     pub fn entries(&self) -> Entries<'_> {
-        Entries { bytes: &self.0, front: HEADER_BYTES, back: self.end() }
+        Entries::of(&self.0)
     }
 
     /// Checks the invariant. O(bytes).
@@ -331,6 +332,22 @@ impl Listpack {
         self.element_at(at.0)
     }
 
+    /// Removes the elements at these places, which are in order. O(bytes).
+    pub fn remove_all(&mut self, places: &[At]) {
+        let (Some(len), Some(first)) = (self.known_len(), places.first()) else {
+            return places.iter().rev().for_each(|at| drop(self.remove(*at)));
+        };
+        let (mut kept, mut from) = (first.0, first.0);
+        for at in places {
+            self.0.copy_within(from..at.0, kept);
+            kept += at.0 - from;
+            from = end_of(&self.0, at.0).unwrap_or(at.0);
+        }
+        self.0.splice(kept..from, &[]);
+        self.set_count(len.saturating_sub(places.len()));
+        self.set_total();
+    }
+
     /// Removes all elements.
     pub fn clear(&mut self) {
         *self = Listpack::new();
@@ -382,14 +399,8 @@ impl Listpack {
     /// Puts `item` in the place of the bytes of `range`.
     #[inline]
     fn write(&mut self, range: Range<usize>, item: Item<'_>) {
-        let (head, body) = encode(item);
-        let (head, size) = (head.as_slice(), head.as_slice().len() + body.len());
-        let gap = self.0.gap(range, size + size_bytes(size));
-        let (head_room, rest) = gap.split_at_mut(head.len());
-        let (body_room, size_room) = rest.split_at_mut(body.len());
-        head_room.copy_from_slice(head);
-        body_room.copy_from_slice(body);
-        write_size(size_room, size);
+        let element = encode(item);
+        element.write(self.0.gap(range, element.len()));
     }
 
     #[inline]
@@ -436,6 +447,26 @@ pub struct Entries<'a> {
     bytes: &'a [u8],
     front: usize,
     back: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// The elements of a whole listpack of other owners.
+    #[inline]
+    pub(super) fn of(bytes: &'a [u8]) -> Entries<'a> {
+        Entries { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
+    }
+
+    /// The elements that begin and end there.
+    #[inline]
+    pub(super) fn between(bytes: &'a [u8], extent: Range<usize>) -> Entries<'a> {
+        Entries { bytes, front: extent.start, back: extent.end }
+    }
+
+    /// Where the elements that are left begin and end, in bytes from the listpack's start.
+    #[inline]
+    pub(super) fn extent(&self) -> Range<usize> {
+        self.front..self.back
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
