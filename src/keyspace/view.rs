@@ -270,13 +270,18 @@ impl<'a> View<'a> {
 
     /// Stores a collection at `key`, whatever was there. It must not be empty.
     pub fn put<T: Collection>(&mut self, key: Key<'_>, value: T, ttl: Ttl) {
+        self.put_object(key, value.into_object(), ttl);
+    }
+
+    /// As [`View::put`], for a collection of any type.
+    pub fn put_object(&mut self, key: Key<'_>, value: Object, ttl: Ttl) {
         let deadline = match ttl {
             Ttl::Clear => None,
             Ttl::At(deadline) => Some(deadline),
             Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
         };
         self.remove(key);
-        let mut entry = Entry::new(key.bytes, Source::Object(value.into_object()), deadline);
+        let mut entry = Entry::new(key.bytes, Source::Object(value), deadline);
         entry.get_mut().set_access(access_seconds(self.now));
         let now = self.now;
         self.shard(self.db, key.hash).insert(key.hash, entry, now);
@@ -286,6 +291,15 @@ impl<'a> View<'a> {
     pub fn remove_if_empty(&mut self, key: Key<'_>) -> bool {
         let empty = self.peek(key).and_then(EntryRef::object).is_some_and(|object| object.len() == 0);
         empty && self.remove(key)
+    }
+
+    /// Makes a key look as if it had last been used so many seconds ago.
+    pub fn set_idle(&mut self, key: Key<'_>, seconds: i64) {
+        let now = self.now;
+        let used = access_seconds(UnixMs(now.0.saturating_sub(seconds.saturating_mul(1000))));
+        if let Some(mut entry) = self.shard(self.db, key.hash).change(key, now) {
+            entry.set_access(used);
+        }
     }
 
     // Strings
