@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod hash;
+pub mod intset;
 pub mod lcs;
 pub mod list;
 pub mod listpack;
@@ -13,3 +14,4 @@ pub mod set;
 pub mod sorted_set;
 pub mod stream;
 pub mod string;
+pub mod word;
