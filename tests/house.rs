@@ -27,6 +27,9 @@ const UNSAFE_FILES: &[&str] = &[
     "src/util/memory.rs",
     "src/value/blob.rs",
     "src/value/word.rs",
+    "src/value/element.rs",
+    "src/value/segment.rs",
+    "src/value/table.rs",
 ];
 
 fn sources() -> Vec<(String, String)> {
