@@ -8,11 +8,13 @@ pub mod cluster;
 pub mod connection;
 pub mod generic;
 pub mod server;
+pub mod sorted_set;
 pub mod string;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
+    sorted_set::COMMANDS,
     generic::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,
