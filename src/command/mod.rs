@@ -12,6 +12,7 @@ pub mod hyperloglog;
 pub mod list;
 pub mod server;
 pub mod set;
+pub mod sorted_set;
 pub mod stream;
 pub mod string;
 
@@ -22,6 +23,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     hyperloglog::COMMANDS,
     stream::COMMANDS,
     set::COMMANDS,
+    sorted_set::COMMANDS,
     generic::COMMANDS,
     list::COMMANDS,
     connection::COMMANDS,

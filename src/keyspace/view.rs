@@ -6,7 +6,7 @@ use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, Ticket};
 use crate::util::clock::UnixMs;
-use crate::value::object::{Collection, Source};
+use crate::value::object::{Collection, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use parking_lot::MutexGuard;
@@ -246,6 +246,14 @@ impl<'a> View<'a> {
         let held = self.held.binary_search_by_key(&place, |held| (held.db, held.shard));
         let entry = self.held.get(held.ok()?)?.guard.table().get(key)?;
         entry.object().and_then(T::of)
+    }
+
+    /// The collection at `key`, to look at beside others: neither hit, miss nor use. `None` for strings too.
+    pub fn glance(&self, key: Key<'_>) -> Option<ObjectRef<'_>> {
+        let shard = self.keyspace.shard_of(key.hash);
+        let held = self.held.iter().find(|held| held.db == self.db && held.shard == shard)?;
+        let entry = held.guard.table().get(key)?;
+        entry.object().filter(|_| entry.deadline().is_none_or(|deadline| deadline > self.now))
     }
 
     /// The collection at `key`, for changing it: neither hit nor miss. Must not be left empty, see

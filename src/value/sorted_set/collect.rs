@@ -28,8 +28,7 @@ impl Collected {
 
     /// Adds a member with a score, or lets `merge` make one of its own and this score. O(1).
     pub fn add(&mut self, member: &[u8], score: f64, merge: impl FnOnce(f64, f64) -> f64) {
-        let (element, added) =
-            self.members.get_or_insert(member, || Element::new(member, None, Some(score.to_bits())));
+        let (element, added) = self.members.get_or_insert(member, || Element::new(member, None, Some(score.to_bits())));
         if added {
             self.longest = self.longest.max(member.len());
         } else {

@@ -475,7 +475,8 @@ mod tests {
             (0..100).for_each(|n| assert!(set.set(n.to_string().as_bytes(), f64::from(n), limits).is_none()));
             let (mut met, mut cursor) = (BTreeMap::new(), 0);
             loop {
-                cursor = set.scan(cursor, 10, &mut |member, score| assert!(met.insert(member.to_vec(), score).is_none()));
+                cursor =
+                    set.scan(cursor, 10, &mut |member, score| assert!(met.insert(member.to_vec(), score).is_none()));
                 if cursor == 0 {
                     break;
                 }
