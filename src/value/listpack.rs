@@ -23,8 +23,8 @@ mod tests;
 pub use encoding::{Item, Needle};
 
 use super::blob::TaggedBlob;
-use encoding::{Sizes, check, size_bytes, start_before, write_size, written_size};
 pub(super) use encoding::{Encoded, decode, encode, end_of};
+use encoding::{Sizes, check, size_bytes, start_before, written_size};
 use std::iter::FusedIterator;
 use std::ops::Range;
 
@@ -335,7 +335,9 @@ impl Listpack {
     /// Removes the elements at these places, which are in order. O(bytes).
     pub fn remove_all(&mut self, places: &[At]) {
         let (Some(len), Some(first)) = (self.known_len(), places.first()) else {
-            return places.iter().rev().for_each(|at| drop(self.remove(*at)));
+            return places.iter().rev().for_each(|at| {
+                self.remove(*at);
+            });
         };
         let (mut kept, mut from) = (first.0, first.0);
         for at in places {

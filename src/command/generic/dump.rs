@@ -6,10 +6,15 @@
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
+use crate::call::limits;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
+use crate::config::Config;
 use crate::keyspace::Ttl;
 use crate::persistence::rdb::dump::{self, Refusal};
+use crate::persistence::rdb::value::{Limits, Loaded};
 use crate::util::clock::UnixMs;
+use crate::util::number;
+use crate::value::string::StringSource;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[
@@ -100,17 +105,12 @@ impl Options {
     }
 }
 
-fn limits(config: &Config) -> Limits {
-    let size = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
-    let bytes = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+fn thresholds(config: &Config) -> Limits {
     Limits {
-        list: Fill::new(config.list_max_listpack_size()),
-        hash: hash::Limits {
-            entries: size(config.hash_max_listpack_entries()),
-            value_bytes: bytes(config.hash_max_listpack_value()),
-        },
-        set: set_limits(config),
-        sorted_set: sorted_set_limits(config),
+        list: limits::list(config),
+        hash: limits::hash(config),
+        set: limits::set(config),
+        sorted_set: limits::sorted_set(config),
     }
 }
 
@@ -124,11 +124,11 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     if !options.replace && ctx.db.peek(key).is_some() {
         return Err(CommandError::text("BUSYKEY Target key name already exists."));
     }
-    let ttl = crate::util::number::parse_i64(ttl).ok_or(CommandError::NotInteger)?;
+    let ttl = number::parse_i64(ttl).ok_or(CommandError::NotInteger)?;
     if ttl < 0 {
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
     }
-    let value = dump::restore(bytes, &limits(&ctx.shared.config)).map_err(|refusal| match refusal {
+    let value = dump::restore(bytes, &thresholds(&ctx.shared.config)).map_err(|refusal| match refusal {
         Refusal::Envelope => CommandError::text("ERR DUMP payload version or checksum are wrong"),
         Refusal::Content => CommandError::text("ERR Bad data format"),
     })?;

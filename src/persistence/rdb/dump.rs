@@ -42,7 +42,8 @@ pub fn dump(entry: EntryRef<'_>, now: UnixMs) -> Vec<u8> {
 
 /// The value that `bytes` hold. O(size); allocates about what the value takes.
 pub fn restore<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Loaded<'a>, Refusal> {
-    let (content, envelope) = bytes.len().checked_sub(ENVELOPE_BYTES).map(|at| bytes.split_at(at)).ok_or(Refusal::Envelope)?;
+    let (content, envelope) =
+        bytes.len().checked_sub(ENVELOPE_BYTES).map(|at| bytes.split_at(at)).ok_or(Refusal::Envelope)?;
     let mut envelope = Reader::new(envelope);
     let version = envelope.array().map(u16::from_le_bytes).map_err(|_| Refusal::Envelope)?;
     let sum = envelope.array().map(u64::from_le_bytes).map_err(|_| Refusal::Envelope)?;

@@ -11,10 +11,10 @@
 //! Source: the RDB format.
 
 use super::bytes::{Malformed, Reader, put_count, put_number, put_string};
+use crate::value::stream::Stream;
 use crate::value::stream::entries::{Entries, Figures};
 use crate::value::stream::group::{Group, Groups};
 use crate::value::stream::id::StreamId;
-use crate::value::stream::Stream;
 
 /// The type that is written: the latest that Redis 7.0 reads.
 const WRITTEN: u8 = 19;

@@ -113,12 +113,7 @@ fn save_sorted_set(set: &SortedSet, compress: bool, out: &mut Vec<u8>) {
 }
 
 /// Reads a value of type `kind`, written in `version` of the format.
-pub fn load<'a>(
-    kind: u8,
-    version: u16,
-    reader: &mut Reader<'a>,
-    limits: &Limits,
-) -> Result<Loaded<'a>, Malformed> {
+pub fn load<'a>(kind: u8, version: u16, reader: &mut Reader<'a>, limits: &Limits) -> Result<Loaded<'a>, Malformed> {
     Ok(Loaded::Object(match kind {
         0 => return reader.string().map(Loaded::Text),
         1 | 10 | 14 | 18 => Object::List(load_list(kind, reader, limits.list)?),
