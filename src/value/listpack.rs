@@ -16,8 +16,15 @@
 //! text that is the canonical form of a 64-bit integer is held as that integer. Must not know: keys, thresholds, what
 //! the elements mean. Source: the listpack specification (github.com/antirez/listpack).
 
+mod encoding;
+#[cfg(test)]
+mod tests;
+
+pub use encoding::{Item, Needle};
+
 use super::blob::TaggedBlob;
-use crate::util::number;
+pub(super) use encoding::{Encoded, decode, encode, end_of};
+use encoding::{Sizes, check, size_bytes, start_before, written_size};
 use std::iter::FusedIterator;
 use std::ops::Range;
 
@@ -27,82 +34,10 @@ pub const MAX_BYTES: usize = 1 << 30;
 /// The most bytes that an element takes beyond its text.
 pub const OVERHEAD_BYTES: usize = 10;
 
-const HEADER_BYTES: usize = 6;
-const END: u8 = 0xff;
-const UNKNOWN_COUNT: u16 = u16::MAX;
-const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
-
-/// An element as it is held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Item<'a> {
-    /// An integer.
-    Int(i64),
-    /// Bytes.
-    Text(&'a [u8]),
-}
-
-impl<'a> Item<'a> {
-    /// The form in which `text` is held: an integer where it spells one canonically. O(1).
-    #[inline]
-    #[must_use]
-    pub fn new(text: &'a [u8]) -> Item<'a> {
-        number::parse_i64(text).map_or(Item::Text(text), Item::Int)
-    }
-
-    /// The text, written to `buffer` for an integer. Allocates nothing.
-    #[inline]
-    pub fn text<'b>(self, buffer: &'b mut itoa::Buffer) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        match self {
-            Item::Int(value) => buffer.format(value).as_bytes(),
-            Item::Text(text) => text,
-        }
-    }
-
-    /// Length of the text in bytes. O(1).
-    #[inline]
-    #[must_use]
-    pub fn len(self) -> usize {
-        match self {
-            Item::Int(value) => number::i64_len(value),
-            Item::Text(text) => text.len(),
-        }
-    }
-
-    /// Whether the text is empty.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        matches!(self, Item::Text([]))
-    }
-
-    /// Whether the text is exactly `text`. O(length); allocates nothing.
-    #[inline]
-    #[must_use]
-    pub fn equals(self, text: &[u8]) -> bool {
-        match self {
-            Item::Int(value) => number::parse_i64(text) == Some(value),
-            Item::Text(own) => own == text,
-        }
-    }
-
-    /// The integer that it is or spells, if it does.
-    #[inline]
-    #[must_use]
-    pub fn integer(self) -> Option<i64> {
-        match self {
-            Item::Int(value) => Some(value),
-            Item::Text(text) => number::parse_i64(text),
-        }
-    }
-
-    /// The text in memory of its own.
-    #[must_use]
-    pub fn to_vec(self) -> Vec<u8> {
-        self.text(&mut itoa::Buffer::new()).to_vec()
-    }
-}
+pub(super) const HEADER_BYTES: usize = 6;
+pub(super) const END: u8 = 0xff;
+pub(super) const UNKNOWN_COUNT: u16 = u16::MAX;
+pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
 
 /// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -138,9 +73,15 @@ impl Listpack {
     }
 
     /// Takes bytes that somebody else made; `None` unless they are a valid listpack of at most [`MAX_BYTES`]. O(bytes).
+    ///
+    /// Redis gives the largest size that 2, 3 or 4 bytes can hold a byte more than Valkey; such an element is rewritten
+    /// as Valkey has it.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Listpack> {
-        if is_valid(bytes) { Some(Listpack(TaggedBlob::from(bytes))) } else { None }
+        match check(bytes)? {
+            Sizes::Shortest => Some(Listpack(TaggedBlob::from(bytes))),
+            Sizes::Mixed => rewritten(bytes),
+        }
     }
 
     /// The whole listpack as RDB files and DUMP hold it.
@@ -226,21 +167,21 @@ impl Listpack {
             from_start = place <= len / 2;
             steps = if from_start { place } else { len - place };
         }
-        if from_start { self.entries().nth(steps) } else { self.entries().nth_back(steps - 1) }.map(|(at, _)| at)
+        let (bytes, mut at) = (&self.0[..], if from_start { HEADER_BYTES } else { self.end() });
+        for _ in 0..steps {
+            at = if from_start { end_of(bytes, at)? } else { start_before(bytes, at)? };
+        }
+        self.element_at(at)
     }
 
     /// The first place at or behind `from` whose text is `needle`, looking at one element and then skipping `skip`.
     /// O(bytes); decodes no integers where `needle` is none.
     #[must_use]
     pub fn find(&self, from: At, needle: &[u8], skip: usize) -> Option<At> {
-        let (bytes, integer) = (&self.0[..], number::parse_i64(needle));
+        let (bytes, needle) = (&self.0[..], Needle::new(needle));
         let mut at = from.0;
         loop {
-            let found = match (decode(bytes, at)?.0, integer) {
-                (Item::Text(text), _) => text == needle,
-                (Item::Int(value), integer) => integer == Some(value),
-            };
-            if found {
+            if needle.is_at(bytes, at)? {
                 return Some(At(at));
             }
             for _ in 0..=skip {
@@ -258,7 +199,7 @@ impl Listpack {
     /// The elements with their places, from either end.
     #[inline]
     pub fn entries(&self) -> Entries<'_> {
-        Entries { bytes: &self.0, front: HEADER_BYTES, back: self.end() }
+        Entries::of(&self.0)
     }
 
     /// Checks the invariant. O(bytes).
@@ -266,7 +207,7 @@ impl Listpack {
     /// # Errors
     /// What is wrong, for a test's message.
     pub fn validate(&self) -> Result<(), String> {
-        if !is_valid(&self.0) {
+        if !matches!(check(&self.0), Some(Sizes::Shortest)) {
             return Err(format!("not a listpack: {:?}", self.0));
         }
         let (there, back) = (self.entries().count(), self.entries().rev().count());
@@ -345,7 +286,7 @@ impl Listpack {
     /// Inserts `item` behind the element at `at`, in the form given. O(bytes behind).
     #[inline]
     pub fn insert_after_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or(self.end());
+        let behind = end_of(&self.0, at.0).unwrap_or_else(|| self.end());
         self.insert(behind, item)
     }
 
@@ -364,7 +305,7 @@ impl Listpack {
     /// Replaces the element at `at` by `item`, in the form given. O(bytes behind), or O(length) at equal size.
     #[inline]
     pub fn replace_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or(at.0);
+        let behind = end_of(&self.0, at.0).unwrap_or(at.0).min(self.end());
         self.write(at.0..behind, item);
         self.set_total();
         at
@@ -383,12 +324,30 @@ impl Listpack {
             let Some(end) = end_of(&self.0, behind) else { break };
             (behind, removed) = (end, removed + 1);
         }
-        self.0.splice(at.0..behind, &[]);
+        self.0.splice(at.0..behind.min(self.end()), &[]);
         if let Some(len) = self.known_len() {
             self.set_count(len.saturating_sub(removed));
         }
         self.set_total();
         self.element_at(at.0)
+    }
+
+    /// Removes the elements at these places, which are in order. O(bytes).
+    pub fn remove_all(&mut self, places: &[At]) {
+        let (Some(len), Some(first)) = (self.known_len(), places.first()) else {
+            return places.iter().rev().for_each(|at| {
+                self.remove(*at);
+            });
+        };
+        let (mut kept, mut from) = (first.0, first.0);
+        for at in places {
+            self.0.copy_within(from..at.0, kept);
+            kept += at.0 - from;
+            from = end_of(&self.0, at.0).unwrap_or(at.0);
+        }
+        self.0.splice(kept..from, &[]);
+        self.set_count(len.saturating_sub(places.len()));
+        self.set_total();
     }
 
     /// Removes all elements.
@@ -425,7 +384,7 @@ impl Listpack {
     fn merge(&mut self, offset: usize, other: &Listpack) {
         let len = self.known_len().and_then(|len| Some(len + other.known_len()?));
         self.0.splice(offset..offset, &other.0[HEADER_BYTES..other.end()]);
-        self.set_count(len.unwrap_or(usize::from(UNKNOWN_COUNT)));
+        self.set_count(len.unwrap_or(MAX_BYTES));
         self.set_total();
     }
 
@@ -442,14 +401,8 @@ impl Listpack {
     /// Puts `item` in the place of the bytes of `range`.
     #[inline]
     fn write(&mut self, range: Range<usize>, item: Item<'_>) {
-        let (head, body) = encode(item);
-        let (head, size) = (head.as_slice(), head.len + body.len());
-        let gap = self.0.gap(range, size + size_bytes(size));
-        let (head_room, rest) = gap.split_at_mut(head.len());
-        let (body_room, size_room) = rest.split_at_mut(body.len());
-        head_room.copy_from_slice(head);
-        body_room.copy_from_slice(body);
-        write_size(size_room, size);
+        let element = encode(item);
+        element.write(self.0.gap(range, element.len()));
     }
 
     #[inline]
@@ -473,6 +426,14 @@ impl<'a> Extend<&'a [u8]> for Listpack {
     }
 }
 
+impl<'a> FromIterator<&'a [u8]> for Listpack {
+    fn from_iter<T: IntoIterator<Item = &'a [u8]>>(texts: T) -> Listpack {
+        let mut pack = Listpack::new();
+        pack.extend(texts);
+        pack
+    }
+}
+
 impl<'a> IntoIterator for &'a Listpack {
     type Item = Item<'a>;
     type IntoIter = Iter<'a>;
@@ -488,6 +449,26 @@ pub struct Entries<'a> {
     bytes: &'a [u8],
     front: usize,
     back: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// The elements of a whole listpack of other owners.
+    #[inline]
+    pub(super) fn of(bytes: &'a [u8]) -> Entries<'a> {
+        Entries { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
+    }
+
+    /// The elements that begin and end there.
+    #[inline]
+    pub(super) fn between(bytes: &'a [u8], extent: Range<usize>) -> Entries<'a> {
+        Entries { bytes, front: extent.start, back: extent.end }
+    }
+
+    /// Where the elements that are left begin and end, in bytes from the listpack's start.
+    #[inline]
+    pub(super) fn extent(&self) -> Range<usize> {
+        self.front..self.back
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -542,159 +523,13 @@ impl DoubleEndedIterator for Iter<'_> {
 
 impl FusedIterator for Iter<'_> {}
 
-/// The first bytes of an element: what it is, and an integer's value or a text's length.
-struct Head {
-    bytes: [u8; 9],
-    len: usize,
-}
-
-impl Head {
-    #[inline]
-    fn new(parts: &[u8]) -> Head {
-        let mut bytes = [0; 9];
-        bytes[..parts.len()].copy_from_slice(parts);
-        Head { bytes, len: parts.len() }
+/// The valid listpack `bytes` with all sizes as short as can be.
+fn rewritten(bytes: &[u8]) -> Option<Listpack> {
+    let (mut pack, mut at) = (Listpack::new(), HEADER_BYTES);
+    while at < bytes.len() - 1 {
+        let (item, size) = decode(bytes, at)?;
+        pack.push_back_item(item);
+        at += size + written_size(bytes.get(at + size..)?, size)?.0;
     }
-
-    #[inline]
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-#[inline]
-fn encode(item: Item<'_>) -> (Head, &[u8]) {
-    match item {
-        Item::Int(value) => (int_head(value), &[]),
-        Item::Text(text) => (text_head(text.len()), text),
-    }
-}
-
-#[inline]
-fn int_head(value: i64) -> Head {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    match value {
-        0..=0x7f => Head::new(&[a]),
-        -0x1000..=0xfff => Head::new(&[0xc0 | b & 0x1f, a]),
-        -0x8000..=0x7fff => Head::new(&[0xf1, a, b]),
-        -0x80_0000..=0x7f_ffff => Head::new(&[0xf2, a, b, c]),
-        -0x8000_0000..=0x7fff_ffff => Head::new(&[0xf3, a, b, c, d]),
-        _ => Head::new(&[0xf4, a, b, c, d, e, f, g, h]),
-    }
-}
-
-#[inline]
-fn text_head(len: usize) -> Head {
-    // Lengths beyond 32 bits never reach a listpack: the blob refuses them.
-    let [a, b, c, d, ..] = len.to_le_bytes();
-    match len {
-        0..=0x3f => Head::new(&[0x80 | a]),
-        0x40..=0xfff => Head::new(&[0xe0 | b, a]),
-        _ => Head::new(&[0xf0, a, b, c, d]),
-    }
-}
-
-/// How many bytes hold the size of an element of `size` bytes. The limits are Redis's: one early from 2 bytes on.
-#[inline]
-fn size_bytes(size: usize) -> usize {
-    match size {
-        0..=127 => 1,
-        128..16_383 => 2,
-        16_383..2_097_151 => 3,
-        2_097_151..268_435_455 => 4,
-        _ => 5,
-    }
-}
-
-/// Fills `room` with `size`, seven bits a byte, the lowest last; every byte but the first says that more is before it.
-#[inline]
-fn write_size(room: &mut [u8], size: usize) {
-    let mut rest = size;
-    for place in (0..room.len()).rev() {
-        let more = if place == 0 { 0 } else { 0x80 };
-        room[place] = more | rest.to_le_bytes()[0] & 0x7f;
-        rest >>= 7;
-    }
-}
-
-/// The element at `at` and the size of its head and body; `None` when it does not lie within the bytes.
-#[inline]
-fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
-    let (first, rest) = bytes.get(at..)?.split_first()?;
-    match *first {
-        small @ 0..=0x7f => Some((Item::Int(i64::from(small)), 1)),
-        0x80..=0xbf => text(rest, 0, usize::from(first & 0x3f)),
-        0xc0..=0xdf => {
-            let raw = i16::from_be_bytes([first & 0x1f, *rest.first()?]);
-            Some((Item::Int(i64::from(raw << 3 >> 3)), 2))
-        }
-        0xe0..=0xef => text(rest, 1, usize::from(u16::from_be_bytes([first & 0xf, *rest.first()?]))),
-        0xf0 => text(rest, 4, u32::from_le_bytes(*rest.first_chunk()?) as usize),
-        0xf1 => Some((Item::Int(i64::from(i16::from_le_bytes(*rest.first_chunk()?))), 3)),
-        0xf2 => {
-            let [a, b, c] = *rest.first_chunk()?;
-            Some((Item::Int(i64::from(i32::from_le_bytes([0, a, b, c]) >> 8)), 4))
-        }
-        0xf3 => Some((Item::Int(i64::from(i32::from_le_bytes(*rest.first_chunk()?))), 5)),
-        0xf4 => Some((Item::Int(i64::from_le_bytes(*rest.first_chunk()?)), 9)),
-        _ => None,
-    }
-}
-
-/// A text of `len` bytes behind `skipped` bytes of `rest`, which lacks the head's first byte.
-#[inline]
-fn text(rest: &[u8], skipped: usize, len: usize) -> Option<(Item<'_>, usize)> {
-    Some((Item::Text(rest.get(skipped..skipped + len)?), 1 + skipped + len))
-}
-
-/// Where the element at `at` ends, its size included; `None` when there is none.
-#[inline]
-fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
-    let (_, size) = decode(bytes, at)?;
-    Some(at + size + size_bytes(size))
-}
-
-/// Where the element that ends at `end` starts; `None` when there is none.
-#[inline]
-fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
-    let (mut size, mut shift, mut place) = (0usize, 0, end);
-    while place > HEADER_BYTES && shift <= 28 {
-        place -= 1;
-        let byte = *bytes.get(place)?;
-        size |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return place.checked_sub(size).filter(|start| *start >= HEADER_BYTES && size > 0);
-        }
-        shift += 7;
-    }
-    None
-}
-
-/// Whether `bytes` are a listpack: total, number and every element's size as its head says, nothing before the end mark
-/// left over. O(bytes).
-fn is_valid(bytes: &[u8]) -> bool {
-    let Some((header, elements)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return false };
-    let [a, b, c, d, e, f] = *header;
-    let (total, count) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
-    let Some((&END, _)) = elements.split_last() else { return false };
-    let whole = total as usize == bytes.len() && bytes.len() <= MAX_BYTES;
-    whole && count_valid(bytes).is_some_and(|found| count == UNKNOWN_COUNT || usize::from(count) == found)
-}
-
-/// The number of elements when all are valid up to the end mark.
-fn count_valid(bytes: &[u8]) -> Option<usize> {
-    let (mut at, end, mut count) = (HEADER_BYTES, bytes.len() - 1, 0);
-    while at < end {
-        let (_, size) = decode(bytes, at)?;
-        let mut expected = [0; 5];
-        let expected = &mut expected[..size_bytes(size)];
-        write_size(expected, size);
-        at += size;
-        if bytes.get(at..at + expected.len())? != expected {
-            return None;
-        }
-        at += expected.len();
-        count += 1;
-    }
-    if at == end { Some(count) } else { None }
+    Some(pack)
 }

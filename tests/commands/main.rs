@@ -1,5 +1,7 @@
 //! Commands, run in process through dispatch: one file per group of the command reference.
 
+mod bitmap;
 mod connection;
 mod harness;
+mod hyperloglog;
 mod string;
