@@ -4,4 +4,5 @@ mod bitmap;
 mod connection;
 mod harness;
 mod hyperloglog;
+mod stream;
 mod string;

@@ -46,7 +46,7 @@ pub struct Entries {
 
 impl Entries {
     /// The entries of these nodes, each with the id of its first entry, ascending; `None` when a node is not valid or the
-    /// figures are not theirs.
+    /// figures are not theirs. The first live id is looked up, whatever the figures say.
     pub fn from_nodes<'a>(nodes: impl Iterator<Item = (StreamId, &'a [u8])>, figures: Figures) -> Option<Entries> {
         let mut entries = Entries { nodes: BTreeMap::new(), figures };
         let (mut len, mut last) = (0, None);
@@ -59,6 +59,7 @@ impl Entries {
             len += node.live() as u64;
             entries.nodes.insert(first, node);
         }
+        entries.find_first();
         (len == figures.len && last <= Some(figures.last_id)).then_some(entries)
     }
 
