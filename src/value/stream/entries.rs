@@ -126,18 +126,18 @@ impl Entries {
         figures.last_id = id;
     }
 
-    /// The live entries from `start` to `end`, both included, in order. O(log nodes) and a walk through one node to the
-    /// first, O(bytes) for each.
+    /// The live entries from `start` to `end`, both included, in order. O(log nodes) and a walk through one node, from
+    /// its nearer end, to the first; O(bytes) for each.
     pub fn range(&self, start: StreamId, end: StreamId) -> Range<'_> {
         let from = self.node_of(start).unwrap_or(start);
-        let nodes = (start <= end).then(|| self.nodes.range(from..=end)).unwrap_or_default();
+        let nodes = if start <= end { self.nodes.range(from..=end) } else { Default::default() };
         Range { nodes, node: None, start, end }
     }
 
     /// As [`Entries::range`], from the last to the first.
     pub fn range_back(&self, start: StreamId, end: StreamId) -> RangeBack<'_> {
         let from = self.node_of(start).unwrap_or(start);
-        let nodes = (start <= end).then(|| self.nodes.range(from..=end)).unwrap_or_default();
+        let nodes = if start <= end { self.nodes.range(from..=end) } else { Default::default() };
         RangeBack { nodes, node: None, start, end }
     }
 
@@ -283,7 +283,7 @@ impl<'a> Iterator for Range<'a> {
                 return Some(entry).filter(|entry| entry.id <= end);
             }
             let (first, node) = self.nodes.next()?;
-            self.node = Some(node.entries(*first));
+            self.node = Some(node.entries_from(*first, start));
         }
     }
 }
