@@ -129,12 +129,13 @@ def _(g):
     return [b"SPOP", g.key() if tail else b"nosuchset", *tail]
 
 
+# Members of one content are alike in what decides about encodings, so that it does not matter which are drawn.
 CONTENTS = {
     "integers": [b"%d" % i for i in range(40)],
     "words": [b"word:%d" % i for i in range(40)],
     "mixed": [b"%d" % i for i in range(20)] + [b"w%d" % i for i in range(20)],
-    "many": [b"member:%d" % i for i in range(700)],
-    "many integers": [b"%d" % (i * i) for i in range(700)],
+    "many": [b"member:%03d" % i for i in range(700)],
+    "many integers": [b"%d" % (1000 + i) for i in range(700)],
 }
 
 
