@@ -33,6 +33,8 @@ pub enum Event {
     Generic(&'static str),
     /// A key went because a command gave it a deadline in the past (`expired`).
     Expired,
+    /// A change that is announced to nobody and that nobody waits for, such as an acknowledgement.
+    Silent,
 }
 
 /// What becomes of a command that finds nothing and would wait.
@@ -81,9 +83,8 @@ impl Context<'_> {
     #[inline]
     pub fn touch_in(&mut self, db: usize, key: Key<'_>, event: Event) {
         // The log, keyspace notifications and client-side caches hang here; today the change is only counted.
-        let _ = event;
         self.dirty += 1;
-        if self.shared.blocked.any() && self.db.is_awaited(db, key) {
+        if event != Event::Silent && self.shared.blocked.any() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
         }
     }

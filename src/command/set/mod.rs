@@ -25,6 +25,7 @@ use scan::sscan;
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "sadd",
+        element: 2,
         arity: -3,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::SET,
@@ -132,6 +133,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "sismember",
+        element: 2,
         arity: 3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::SET,
@@ -224,6 +226,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "srem",
+        element: 2,
         arity: -3,
         flags: Flags::WRITE.and(Flags::FAST),
         categories: Categories::SET,

@@ -77,6 +77,14 @@ impl Set {
         }
     }
 
+    /// The table of members, once there is one.
+    pub fn table(&self) -> Option<&Table> {
+        match self.form() {
+            Form::C(table) => Some(table),
+            _ => None,
+        }
+    }
+
     /// The form it has.
     #[inline]
     #[must_use]
