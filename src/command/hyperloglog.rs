@@ -193,8 +193,13 @@ fn estimate_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64, CommandError
         return Ok(estimate);
     }
     let kept = hyperloglog::kept_estimate(&text);
-    let estimate = kept.map_or_else(|| hyperloglog::estimate(&text), Ok)?;
-    ctx.db.edit_string(key, |text| hyperloglog::keep_estimate(text, estimate))?;
+    let estimate = kept.map_or_else(|| hyperloglog::estimate(&text), Ok);
+    ctx.db.edit_string(key, |text| {
+        if let Ok(estimate) = estimate {
+            hyperloglog::keep_estimate(text, estimate);
+        }
+    })?;
+    let estimate = estimate?;
     ctx.dirty += u64::from(kept.is_none());
     Ok(estimate)
 }

@@ -134,6 +134,6 @@ def _(g):
     return [b"COMMAND", b"GETKEYSANDFLAGS", *made]
 
 
-@command("lpush", 2, label="other type under bits")
+@command("del", 2, label="other type under bits")
 def _(g):
     return g.other_type() or Command([b"DEL", g.key()])
