@@ -467,7 +467,7 @@ mod tests {
 
         #[test]
         fn fields_as_bit_by_bit(text in prop::collection::vec(any::<u8>(), 1..40), signed: bool, bits in 1_i64..=64, at: u16, value: i64) {
-            let field = Field::new(signed, bits).or(Field::new(true, bits)).unwrap();
+            let field = Field::new(signed, bits).or_else(|| Field::new(true, bits)).unwrap();
             let mut text = text;
             let offset = u64::from(at) % (text.len() as u64 * 8);
             let pattern = |text: &[u8]| (0..u64::from(field.bits())).fold(0_u64, |sum, n| sum << 1 | u64::from(bit(text, offset + n)));
