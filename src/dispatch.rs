@@ -5,28 +5,38 @@
 //! Must not know: sockets, tasks, any particular command.
 
 use crate::call::args::{Args, KeyUse};
+use crate::call::blocking::Blocked;
 use crate::call::clients::Client;
-use crate::call::context::Context;
+use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::keys::declared_keys;
 use crate::call::logs::{LogEntry, LogKind, is_secret};
-use crate::call::session::{ReplyMode, Session};
+use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Outcome, Scope, Slices};
 use crate::call::table::Command;
-use crate::keyspace::{LockPlan, View};
+use crate::keyspace::entry::EntryRef;
+use crate::keyspace::{Key, LockPlan, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
 use crate::protocol::reply::{Mark, Output, Reply};
 use crate::util::clock::{Ticks, UnixMs, unix_us};
 use crate::util::memory::used_bytes;
+use crate::value::object::ObjectRef;
+use crate::value::table::Table;
 use bytes::Bytes;
 use crossbeam_epoch::Guard;
+use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Keys whose cache lines are requested before the first request of a group runs: about what a core's first-level cache
 /// holds beside the batch itself.
 const PREFETCHED_KEYS: usize = 128;
+
+/// Elements of a collection that are requested from memory together.
+const WARMED_ELEMENTS: usize = 32;
 
 /// A reading of the clock is used for requests of other connections until it is this old.
 const STALE_NANOS: u64 = 200_000;
@@ -44,6 +54,8 @@ pub enum Next {
     Abort,
     /// Calls [`Dispatcher::resume`] until it is done, before the next request.
     Slices(Box<dyn Slices>),
+    /// Waits until [`Blocked::ticket`] is done, before the next request.
+    Block(Arc<Blocked>),
     /// Tries the same request again when the pause is over.
     Paused,
 }
@@ -146,7 +158,11 @@ impl<'s> Dispatcher<'s> {
         let parked = self.parked.planned;
         while first < batch.len() {
             let end = self.plan(batch, buffer, first, session.db);
+            let mut warm = first;
             for index in first..end {
+                if index == warm {
+                    warm = self.warm(parked + index - first, batch, buffer, index..end, session.db);
+                }
                 let next = self.run_planned(parked + index - first, batch.request(index, buffer), session, out);
                 if !matches!(next, Next::Continue) {
                     let done = index + usize::from(!matches!(next, Next::Paused));
@@ -247,7 +263,11 @@ impl<'s> Dispatcher<'s> {
             self.begin();
         }
         let end = requests.end;
+        let mut warm = requests.start;
         for index in requests {
+            if index == warm {
+                warm = self.warm(index, parked, buffer, index..end, session.db);
+            }
             let next = self.run_planned(index, parked.request(index, buffer), session, out);
             if !matches!(next, Next::Continue) {
                 self.finish(session);
@@ -256,6 +276,48 @@ impl<'s> Dispatcher<'s> {
         }
         self.finish(session);
         (end, Next::Continue)
+    }
+
+    /// Requests from memory what the coming requests of one command on one collection need. Returns the first request
+    /// behind them. `planned` is the place of the first one in the list of planned requests.
+    #[inline]
+    fn warm(&self, planned: usize, batch: &Batch, buffer: &[u8], requests: Range<usize>, db: usize) -> usize {
+        let first = self.planned[planned];
+        match first.command {
+            Ok(command) if command.spec.element != 0 && requests.len() > 1 => {
+                self.warm_elements(command, planned, batch, buffer, requests, db)
+            }
+            _ => requests.start + 1,
+        }
+    }
+
+    fn warm_elements(
+        &self,
+        command: &Command,
+        planned: usize,
+        batch: &Batch,
+        buffer: &[u8],
+        requests: Range<usize>,
+        db: usize,
+    ) -> usize {
+        let key_of = |planned: &Planned<'_>| self.keys.get(planned.keys.0).map(|key| key.hash);
+        let (first, element) = (self.planned[planned], command.spec.element);
+        let like = |other: &&Planned<'_>| {
+            other.command.is_ok_and(|other| other.id == command.id) && key_of(other) == key_of(&first)
+        };
+        let most = requests.len().min(WARMED_ELEMENTS);
+        let count = self.planned[planned..planned + most].iter().take_while(like).count().max(1);
+        let Some(hash) = key_of(&first).filter(|_| count > 1) else { return requests.start + count };
+        let keyspace = &self.shared.keyspace;
+        let key = Key { bytes: batch.request(requests.start, buffer).arg(1), hash };
+        let mut view = View::lock(keyspace, db, self.now, false, LockPlan::Keys, std::iter::once(hash));
+        if let Some(table) = view.peek(key).and_then(EntryRef::object).and_then(ObjectRef::table) {
+            let names = (requests.start..requests.start + count).map(|index| batch.request(index, buffer).arg(element));
+            let hashes: SmallVec<[u64; WARMED_ELEMENTS]> = names.map(Table::hash).collect();
+            hashes.iter().for_each(|hash| table.prefetch(*hash));
+            hashes.iter().for_each(|hash| table.prefetch_element(*hash));
+        }
+        requests.start + count
     }
 
     /// Forgets what was parked.
@@ -320,7 +382,7 @@ impl<'s> Dispatcher<'s> {
                 _ => self.execute(command, planned, request, session, out),
             },
         };
-        if !matches!(next, Next::Slices(_)) {
+        if !matches!(next, Next::Slices(_) | Next::Block(_)) {
             apply_reply_mode(session, out, mark);
         }
         next
@@ -374,6 +436,9 @@ impl<'s> Dispatcher<'s> {
             self.end_span();
         }
         let shared = self.shared;
+        if command.spec.flags.has(Flags::BLOCKING) && shared.blocked.any() {
+            self.serve_earlier(planned, request, session.db);
+        }
         let keys = &self.keys[planned.keys.0..planned.keys.1];
         let plan = match command.spec.scope {
             Scope::Keys => LockPlan::Keys,
@@ -395,11 +460,14 @@ impl<'s> Dispatcher<'s> {
             shared,
             command,
             request,
+            blocking: Blocking::Allowed,
+            ready: Vec::new(),
             dirty: 0,
         };
         let mut args = Args::new(request, planned.first_arg, keys, shared.keyspace.hasher());
         let outcome = (command.spec.run)(&mut context, &mut args);
         let dirty = context.dirty;
+        let ready = std::mem::take(&mut context.ready);
         drop(context);
         if dirty != 0 {
             shared.stats.dirty.fetch_add(dirty, Relaxed);
@@ -409,6 +477,8 @@ impl<'s> Dispatcher<'s> {
             Ok(Outcome::Done) => Next::Continue,
             Ok(Outcome::Close) => Next::Close,
             Ok(Outcome::Slices(slices)) => Next::Slices(slices),
+            Ok(Outcome::Block(blocked)) => Next::Block(blocked),
+            Ok(Outcome::StillBlocked) => Next::Continue,
             Err(error) => {
                 out.truncate_to(mark);
                 Reply::new(out, resp).error_bytes(&error.reply_text());
@@ -416,6 +486,9 @@ impl<'s> Dispatcher<'s> {
                 Next::Continue
             }
         };
+        if !ready.is_empty() {
+            self.serve(ready);
+        }
         let replied = out.len() - before;
         self.account(command, request, session, Run { failed, replied });
         next
@@ -542,6 +615,8 @@ impl<'s> Dispatcher<'s> {
             shared: self.shared,
             command,
             request: request.view(),
+            blocking: Blocking::Refused,
+            ready: Vec::new(),
             dirty: 0,
         };
         let done = slices.step(&mut context);
@@ -555,17 +630,95 @@ impl<'s> Dispatcher<'s> {
     }
 }
 
+/// Serving clients that wait.
+impl Dispatcher<'_> {
+    /// Before a client may wait for keys, or take from them, those who have waited longer are served: between a write and
+    /// the service that follows it, a request of another worker can come in.
+    #[cold]
+    fn serve_earlier(&mut self, planned: Planned<'_>, request: RequestView<'_>, db: usize) {
+        let keys = &self.keys[planned.keys.0..planned.keys.1];
+        let ready = keys.iter().map(|key| (db, Box::from(request.arg(key.index)))).collect::<Vec<(usize, Box<[u8]>)>>();
+        let keyspace = &self.shared.keyspace;
+        let exists = |db: usize, key: &[u8]| {
+            let key = keyspace.hasher().key(key);
+            View::lock(keyspace, db, self.now, false, LockPlan::Keys, std::iter::once(key.hash)).peek(key).is_some()
+        };
+        self.serve(ready.into_iter().filter(|(db, key)| exists(*db, key)).collect());
+    }
+
+    /// Runs the requests of those who wait for these keys, first come first served, and of those whose keys are changed by
+    /// that in turn.
+    #[cold]
+    fn serve(&mut self, ready: Vec<(usize, Box<[u8]>)>) {
+        let mut ready = VecDeque::from(ready);
+        while let Some((db, key)) = ready.pop_front() {
+            let keyspace = &self.shared.keyspace;
+            for ticket in keyspace.queue(db, keyspace.hasher().key(&key)) {
+                let Some(blocked) = self.shared.blocked.find(ticket.client) else { continue };
+                if !Arc::ptr_eq(&blocked.ticket, &ticket) || !ticket.claim() {
+                    continue;
+                }
+                loop {
+                    if let Some(reply) = self.try_for(&blocked, &mut ready) {
+                        *blocked.reply.lock() = Some(reply);
+                        ticket.finish();
+                        blocked.client.notify();
+                        break;
+                    }
+                    if ticket.release() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the request of a client that waits; its reply, if it could be served.
+    fn try_for(&mut self, blocked: &Blocked, ready: &mut VecDeque<(usize, Box<[u8]>)>) -> Option<Bytes> {
+        let (shared, request) = (self.shared, blocked.request.view());
+        let (Ok(command), first_arg) = self.resolve(request) else { return None };
+        let (mut keys, hasher) = (Vec::new(), shared.keyspace.hasher());
+        let _ = declared_keys(command.spec, request, &mut |index, _| {
+            keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
+        });
+        let mut session = Session::new(Arc::clone(&blocked.client), true);
+        (session.db, session.resp, session.no_touch) = (blocked.db, blocked.resp, !blocked.touch);
+        let mut out = Output::new();
+        let hashes = keys.iter().map(|key| key.hash);
+        let mut context = Context {
+            db: View::lock(&shared.keyspace, blocked.db, self.now, blocked.touch, LockPlan::Keys, hashes),
+            now: self.now,
+            reply: Reply::new(&mut out, blocked.resp),
+            session: &mut session,
+            shared,
+            command,
+            request,
+            blocking: Blocking::Serving,
+            ready: Vec::new(),
+            dirty: 0,
+        };
+        let outcome = (command.spec.run)(&mut context, &mut Args::new(request, first_arg, &keys, hasher));
+        shared.stats.dirty.fetch_add(context.dirty, Relaxed);
+        ready.extend(std::mem::take(&mut context.ready));
+        drop(context);
+        match outcome {
+            Ok(Outcome::StillBlocked) => return None,
+            Ok(_) => {}
+            Err(error) => {
+                out.clear();
+                Reply::new(&mut out, blocked.resp).error_bytes(&error.reply_text());
+                shared.stats.count_error(&error);
+            }
+        }
+        Some(Bytes::from(out.to_vec()))
+    }
+}
+
 /// Drops the reply since `mark` if `CLIENT REPLY` says so, and notes that this was the command to skip.
 #[inline]
 fn apply_reply_mode(session: &mut Session, out: &mut Output, mark: Mark) {
-    match session.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => out.truncate_to(mark),
-        ReplyMode::Skip => {
-            out.truncate_to(mark);
-            session.reply_mode = ReplyMode::On;
-        }
-        ReplyMode::SkipNext => session.reply_mode = ReplyMode::Skip,
+    if !session.after_reply() {
+        out.truncate_to(mark);
     }
 }
 

@@ -3,8 +3,15 @@
 use super::error::CommandError;
 use crate::keyspace::{Key, KeyHasher};
 use crate::protocol::batch::RequestView;
+use crate::util::extended::Extended;
 use crate::util::number;
 use crate::value::string::StringSource;
+use std::time::Duration;
+
+const LONG_TIMEOUT: CommandError = CommandError::text("ERR timeout is out of range");
+
+/// Redis adds the wait to the present and refuses what does not fit 64 bits; this leaves the present some centuries.
+const LONGEST_WAIT_MS: i64 = i64::MAX - (1 << 43);
 
 /// A declared key of a request: where it stands and what it hashes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +98,46 @@ impl<'a> Args<'a> {
     /// The next argument as an integer, with another error than the usual one.
     pub fn integer_or(&mut self, error: CommandError) -> Result<i64, CommandError> {
         number::parse_i64(self.bytes()?).ok_or(error)
+    }
+
+    /// The next argument as a double, such as a score; not NaN.
+    #[inline]
+    pub fn float(&mut self) -> Result<f64, CommandError> {
+        self.float_or(CommandError::NotFloat)
+    }
+
+    /// The next argument as a double, with another error than the usual one.
+    #[inline]
+    pub fn float_or(&mut self, error: CommandError) -> Result<f64, CommandError> {
+        number::parse_f64(self.bytes()?).ok_or(error)
+    }
+
+    /// The next argument as seconds to wait, with a fraction; `None` is for ever, and written 0.
+    pub fn timeout(&mut self) -> Result<Option<Duration>, CommandError> {
+        let text = self.bytes()?;
+        let seconds = Extended::parse(text).ok_or(CommandError::text("ERR timeout is not a float or out of range"))?;
+        let millis = seconds.ceil_times(1000).ok_or(LONG_TIMEOUT)?;
+        if millis < 0 {
+            return Err(CommandError::text("ERR timeout is negative"));
+        }
+        Args::wait(millis)
+    }
+
+    /// The next argument as milliseconds to wait, as [`Args::timeout`].
+    pub fn timeout_ms(&mut self) -> Result<Option<Duration>, CommandError> {
+        let millis = self.integer_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
+        if millis < 0 {
+            return Err(CommandError::text("ERR timeout is negative"));
+        }
+        Args::wait(millis)
+    }
+
+    fn wait(millis: i64) -> Result<Option<Duration>, CommandError> {
+        if millis > LONGEST_WAIT_MS {
+            return Err(LONG_TIMEOUT);
+        }
+        let millis = u64::try_from(millis).unwrap_or(0);
+        Ok((millis != 0).then(|| Duration::from_millis(millis)))
     }
 
     /// Takes the next argument if it is `word` in any letter case.

@@ -77,7 +77,7 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// `CLIENT CAPA REDIRECT`.
     pub follows_redirects: AtomicBool,
-    /// Held back by `CLIENT PAUSE`.
+    /// Held back by `CLIENT PAUSE`, or waiting for keys.
     pub paused: AtomicBool,
     /// Closes once its replies have left.
     pub closing: AtomicBool,

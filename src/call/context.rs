@@ -1,12 +1,18 @@
 //! What a handler sees while it runs.
 
+use super::blocking::{Blocked, OnTimeout};
+use super::error::CommandError;
 use super::session::Session;
 use super::shared::Shared;
+use super::spec::Outcome;
 use super::table::Command;
-use crate::keyspace::{Key, View};
-use crate::protocol::batch::RequestView;
+use crate::keyspace::{Key, Ticket, View};
+use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::Reply;
 use crate::util::clock::UnixMs;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A keyspace event, by class, with the name that Redis gives it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +33,19 @@ pub enum Event {
     Generic(&'static str),
     /// A key went because a command gave it a deadline in the past (`expired`).
     Expired,
+    /// A change that is announced to nobody and that nobody waits for, such as an acknowledgement.
+    Silent,
+}
+
+/// What becomes of a command that finds nothing and would wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blocking {
+    /// Its client waits.
+    Allowed,
+    /// Its client gets the reply of one whose time is up: inside MULTI and scripts.
+    Refused,
+    /// It runs for a client that waits already.
+    Serving,
 }
 
 /// One run of a command.
@@ -45,6 +64,10 @@ pub struct Context<'a> {
     pub command: &'a Command,
     /// The whole request.
     pub request: RequestView<'a>,
+    /// What becomes of a command that finds nothing and would wait.
+    pub blocking: Blocking,
+    /// Changed keys that somebody waits for, with their databases.
+    pub ready: Vec<(usize, Box<[u8]>)>,
     /// Number of changes made, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
 }
@@ -60,8 +83,64 @@ impl Context<'_> {
     #[inline]
     pub fn touch_in(&mut self, db: usize, key: Key<'_>, event: Event) {
         // The log, keyspace notifications and client-side caches hang here; today the change is only counted.
-        let _ = (db, key, event);
         self.dirty += 1;
+        if event != Event::Silent && self.shared.blocked.any() && self.db.is_awaited(db, key) {
+            self.ready.push((db, key.bytes.into()));
+        }
+    }
+
+    /// Everybody who waits for a key of database `db` looks again: the database was flushed or exchanged.
+    pub fn touch_awaited(&mut self, db: usize) {
+        if self.shared.blocked.any() {
+            self.ready.extend(self.db.awaited_keys(db).into_iter().map(|key| (db, key)));
+        }
+    }
+
+    /// Lets the client wait until one of `keys` changes, and runs the same request again then; after `timeout` (`None`: never)
+    /// it gets `on_timeout`. Where waiting is not allowed it gets that at once.
+    pub fn block(
+        &mut self,
+        keys: &[Key<'_>],
+        timeout: Option<Duration>,
+        on_timeout: OnTimeout,
+    ) -> Result<Outcome, CommandError> {
+        match self.blocking {
+            Blocking::Allowed => self.block_as(self.request.to_owned_request(), keys, timeout, on_timeout),
+            _ => self.block_as(OwnedRequest::new(), keys, timeout, on_timeout),
+        }
+    }
+
+    /// As [`Context::block`], with another request to be run: one whose words that depend on the moment are replaced.
+    pub fn block_as(
+        &mut self,
+        request: OwnedRequest,
+        keys: &[Key<'_>],
+        timeout: Option<Duration>,
+        on_timeout: OnTimeout,
+    ) -> Result<Outcome, CommandError> {
+        match self.blocking {
+            Blocking::Refused => {
+                on_timeout.reply(&mut self.reply);
+                return Ok(Outcome::Done);
+            }
+            Blocking::Serving => return Ok(Outcome::StillBlocked),
+            Blocking::Allowed => {}
+        }
+        let client = Arc::clone(&self.session.client);
+        let ticket = Arc::new(Ticket::new(client.id));
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        for key in keys {
+            if !names.iter().any(|name| **name == *key.bytes) {
+                self.db.enqueue(*key, &ticket);
+                names.push(key.bytes.into());
+            }
+        }
+        let (db, resp, touch) = (self.session.db, self.session.resp, !self.session.no_touch);
+        let reply = Mutex::default();
+        let blocked =
+            Arc::new(Blocked { ticket, client, request, db, resp, touch, timeout, on_timeout, keys: names, reply });
+        self.shared.blocked.add(Arc::clone(&blocked));
+        Ok(Outcome::Block(blocked))
     }
 
     /// Announces a further event of a change that [`Context::touch`] has counted: SET with a deadline is both `set` and

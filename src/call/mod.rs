@@ -5,6 +5,7 @@
 //! `shared`, and answers an error of `error`. Must not know: any particular command, sockets, tasks.
 
 pub mod args;
+pub mod blocking;
 pub mod clients;
 pub mod context;
 pub mod docs;
@@ -12,6 +13,7 @@ pub mod error;
 pub mod expiry;
 pub mod help;
 pub mod keys;
+pub mod limits;
 pub mod logs;
 pub mod session;
 pub mod shared;

@@ -42,4 +42,19 @@ impl Session {
         let (db, resp, reply_mode) = (0, Resp::V2, ReplyMode::On);
         Session { client, db, resp, authenticated, reply_mode, no_touch: false, monitor: false }
     }
+
+    /// Whether the reply just made is to be sent, as `CLIENT REPLY` chose. To be called once a reply.
+    #[inline]
+    pub fn after_reply(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On => return true,
+            ReplyMode::Off => {}
+            ReplyMode::Skip => self.reply_mode = ReplyMode::On,
+            ReplyMode::SkipNext => {
+                self.reply_mode = ReplyMode::Skip;
+                return true;
+            }
+        }
+        false
+    }
 }

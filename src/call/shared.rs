@@ -1,5 +1,6 @@
 //! What every worker shares: configuration, keyspace, clients, counters, logs, the command table.
 
+use super::blocking::BlockedClients;
 use super::clients::Clients;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::spec::CommandSpec;
@@ -69,6 +70,8 @@ pub struct Shared {
     pub keyspace: Keyspace,
     /// Registry of clients.
     pub clients: Clients,
+    /// Clients that wait for keys.
+    pub blocked: BlockedClients,
     /// Counters.
     pub stats: Stats,
     /// Logs of slow and large commands.
@@ -103,6 +106,7 @@ impl Shared {
         Shared {
             stats: Stats::new(workers, commands.len()),
             clients: Clients::default(),
+            blocked: BlockedClients::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             config,

@@ -5,9 +5,11 @@
 //! specifications.
 
 use super::args::Args;
+use super::blocking::Blocked;
 use super::context::Context;
 use super::error::CommandError;
 use crate::protocol::batch::RequestView;
+use std::sync::Arc;
 
 /// What a handler leaves for dispatch to do.
 pub enum Outcome {
@@ -16,6 +18,10 @@ pub enum Outcome {
     /// The work is long: the connection calls the slices in turn, lets other requests of its worker run between two
     /// of them, and no lock is held meanwhile.
     Slices(Box<dyn Slices>),
+    /// The client waits for keys; no reply is written.
+    Block(Arc<Blocked>),
+    /// The command was run for a client that waits, and could not be served.
+    StillBlocked,
     /// The connection is to be closed once the reply has left.
     Close,
 }
@@ -267,6 +273,8 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// The cluster.
+    Cluster,
 }
 
 impl Group {
@@ -285,6 +293,7 @@ impl Group {
             Group::Generic => "generic",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Cluster => "cluster",
         }
     }
 }
@@ -314,6 +323,12 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// What is done with the keys marked [`KeyFlags::VARIABLE_FLAGS`] by a given request, for `COMMAND GETKEYSANDFLAGS`.
     pub variable_flags: Option<fn(RequestView<'_>) -> KeyFlags>,
+    /// The index behind the word of a [`Begin::Keyword`] in a given request, where its first occurrence may be a value; `None`
+    /// from it means the first occurrence after all.
+    pub behind_keyword: Option<fn(RequestView<'_>) -> Option<usize>>,
+    /// Index of the argument that names an element of the collection at the key in argument 1 (a field, a member), by which
+    /// the element is prefetched; 0 for none.
+    pub element: usize,
     /// Which shards are locked.
     pub scope: Scope,
     /// First Redis (or Valkey) version that has it.
@@ -349,6 +364,8 @@ impl CommandSpec {
         categories: Categories::NONE,
         keys: &[],
         variable_flags: None,
+        behind_keyword: None,
+        element: 0,
         scope: Scope::Keys,
         since: "1.0.0",
         group: Group::Server,

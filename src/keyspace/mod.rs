@@ -11,10 +11,12 @@ mod segment;
 mod shard;
 pub mod table;
 mod view;
+mod waiters;
 
 pub use hash::{Key, KeyHasher};
 pub use shard::{ShardStats, access_seconds};
 pub use view::{AddError, LockPlan, Ttl, View, WrongType};
+pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
 use crossbeam_epoch::Guard;
@@ -107,6 +109,16 @@ impl Keyspace {
             prefetch(entry);
             prefetch(entry.wrapping_add(64));
         }
+    }
+
+    /// Takes a ticket out of the queue of a key of database `db`.
+    pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Arc<Ticket>) {
+        self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
+    }
+
+    /// The tickets that wait for a key of database `db`, first come first.
+    pub fn queue(&self, db: usize, key: Key<'_>) -> Vec<Arc<Ticket>> {
+        self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.queue(key.bytes)
     }
 
     /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `true` while there is

@@ -6,6 +6,7 @@ use super::entry::{Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::reclaim::{Garbage, Reclaimer};
 use super::table::{Occupied, Table};
+use super::waiters::Waiters;
 use crate::util::clock::UnixMs;
 use crate::value::string::{StringRef, StringSource};
 
@@ -45,6 +46,8 @@ pub struct Shard {
     first: u64,
     /// Counters.
     pub stats: ShardStats,
+    /// Who waits for its keys.
+    pub waiters: Waiters,
 }
 
 impl Shard {
@@ -52,7 +55,7 @@ impl Shard {
     pub fn new(index: u64, bits: u32, hasher: KeyHasher) -> Shard {
         let first = if bits == 0 { 0 } else { index << (64 - bits) };
         let table = Table::new(bits, hasher);
-        Shard { table, due_ms: i64::MAX, walk: None, first, stats: ShardStats::default() }
+        Shard { table, due_ms: i64::MAX, walk: None, first, stats: ShardStats::default(), waiters: Waiters::default() }
     }
 
     /// The table, to read.

@@ -8,6 +8,7 @@
 
 use super::socket::Socket;
 use super::worker::{Bench, PARKED_BYTES, READ_BYTES};
+use crate::call::blocking::Blocked;
 use crate::call::error::CommandError;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
@@ -25,11 +26,14 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::ReadBuf;
+use tokio::time::Sleep;
 
 /// Pieces of one vectored write.
 const PIECES: usize = 64;
@@ -39,6 +43,12 @@ const LARGE_STEP: usize = 1024 * 1024;
 
 /// Bytes of an unfinished request that a client may hold before it has authenticated.
 const STRANGER_BYTES: u64 = 64 * 1024;
+
+/// Requests that a client may send ahead while it waits for keys; then it is not read from.
+const WAITING_REQUESTS: usize = 1024;
+
+/// How long a wait whose time is up gives a service in progress.
+const SERVICE_LOOK: Duration = Duration::from_millis(1);
 
 /// Reads up to this size are parked.
 const PARKED_READ: usize = 2048;
@@ -90,6 +100,8 @@ pub struct Connection {
     /// Requests that wait for a long or a paused one.
     waiting: VecDeque<OwnedRequest>,
     slices: Option<Box<dyn Slices>>,
+    /// The wait for keys, and its end.
+    blocked: Option<(Arc<Blocked>, Pin<Box<Sleep>>)>,
     state: State,
     parked: Option<Parked>,
     turn: Turn,
@@ -118,6 +130,7 @@ impl Drop for Connection {
         if self.parked.is_some() {
             self.bench.borrow_mut().unpark();
         }
+        self.stop_waiting();
     }
 }
 
@@ -136,6 +149,7 @@ impl Connection {
             over_soft: None,
             waiting: VecDeque::new(),
             slices: None,
+            blocked: None,
             state: State::Open,
             parked: None,
             turn: Turn::Idle,
@@ -144,12 +158,25 @@ impl Connection {
 
     /// Serves the client until one side ends the connection.
     pub async fn serve(mut self) {
-        let client = std::sync::Arc::clone(&self.session.client);
+        let client = Arc::clone(&self.session.client);
         let mut woken = std::pin::pin!(client.wake().notified());
         while self.state != State::Closed {
             if self.slices.is_some() {
                 self.step();
                 tokio::task::yield_now().await;
+                continue;
+            }
+            if self.blocked.is_some() {
+                poll_fn(|cx| {
+                    if woken.as_mut().poll(cx).is_ready() {
+                        woken.set(client.wake().notified());
+                        self.read_mail();
+                        return Poll::Ready(());
+                    }
+                    self.poll_blocked(cx)
+                })
+                .await;
+                self.end_wait();
                 continue;
             }
             if !self.waiting.is_empty() {
@@ -169,6 +196,44 @@ impl Connection {
                 self.poll(cx)
             })
             .await;
+        }
+    }
+
+    /// While the client waits for keys: watches the clock, and goes on reading, so that the end of the connection is seen.
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some((blocked, sleep)) = &mut self.blocked {
+            if blocked.ticket.is_done() {
+                return Poll::Ready(());
+            }
+            if blocked.timeout.is_some() && sleep.as_mut().poll(cx).is_ready() {
+                if !blocked.end(blocked.timeout_reply()) {
+                    // Somebody is serving it just now.
+                    sleep.as_mut().reset(tokio::time::Instant::now() + SERVICE_LOOK);
+                    let _ = sleep.as_mut().poll(cx);
+                }
+                return Poll::Ready(());
+            }
+        }
+        if self.waiting.len() < WAITING_REQUESTS { self.poll(cx) } else { Poll::Pending }
+    }
+
+    /// Goes on if the wait for keys is over.
+    fn end_wait(&mut self) {
+        let Some((blocked, _)) = self.blocked.take_if(|(blocked, _)| blocked.ticket.is_done()) else { return };
+        self.shared.blocked.remove(&blocked, &self.shared.keyspace);
+        if let Some(reply) = blocked.reply.lock().take()
+            && self.session.after_reply()
+        {
+            self.unsent.raw_large(reply);
+        }
+        self.flush();
+    }
+
+    /// Gives up a wait for keys.
+    fn stop_waiting(&mut self) {
+        if let Some((blocked, _)) = self.blocked.take() {
+            blocked.ticket.withdraw();
+            self.shared.blocked.remove(&blocked, &self.shared.keyspace);
         }
     }
 
@@ -230,7 +295,7 @@ impl Connection {
             }
             let count = buffer.filled().len();
             self.note_read(count);
-            if (1..=PARKED_READ).contains(&count) && at + count <= PARKED_BYTES {
+            if (1..=PARKED_READ).contains(&count) && at + count <= PARKED_BYTES && !self.is_busy() {
                 self.park(bench, at, count);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -354,7 +419,7 @@ impl Connection {
     }
 
     fn is_busy(&self) -> bool {
-        self.slices.is_some() || !self.waiting.is_empty()
+        self.slices.is_some() || self.blocked.is_some() || !self.waiting.is_empty()
     }
 
     /// Parses one batch from `bytes[consumed..]` and runs it.
@@ -396,6 +461,10 @@ impl Connection {
             Next::Close => self.close(State::Closing),
             Next::Abort => self.close(State::Closed),
             Next::Slices(slices) => self.slices = Some(slices),
+            Next::Block(blocked) => {
+                let sleep = Box::pin(tokio::time::sleep(blocked.timeout.unwrap_or_default()));
+                self.blocked = Some((blocked, sleep));
+            }
         }
     }
 
@@ -403,6 +472,7 @@ impl Connection {
         self.state = state;
         self.waiting.clear();
         self.slices = None;
+        self.stop_waiting();
         self.session.client.closing.store(true, Relaxed);
     }
 
@@ -507,7 +577,7 @@ impl Connection {
     fn run_waiting(&mut self) {
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
-        while self.state == State::Open && self.slices.is_none() {
+        while self.state == State::Open && self.slices.is_none() && self.blocked.is_none() {
             let Some(request) = self.waiting.pop_front() else { break };
             let next = bench.dispatcher.run_one(&request, &mut self.session, &mut bench.out);
             if matches!(next, Next::Paused) {

@@ -13,6 +13,7 @@ use crate::call::help;
 use crate::call::session::ReplyMode;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
 use crate::util::clock::UnixMs;
+use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
 
 const OWN: Flags = ANYTIME.and(Flags::ALLOW_BUSY);
@@ -52,6 +53,8 @@ const BAD_MODE: CommandError = CommandError::text("ERR CLIENT PAUSE mode must be
 const BAD_TIMEOUT: CommandError = CommandError::text("ERR timeout is not an integer or out of range");
 const NEGATIVE_TIMEOUT: CommandError = CommandError::text("ERR timeout is negative");
 const LATE_TIMEOUT: CommandError = CommandError::text("ERR timeout is out of range");
+const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+
 const BAD_REASON: CommandError = CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
 
 /// The subcommands.
@@ -539,14 +542,20 @@ fn import_source<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outco
     Ok(Outcome::Done)
 }
 
-/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: 1 when the client waited, else 0. No command waits yet. More arguments are
-/// ignored, as in Valkey.
+/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: 1 when the client waited, else 0. More arguments are ignored, as in Valkey.
 fn unblock<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let id = args.integer();
-    if args.remaining() == 1 && !args.word("timeout") && !args.word("error") {
-        return Err(BAD_REASON);
+    let mut error = false;
+    if args.remaining() == 1 && !args.word("timeout") {
+        error = args.word("error");
+        if !error {
+            return Err(BAD_REASON);
+        }
     }
-    id?;
-    ctx.reply.integer(0);
+    let blocked = u64::try_from(id?).ok().and_then(|id| ctx.shared.blocked.find(id));
+    let ended = blocked.is_some_and(|blocked| {
+        blocked.end(if error { Bytes::from_static(UNBLOCKED) } else { blocked.timeout_reply() })
+    });
+    ctx.reply.integer(i64::from(ended));
     Ok(Outcome::Done)
 }

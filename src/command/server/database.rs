@@ -156,6 +156,7 @@ fn read_flush_type(args: &mut Args<'_>) -> Result<(), CommandError> {
 fn flush(ctx: &mut Context<'_>, db: usize) {
     let removed = ctx.db.flush(db);
     ctx.dirty += u64::try_from(removed).unwrap_or(u64::MAX);
+    ctx.touch_awaited(db);
 }
 
 /// `SWAPDB index1 index2`
@@ -170,6 +171,8 @@ fn swapdb<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Com
     let (first, second) = index(first).zip(index(second)).ok_or(CommandError::DbIndex)?;
     ctx.db.swap(first, second);
     ctx.dirty += 1;
+    ctx.touch_awaited(first);
+    ctx.touch_awaited(second);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

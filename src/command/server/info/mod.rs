@@ -164,8 +164,12 @@ fn clients(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("maxclients", config.maxclients());
     lines.field("client_recent_max_input_buffer", buffers.longest_query);
     lines.field("client_recent_max_output_buffer", buffers.longest_output);
-    lines.zeros(&["blocked_clients", "tracking_clients", "pubsub_clients", "watching_clients"]);
-    lines.zeros(&["clients_in_timeout_table", "total_watched_keys", "total_blocking_keys"]);
+    let blocked = &ctx.shared.blocked;
+    lines.field("blocked_clients", blocked.len());
+    lines.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    lines.field("clients_in_timeout_table", blocked.timed());
+    lines.zeros(&["total_watched_keys"]);
+    lines.field("total_blocking_keys", blocked.keys());
     lines.field("total_blocking_keys_on_nokey", 0);
     let pause = clients.pause(ctx.now);
     lines.field("paused_reason", if pause.is_some() { "client_pause" } else { "none" });

@@ -1,0 +1,146 @@
+//! Clients that wait for keys: what each asked, and how its wait ends.
+//!
+//! The handler of a blocking command tries, and when there is nothing to have returns [`Context::block`]. When one of the
+//! keys changes, dispatch runs the same request once more on behalf of the client; so nothing is held for a client
+//! while it waits, and what it gets is looked up when it gets it. Invariant: the reply is set before the ticket
+//! is done. Must not know: what the commands wait for.
+//!
+//! [`Context::block`]: super::context::Context::block
+
+use super::clients::Client;
+use crate::keyspace::{Keyspace, Ticket};
+use crate::protocol::batch::OwnedRequest;
+use crate::protocol::reply::{Output, Reply, Resp};
+use bytes::Bytes;
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What a client is told whose time is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnTimeout {
+    /// A null array.
+    NullArray,
+    /// A null.
+    Null,
+}
+
+impl OnTimeout {
+    /// Writes the reply.
+    pub fn reply(self, reply: &mut Reply<'_>) {
+        match self {
+            OnTimeout::NullArray => reply.null_array(),
+            OnTimeout::Null => reply.null(),
+        }
+    }
+}
+
+/// A waiting client.
+pub struct Blocked {
+    /// Its place in the queues.
+    pub ticket: Arc<Ticket>,
+    /// The client.
+    pub client: Arc<Client>,
+    /// What is to be run when a key is ready.
+    pub request: OwnedRequest,
+    /// Its database.
+    pub db: usize,
+    /// Its protocol version.
+    pub resp: Resp,
+    /// Whether its reads count as uses.
+    pub touch: bool,
+    /// How long it waits; `None` for ever.
+    pub timeout: Option<Duration>,
+    /// What it is told then.
+    pub on_timeout: OnTimeout,
+    /// What it waits for.
+    pub keys: Vec<Box<[u8]>>,
+    /// The end of its wait.
+    pub reply: Mutex<Option<Bytes>>,
+}
+
+impl Blocked {
+    /// The reply to a client whose time is up.
+    pub fn timeout_reply(&self) -> Bytes {
+        let mut out = Output::new();
+        self.on_timeout.reply(&mut Reply::new(&mut out, self.resp));
+        Bytes::from(out.to_vec())
+    }
+
+    /// Ends the wait with `reply`, if nobody is serving the client; `false` otherwise.
+    pub fn end(&self, reply: Bytes) -> bool {
+        let mut place = self.reply.lock();
+        let ended = self.ticket.withdraw();
+        if ended {
+            *place = Some(reply);
+            self.client.notify();
+        }
+        ended
+    }
+}
+
+/// All of them, by the number of the client.
+#[derive(Default)]
+pub struct BlockedClients {
+    map: DashMap<u64, Arc<Blocked>>,
+    count: AtomicUsize,
+}
+
+impl BlockedClients {
+    /// Whether anybody waits; one load.
+    #[inline]
+    pub fn any(&self) -> bool {
+        self.count.load(Relaxed) != 0
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        !self.any()
+    }
+
+    /// Enters a client that stands in its queues already or is about to.
+    pub fn add(&self, blocked: Arc<Blocked>) {
+        self.count.fetch_add(1, Relaxed);
+        blocked.client.paused.store(true, Relaxed);
+        self.map.insert(blocked.client.id, blocked);
+    }
+
+    /// The wait of the client of this number.
+    pub fn find(&self, client: u64) -> Option<Arc<Blocked>> {
+        self.map.get(&client).map(|blocked| Arc::clone(&blocked))
+    }
+
+    /// Takes a client out of the registry and of its queues. For its own connection, once its ticket is done.
+    pub fn remove(&self, blocked: &Blocked, keyspace: &Keyspace) {
+        if self.map.remove(&blocked.client.id).is_some() {
+            for key in &blocked.keys {
+                keyspace.leave_queue(blocked.db, keyspace.hasher().key(key), &blocked.ticket);
+            }
+            self.count.fetch_sub(1, Relaxed);
+            blocked.client.paused.store(false, Relaxed);
+        }
+    }
+
+    /// How many wait for a limited time. O(clients that wait).
+    pub fn timed(&self) -> usize {
+        self.map.iter().filter(|blocked| blocked.timeout.is_some()).count()
+    }
+
+    /// Number of keys that somebody waits for. O(clients that wait).
+    pub fn keys(&self) -> usize {
+        let mut keys: Vec<(usize, Box<[u8]>)> = Vec::new();
+        for blocked in &self.map {
+            keys.extend(blocked.keys.iter().map(|key| (blocked.db, key.clone())));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys.len()
+    }
+}
