@@ -37,6 +37,18 @@ pub enum Event {
     Silent,
 }
 
+impl Event {
+    /// Whether somebody who waits for the key may find something after it. Of what happens to a stream, only a new entry and
+    /// the end of a group are news to readers.
+    fn serves(self) -> bool {
+        match self {
+            Event::Stream(name) => matches!(name, "xadd" | "xgroup-destroy"),
+            Event::Silent => false,
+            _ => true,
+        }
+    }
+}
+
 /// What becomes of a command that finds nothing and would wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Blocking {
@@ -84,7 +96,7 @@ impl Context<'_> {
     pub fn touch_in(&mut self, db: usize, key: Key<'_>, event: Event) {
         // The log, keyspace notifications and client-side caches hang here; today the change is only counted.
         self.dirty += 1;
-        if event != Event::Silent && self.shared.blocked.any() && self.db.is_awaited(db, key) {
+        if self.shared.blocked.any() && event.serves() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
         }
     }
