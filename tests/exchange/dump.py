@@ -96,7 +96,8 @@ def details(server, key, kind):
 
 
 def sorted_scores(server, key):
-    return server.call("ZRANGE", key, 0, -1, "WITHSCORES")
+    flat = server.call("ZRANGE", key, 0, -1, "WITHSCORES")
+    return [(member, float(score)) for member, score in zip(flat[::2], flat[1::2])]
 
 
 def strip(value, drop):
