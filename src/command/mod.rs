@@ -6,12 +6,14 @@ use crate::call::spec::CommandSpec;
 
 pub mod connection;
 pub mod generic;
+pub mod hash;
 pub mod server;
 pub mod string;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
+    hash::COMMANDS,
     generic::COMMANDS,
     connection::COMMANDS,
     server::info::COMMANDS,

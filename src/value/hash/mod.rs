@@ -192,13 +192,7 @@ impl Hash {
 
     /// Calls `visit` for about `count` fields from `cursor` on, 0 at first; returns where to go on, 0 at the end. What is
     /// there from the first call to the last is met, whatever happens in between. A listpack is met as a whole.
-    pub fn scan(
-        &self,
-        cursor: u64,
-        count: usize,
-        now: i64,
-        visit: &mut dyn FnMut(Item<'_>, Item<'_>),
-    ) -> u64 {
+    pub fn scan(&self, cursor: u64, count: usize, now: i64, visit: &mut dyn FnMut(Item<'_>, Item<'_>)) -> u64 {
         let (table, now) = match self.0.get() {
             Form::A(_) => {
                 self.iter(now).for_each(|(field, value)| visit(field, value));
@@ -242,7 +236,8 @@ impl Hash {
     pub fn set(&mut self, field: &[u8], value: &[u8], lifetime: Lifetime, now: i64, limits: Limits) -> bool {
         match self.0.get_mut() {
             Form::A(pack) => {
-                let added = if matches!(lifetime, Lifetime::Until(_)) { None } else { pack_set(pack, field, value, limits) };
+                let added =
+                    if matches!(lifetime, Lifetime::Until(_)) { None } else { pack_set(pack, field, value, limits) };
                 added.unwrap_or_else(|| {
                     self.grow();
                     self.set(field, value, lifetime, now, limits)

@@ -93,7 +93,10 @@ impl Pair {
             },
             now,
         );
-        assert_eq!(drawn.map(|(field, value)| live.get(&field.to_vec()) == Some(&value.to_vec())), (!live.is_empty()).then_some(true));
+        assert_eq!(
+            drawn.map(|(field, value)| live.get(&field.to_vec()) == Some(&value.to_vec())),
+            (!live.is_empty()).then_some(true)
+        );
     }
 }
 

@@ -97,8 +97,7 @@ impl Timed {
     pub fn set(&mut self, field: &[u8], value: &[u8], lifetime: Lifetime, now: i64) -> bool {
         let hash = Table::hash(field);
         let mut fresh = lifetime.after(None);
-        let (element, mut added) =
-            self.table.get_or_insert_hashed(hash, field, || new_element(field, value, fresh));
+        let (element, mut added) = self.table.get_or_insert_hashed(hash, field, || new_element(field, value, fresh));
         if !added {
             let before = deadline_of(element);
             added = before.is_some_and(|deadline| deadline <= now);
@@ -196,7 +195,8 @@ impl Timed {
     #[cfg(test)]
     pub fn validate(&self) {
         self.table.validate();
-        let deadlines = self.table.iter().filter_map(|element| Some((deadline_of(element)?, Table::hash(element.name()))));
+        let deadlines =
+            self.table.iter().filter_map(|element| Some((deadline_of(element)?, Table::hash(element.name()))));
         assert_eq!(deadlines.collect::<BTreeSet<_>>(), self.index);
         assert!(!self.index.is_empty(), "a form for deadlines without any");
     }
