@@ -8,6 +8,7 @@ pub mod bitmap;
 pub mod cluster;
 pub mod connection;
 pub mod generic;
+pub mod hash;
 pub mod hyperloglog;
 pub mod list;
 pub mod server;
@@ -24,6 +25,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     stream::COMMANDS,
     set::COMMANDS,
     sorted_set::COMMANDS,
+    hash::COMMANDS,
     generic::COMMANDS,
     generic::dump::COMMANDS,
     list::COMMANDS,
