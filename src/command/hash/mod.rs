@@ -25,6 +25,7 @@ use walk::{hrandfield, hscan};
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "hdel",
+        element: 2,
         arity: -3,
         flags: Flags::WRITE.and(Flags::FAST),
         categories: Categories::HASH,
@@ -40,6 +41,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hexists",
+        element: 2,
         arity: 3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::HASH,
@@ -96,6 +98,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hget",
+        element: 2,
         arity: 3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::HASH,
@@ -153,6 +156,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hincrby",
+        element: 2,
         arity: 4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -167,6 +171,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hincrbyfloat",
+        element: 2,
         arity: 4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -224,6 +229,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hmset",
+        element: 2,
         arity: -4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -338,6 +344,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hset",
+        element: 2,
         arity: -4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -367,6 +374,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hsetnx",
+        element: 2,
         arity: 4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -381,6 +389,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hstrlen",
+        element: 2,
         arity: 3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::HASH,
