@@ -100,6 +100,18 @@ impl<'a> Args<'a> {
         number::parse_i64(self.bytes()?).ok_or(error)
     }
 
+    /// The next argument as a double, such as a score; not NaN.
+    #[inline]
+    pub fn float(&mut self) -> Result<f64, CommandError> {
+        self.float_or(CommandError::NotFloat)
+    }
+
+    /// The next argument as a double, with another error than the usual one.
+    #[inline]
+    pub fn float_or(&mut self, error: CommandError) -> Result<f64, CommandError> {
+        number::parse_f64(self.bytes()?).ok_or(error)
+    }
+
     /// The next argument as seconds to wait, with a fraction; `None` is for ever, and written 0.
     pub fn timeout(&mut self) -> Result<Option<Duration>, CommandError> {
         let text = self.bytes()?;

@@ -273,6 +273,8 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// The cluster.
+    Cluster,
 }
 
 impl Group {
@@ -291,6 +293,7 @@ impl Group {
             Group::Generic => "generic",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Cluster => "cluster",
         }
     }
 }
@@ -320,6 +323,12 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// What is done with the keys marked [`KeyFlags::VARIABLE_FLAGS`] by a given request, for `COMMAND GETKEYSANDFLAGS`.
     pub variable_flags: Option<fn(RequestView<'_>) -> KeyFlags>,
+    /// The index behind the word of a [`Begin::Keyword`] in a given request, where its first occurrence may be a value; `None`
+    /// from it means the first occurrence after all.
+    pub behind_keyword: Option<fn(RequestView<'_>) -> Option<usize>>,
+    /// Index of the argument that names an element of the collection at the key in argument 1 (a field, a member), by which
+    /// the element is prefetched; 0 for none.
+    pub element: usize,
     /// Which shards are locked.
     pub scope: Scope,
     /// First Redis (or Valkey) version that has it.
@@ -355,6 +364,8 @@ impl CommandSpec {
         categories: Categories::NONE,
         keys: &[],
         variable_flags: None,
+        behind_keyword: None,
+        element: 0,
         scope: Scope::Keys,
         since: "1.0.0",
         group: Group::Server,

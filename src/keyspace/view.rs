@@ -6,7 +6,7 @@ use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, Ticket};
 use crate::util::clock::UnixMs;
-use crate::value::object::{Collection, Source};
+use crate::value::object::{Collection, Object, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use parking_lot::MutexGuard;
@@ -241,6 +241,30 @@ impl<'a> View<'a> {
         entry.object().and_then(T::of).ok_or(WrongType).map(Some)
     }
 
+    /// The collections at `keys`, to be looked at together: hits, misses and uses as for [`View::get`].
+    pub fn get_all<T: Collection>(&mut self, keys: &[Key<'_>]) -> Result<Vec<Option<&T>>, WrongType> {
+        for key in keys {
+            self.get::<T>(*key)?;
+        }
+        Ok(keys.iter().map(|key| self.again(*key)).collect())
+    }
+
+    /// The collection at `key`, which this request has looked up before.
+    fn again<T: Collection>(&self, key: Key<'_>) -> Option<&T> {
+        let place = (self.db, self.keyspace.shard_of(key.hash));
+        let held = self.held.binary_search_by_key(&place, |held| (held.db, held.shard));
+        let entry = self.held.get(held.ok()?)?.guard.table().get(key)?;
+        entry.object().and_then(T::of)
+    }
+
+    /// The collection at `key`, to look at beside others: neither hit, miss nor use. `None` for strings too.
+    pub fn glance(&self, key: Key<'_>) -> Option<ObjectRef<'_>> {
+        let shard = self.keyspace.shard_of(key.hash);
+        let held = self.held.iter().find(|held| held.db == self.db && held.shard == shard)?;
+        let entry = held.guard.table().get(key)?;
+        entry.object().filter(|_| entry.deadline().is_none_or(|deadline| deadline > self.now))
+    }
+
     /// The collection at `key`, for changing it: neither hit nor miss. Must not be left empty, see
     /// [`View::remove_if_empty`].
     #[inline]
@@ -303,13 +327,18 @@ impl<'a> View<'a> {
 
     /// Stores a collection at `key`, whatever was there. It must not be empty.
     pub fn put<T: Collection>(&mut self, key: Key<'_>, value: T, ttl: Ttl) {
+        self.put_object(key, value.into_object(), ttl);
+    }
+
+    /// As [`View::put`], for a collection of any type.
+    pub fn put_object(&mut self, key: Key<'_>, value: Object, ttl: Ttl) {
         let deadline = match ttl {
             Ttl::Clear => None,
             Ttl::At(deadline) => Some(deadline),
             Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
         };
         self.remove(key);
-        let mut entry = Entry::new(key.bytes, Source::Object(value.into_object()), deadline);
+        let mut entry = Entry::new(key.bytes, Source::Object(value), deadline);
         entry.get_mut().set_access(access_seconds(self.now));
         let now = self.now;
         self.shard(self.db, key.hash).insert(key.hash, entry, now);
@@ -319,6 +348,15 @@ impl<'a> View<'a> {
     pub fn remove_if_empty(&mut self, key: Key<'_>) -> bool {
         let empty = self.peek(key).and_then(EntryRef::object).is_some_and(|object| object.len() == 0);
         empty && self.remove(key)
+    }
+
+    /// Makes a key look as if it had last been used so many seconds ago.
+    pub fn set_idle(&mut self, key: Key<'_>, seconds: i64) {
+        let now = self.now;
+        let used = access_seconds(UnixMs(now.0.saturating_sub(seconds.saturating_mul(1000))));
+        if let Some(mut entry) = self.shard(self.db, key.hash).change(key, now) {
+            entry.set_access(used);
+        }
     }
 
     // Strings

@@ -20,11 +20,11 @@ mod encoding;
 #[cfg(test)]
 mod tests;
 
-pub use encoding::Item;
+pub use encoding::{Item, Needle};
 
 use super::blob::TaggedBlob;
-use crate::util::number;
-use encoding::{Sizes, check, decode, encode, end_of, size_bytes, start_before, write_size, written_size};
+pub(super) use encoding::{Encoded, decode, encode, end_of};
+use encoding::{Sizes, check, size_bytes, start_before, written_size};
 use std::iter::FusedIterator;
 use std::ops::Range;
 
@@ -34,10 +34,10 @@ pub const MAX_BYTES: usize = 1 << 30;
 /// The most bytes that an element takes beyond its text.
 pub const OVERHEAD_BYTES: usize = 10;
 
-const HEADER_BYTES: usize = 6;
-const END: u8 = 0xff;
-const UNKNOWN_COUNT: u16 = u16::MAX;
-const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
+pub(super) const HEADER_BYTES: usize = 6;
+pub(super) const END: u8 = 0xff;
+pub(super) const UNKNOWN_COUNT: u16 = u16::MAX;
+pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
 
 /// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -167,21 +167,21 @@ impl Listpack {
             from_start = place <= len / 2;
             steps = if from_start { place } else { len - place };
         }
-        if from_start { self.entries().nth(steps) } else { self.entries().nth_back(steps - 1) }.map(|(at, _)| at)
+        let (bytes, mut at) = (&self.0[..], if from_start { HEADER_BYTES } else { self.end() });
+        for _ in 0..steps {
+            at = if from_start { end_of(bytes, at)? } else { start_before(bytes, at)? };
+        }
+        self.element_at(at)
     }
 
     /// The first place at or behind `from` whose text is `needle`, looking at one element and then skipping `skip`.
     /// O(bytes); decodes no integers where `needle` is none.
     #[must_use]
     pub fn find(&self, from: At, needle: &[u8], skip: usize) -> Option<At> {
-        let (bytes, integer) = (&self.0[..], number::parse_i64(needle));
+        let (bytes, needle) = (&self.0[..], Needle::new(needle));
         let mut at = from.0;
         loop {
-            let found = match (decode(bytes, at)?.0, integer) {
-                (Item::Text(text), _) => text == needle,
-                (Item::Int(value), integer) => integer == Some(value),
-            };
-            if found {
+            if needle.is_at(bytes, at)? {
                 return Some(At(at));
             }
             for _ in 0..=skip {
@@ -199,7 +199,7 @@ impl Listpack {
     /// The elements with their places, from either end.
     #[inline]
     pub fn entries(&self) -> Entries<'_> {
-        Entries { bytes: &self.0, front: HEADER_BYTES, back: self.end() }
+        Entries::of(&self.0)
     }
 
     /// Checks the invariant. O(bytes).
@@ -305,7 +305,7 @@ impl Listpack {
     /// Replaces the element at `at` by `item`, in the form given. O(bytes behind), or O(length) at equal size.
     #[inline]
     pub fn replace_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or(at.0);
+        let behind = end_of(&self.0, at.0).unwrap_or(at.0).min(self.end());
         self.write(at.0..behind, item);
         self.set_total();
         at
@@ -324,12 +324,30 @@ impl Listpack {
             let Some(end) = end_of(&self.0, behind) else { break };
             (behind, removed) = (end, removed + 1);
         }
-        self.0.splice(at.0..behind, &[]);
+        self.0.splice(at.0..behind.min(self.end()), &[]);
         if let Some(len) = self.known_len() {
             self.set_count(len.saturating_sub(removed));
         }
         self.set_total();
         self.element_at(at.0)
+    }
+
+    /// Removes the elements at these places, which are in order. O(bytes).
+    pub fn remove_all(&mut self, places: &[At]) {
+        let (Some(len), Some(first)) = (self.known_len(), places.first()) else {
+            return places.iter().rev().for_each(|at| {
+                self.remove(*at);
+            });
+        };
+        let (mut kept, mut from) = (first.0, first.0);
+        for at in places {
+            self.0.copy_within(from..at.0, kept);
+            kept += at.0 - from;
+            from = end_of(&self.0, at.0).unwrap_or(at.0);
+        }
+        self.0.splice(kept..from, &[]);
+        self.set_count(len.saturating_sub(places.len()));
+        self.set_total();
     }
 
     /// Removes all elements.
@@ -383,14 +401,8 @@ impl Listpack {
     /// Puts `item` in the place of the bytes of `range`.
     #[inline]
     fn write(&mut self, range: Range<usize>, item: Item<'_>) {
-        let (head, body) = encode(item);
-        let (head, size) = (head.as_slice(), head.as_slice().len() + body.len());
-        let gap = self.0.gap(range, size + size_bytes(size));
-        let (head_room, rest) = gap.split_at_mut(head.len());
-        let (body_room, size_room) = rest.split_at_mut(body.len());
-        head_room.copy_from_slice(head);
-        body_room.copy_from_slice(body);
-        write_size(size_room, size);
+        let element = encode(item);
+        element.write(self.0.gap(range, element.len()));
     }
 
     #[inline]
@@ -437,6 +449,26 @@ pub struct Entries<'a> {
     bytes: &'a [u8],
     front: usize,
     back: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// The elements of a whole listpack of other owners.
+    #[inline]
+    pub(super) fn of(bytes: &'a [u8]) -> Entries<'a> {
+        Entries { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
+    }
+
+    /// The elements that begin and end there.
+    #[inline]
+    pub(super) fn between(bytes: &'a [u8], extent: Range<usize>) -> Entries<'a> {
+        Entries { bytes, front: extent.start, back: extent.end }
+    }
+
+    /// Where the elements that are left begin and end, in bytes from the listpack's start.
+    #[inline]
+    pub(super) fn extent(&self) -> Range<usize> {
+        self.front..self.back
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {

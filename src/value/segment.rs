@@ -24,10 +24,10 @@ use std::ptr::NonNull;
 pub const SLOTS: usize = 7;
 
 /// Bucket counts that a segment can have: with its header line each is exactly a size class of the allocator.
-const LADDER: [u16; 14] = [3, 7, 15, 31, 39, 47, 55, 63, 127, 255, 511, 1023, 2047, 4095];
+const LADDER: [u16; 19] = [3, 5, 7, 11, 15, 19, 23, 27, 31, 39, 47, 55, 63, 127, 255, 511, 1023, 2047, 4095];
 
 /// The largest step of the ladder before a segment splits; those above serve hashes that agree in all directory bits.
-pub const SPLIT_STEP: u8 = 7;
+pub const SPLIT_STEP: u8 = 12;
 
 /// Slots of the largest segment that still splits, and of the largest of all.
 pub const SPLIT_SLOTS: usize = LADDER[SPLIT_STEP as usize] as usize * SLOTS;

@@ -79,7 +79,7 @@ impl<'a> Item<'a> {
 }
 
 /// The first bytes of an element: what it is, and an integer's value or a text's length.
-pub(super) struct Head {
+struct Head {
     bytes: [u8; 9],
     len: usize,
 }
@@ -93,17 +93,45 @@ impl Head {
     }
 
     #[inline]
-    pub(super) fn as_slice(&self) -> &[u8] {
+    fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }
 
-#[inline]
-pub(super) fn encode(item: Item<'_>) -> (Head, &[u8]) {
-    match item {
-        Item::Int(value) => (int_head(value), &[]),
-        Item::Text(text) => (text_head(text.len()), text),
+/// An element as it will stand in a listpack.
+pub(in crate::value) struct Encoded<'a> {
+    head: Head,
+    body: &'a [u8],
+    /// Bytes of head and body.
+    size: usize,
+}
+
+impl Encoded<'_> {
+    /// Bytes that it takes, its size included.
+    #[inline]
+    pub(in crate::value) fn len(&self) -> usize {
+        self.size + size_bytes(self.size)
     }
+
+    /// Fills `room`, which is as long as it is.
+    #[inline]
+    pub(in crate::value) fn write(&self, room: &mut [u8]) {
+        let (head_room, rest) = room.split_at_mut(self.head.len);
+        let (body_room, size_room) = rest.split_at_mut(self.body.len());
+        head_room.copy_from_slice(self.head.as_slice());
+        body_room.copy_from_slice(self.body);
+        write_size(size_room, self.size);
+    }
+}
+
+#[inline]
+pub(in crate::value) fn encode(item: Item<'_>) -> Encoded<'_> {
+    let (head, body) = match item {
+        Item::Int(value) => (int_head(value), &[][..]),
+        Item::Text(text) => (text_head(text.len()), text),
+    };
+    let size = head.len + body.len();
+    Encoded { head, body, size }
 }
 
 #[inline]
@@ -155,7 +183,7 @@ pub(super) fn write_size(room: &mut [u8], size: usize) {
 
 /// The element at `at` and the size of its head and body; `None` when it does not lie within the bytes.
 #[inline]
-pub(super) fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
+pub(in crate::value) fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
     let (first, rest) = bytes.get(at..)?.split_first()?;
     match *first {
         small @ 0..=0x7f => Some((Item::Int(i64::from(small)), 1)),
@@ -185,9 +213,62 @@ fn text(rest: &[u8], skipped: usize, len: usize) -> Option<(Item<'_>, usize)> {
 
 /// Where the element at `at` ends, its size included; `None` when there is none.
 #[inline]
-pub(super) fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
-    let (_, size) = decode(bytes, at)?;
-    Some(at + size + size_bytes(size))
+pub(in crate::value) fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
+    // The two most frequent forms do without the rest of the element.
+    match *bytes.get(at)? {
+        0..=0x7f => Some(at + 2),
+        first @ 0x80..=0xbf => Some(at + usize::from(first & 0x3f) + 2),
+        _ => {
+            let (_, size) = decode(bytes, at)?;
+            Some(at + size + size_bytes(size))
+        }
+    }
+}
+
+/// A text to look for, with what tells most other elements from it at a glance.
+#[derive(Clone, Copy, Debug)]
+pub struct Needle<'a> {
+    text: &'a [u8],
+    integer: Option<i64>,
+    /// First byte of the element that holds the text, if one byte tells its length; else one that no element has.
+    head: u8,
+    last: Option<u8>,
+}
+
+impl<'a> Needle<'a> {
+    /// Reads `text`. O(1).
+    #[inline]
+    #[must_use]
+    pub fn new(text: &'a [u8]) -> Needle<'a> {
+        let head = if text.len() <= 0x3f { text_head(text.len()).bytes[0] } else { END };
+        Needle { text, integer: number::parse_i64(text), head, last: text.last().copied() }
+    }
+
+    /// Whether the text of `item` is exactly this. O(length).
+    #[inline]
+    #[must_use]
+    pub fn is(&self, item: Item<'_>) -> bool {
+        match item {
+            Item::Int(value) => self.integer == Some(value),
+            Item::Text(text) => text == self.text,
+        }
+    }
+
+    /// Whether the element at `at` is the text; `None` when there is no element.
+    #[inline]
+    pub(super) fn is_at(&self, bytes: &[u8], at: usize) -> Option<bool> {
+        let first = *bytes.get(at)?;
+        Some(match first {
+            // Names that are equally long often start alike, and differ at the end.
+            _ if first == self.head => {
+                let end = at + self.text.len();
+                bytes.get(end).copied() == self.last.or(Some(first)) && bytes.get(at + 1..=end)? == self.text
+            }
+            0x80..=0xbf => false,
+            0xe0..=0xf0 => matches!(decode(bytes, at)?.0, Item::Text(text) if text == self.text),
+            _ => self.integer.is_some() && decode(bytes, at)?.0.integer() == self.integer,
+        })
+    }
 }
 
 /// Where the element that ends at `end` starts; `None` when there is none.
@@ -240,11 +321,15 @@ pub(super) fn check(bytes: &[u8]) -> Option<Sizes> {
 /// In how many bytes `rest` starts with `size`, and whether these are as few as can be; `None` when it does not.
 pub(super) fn written_size(rest: &[u8], size: usize) -> Option<(usize, Sizes)> {
     let (mut room, width) = ([0; 6], size_bytes(size));
+    if width == 1 {
+        let same = rest.first().is_some_and(|byte| usize::from(*byte) == size);
+        return if same { Some((1, Sizes::Shortest)) } else { None };
+    }
     write_size(&mut room[..width], size);
     if rest.starts_with(&room[..width]) {
         return Some((width, Sizes::Shortest));
     }
-    let largest = width < 5 && size + 1 == 1 << (7 * width) && width > 1;
+    let largest = width < 5 && size + 1 == 1 << (7 * width);
     write_size(&mut room[..=width], size);
     if largest && rest.starts_with(&room[..=width]) { Some((width + 1, Sizes::Mixed)) } else { None }
 }

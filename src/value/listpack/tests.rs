@@ -1,6 +1,7 @@
 //! A listpack against a vector, against the bytes of other servers, and against corrupted bytes.
 
 use super::*;
+use crate::util::number;
 use proptest::prelude::*;
 
 /// Texts of every encoding and at its limits.
