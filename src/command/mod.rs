@@ -20,6 +20,7 @@ pub mod string;
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
+    hash::COMMANDS,
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     stream::COMMANDS,

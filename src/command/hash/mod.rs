@@ -12,6 +12,7 @@ mod walk;
 use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
+use crate::call::limits;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
 use crate::protocol::reply::Reply;
 use crate::value::hash::{Hash, Limits};
@@ -454,12 +455,7 @@ fn reply_found(reply: &mut Reply<'_>, item: Option<Item<'_>>) {
 /// How large a hash may be and still be a listpack, as configured now.
 #[inline]
 fn limits(ctx: &Context<'_>) -> Limits {
-    let config = &ctx.shared.config;
-    let bounded = |number| usize::try_from(number).unwrap_or(usize::MAX);
-    Limits {
-        entries: bounded(config.hash_max_listpack_entries()),
-        value_bytes: bounded(config.hash_max_listpack_value()),
-    }
+    limits::hash(&ctx.shared.config)
 }
 
 /// The arguments that are left, with their number.
