@@ -25,6 +25,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     set::COMMANDS,
     sorted_set::COMMANDS,
     generic::COMMANDS,
+    generic::sort::COMMANDS,
     generic::dump::COMMANDS,
     list::COMMANDS,
     connection::COMMANDS,

@@ -3,7 +3,6 @@
 //! Every collection is one machine word, so that an entry of the keyspace holds it beside its key; a small one is a packed
 //! list behind that word, a large one a structure of its own. Must not know: keys, clocks, locks, clients, RESP, config.
 
-mod segment;
 pub mod bitmap;
 pub mod blob;
 pub mod element;
@@ -14,6 +13,7 @@ pub mod lcs;
 pub mod list;
 pub mod listpack;
 pub mod object;
+mod segment;
 pub mod set;
 pub mod sorted_set;
 pub mod stream;
