@@ -440,9 +440,10 @@ impl<'s> Dispatcher<'s> {
         }
         let shared = self.shared;
         let keys = &self.keys[planned.keys.0..planned.keys.1];
-        let plan = match command.spec.scope {
-            Scope::Keys => LockPlan::Keys,
+        let plan = match command.spec.scope.of(request) {
+            Scope::Keys | Scope::Chosen(_) => LockPlan::Keys,
             Scope::KeysEverywhere => LockPlan::KeysEverywhere,
+            Scope::Database => LockPlan::Database,
             Scope::Server => LockPlan::All,
         };
         let mark = out.mark();

@@ -28,6 +28,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     sorted_set::COMMANDS,
     hash::COMMANDS,
     generic::COMMANDS,
+    generic::sort::COMMANDS,
     generic::dump::COMMANDS,
     list::COMMANDS,
     connection::COMMANDS,

@@ -55,6 +55,8 @@ pub enum LockPlan {
     Keys,
     /// Those of its keys in every database.
     KeysEverywhere,
+    /// All of its database.
+    Database,
     /// All of them.
     All,
 }
@@ -91,6 +93,7 @@ impl<'a> View<'a> {
         let mut view = View { keyspace, db, now, touch, held: SmallVec::new() };
         match plan {
             LockPlan::Keys => view.lock_keys(hashes),
+            LockPlan::Database => view.hold_all((0..keyspace.shards()).collect()),
             LockPlan::KeysEverywhere | LockPlan::All => view.lock_many(plan, hashes),
         }
         view
