@@ -4,5 +4,6 @@ mod bitmap;
 mod connection;
 mod harness;
 mod hyperloglog;
+mod set;
 mod stream;
 mod string;

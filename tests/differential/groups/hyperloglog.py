@@ -1,4 +1,7 @@
-"""Generators of the HyperLogLog commands: values are compared to the byte."""
+"""Generators of the HyperLogLog commands: values are compared to the byte.
+
+PFSELFTEST is left out: Valkey's takes seconds and fails where `hll-sparse-max-bytes` is low.
+"""
 from script import Command, Group
 
 group = Group("hyperloglog")
@@ -89,11 +92,6 @@ def _(g):
     return [b"PFDEBUG", b"SIMD", g.case(g.pick((b"ON", b"OFF")))]
 
 
-@command("pfselftest", 0.1)
-def _(g):
-    return [b"PFSELFTEST"]
-
-
 @command("set", 8, label="set hyperloglog")
 def _(g):
     return [b"SET", g.key(), _value(g)]
@@ -114,6 +112,6 @@ def _(g):
     return [b"CONFIG", b"SET", b"hll-sparse-max-bytes", g.pick((b"3000", b"3000", b"0", b"40", b"200", b"16000"))]
 
 
-@command("lpush", 1, label="other type than hyperloglog")
+@command("del", 1, label="other type than hyperloglog")
 def _(g):
     return g.other_type() or Command([b"DEL", g.key()])
