@@ -81,7 +81,7 @@ fn ranges_run_both_ways() {
         c.check("XRANGE s (2 3-0", "[[$3-0, [$f, $3]]]");
         c.check("XRANGE s (2 (3-0", "[]");
         c.check("XREVRANGE s + - COUNT 2", "[[$5-0, [$f, $5]], [$4-0, [$f, $4]]]");
-        c.check("XREVRANGE s (3 -", "[[$2-0, [$f, $2]], [$1-0, [$f, $1]]]");
+        c.check("XREVRANGE s (3-0 -", "[[$2-0, [$f, $2]], [$1-0, [$f, $1]]]");
         c.check("XRANGE s 3 2", "[]");
         c.check("XRANGE s - + COUNT 0", "nil");
         c.check("XRANGE s - + COUNT -3", "nil");

@@ -387,14 +387,17 @@ def _inactive(reply):
 
 def _dumped(name):
     def run(connection):
-        looks = ([b"XINFO", b"STREAM", name, b"FULL", b"COUNT", b"0"], [b"XREVRANGE", name, b"+", b"-"])
-        before = [_inactive(connection.call(*words)) for words in looks]
         payload = connection.call(b"DUMP", name)
         if payload is None:
             return None
-        connection.call(b"RESTORE", name, b"0", payload, b"REPLACE")
-        return [_inactive(connection.call(*words)) for words in looks] == before
+        connection.call(b"RESTORE", b"dumped", b"0", payload, b"REPLACE")
+        original, restored = ([_inactive(connection.call(*head, key, *tail)) for head, tail in LOOKS] for key in (name, b"dumped"))
+        connection.call(b"DEL", b"dumped")
+        return original == restored
     return run
+
+
+LOOKS = (([b"XINFO", b"STREAM"], [b"FULL", b"COUNT", b"0"]), ([b"XREVRANGE"], [b"+", b"-"]), ([b"TYPE"], []))
 
 
 @command("restore", 3, mutable=False, label="dump and restore")
