@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod element;
+pub mod geo;
 pub mod hash;
 pub mod intset;
 pub mod lcs;
