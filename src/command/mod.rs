@@ -7,6 +7,7 @@ use crate::call::spec::CommandSpec;
 pub mod cluster;
 pub mod connection;
 pub mod generic;
+pub mod geo;
 pub mod server;
 pub mod sorted_set;
 pub mod string;
@@ -15,6 +16,7 @@ pub mod string;
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
     sorted_set::COMMANDS,
+    geo::COMMANDS,
     generic::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,

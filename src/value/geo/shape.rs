@@ -4,6 +4,7 @@ use super::cells::covering;
 use super::{Angle, EARTH_RADIUS_M, MAX_LATITUDE, MAX_LONGITUDE, Point};
 use crate::value::listpack::Item;
 use crate::value::sorted_set::{ScoreRange, SortedSet};
+use std::cmp::Ordering;
 
 /// The outline of a shape.
 #[derive(Clone, PartialEq, Debug)]
@@ -86,7 +87,9 @@ impl Shape {
     fn distance_inside(&self, point: Point, bounds: Bounds) -> Option<f64> {
         let inside = match &self.outline {
             Outline::Circle { radius_m } => {
-                return Some(self.centre.distance(point)).filter(|distance| *distance <= *radius_m);
+                // At the antipode rounding may give NaN, which counts as inside.
+                let distance_m = self.centre.distance(point);
+                return (distance_m.partial_cmp(radius_m) != Some(Ordering::Greater)).then_some(distance_m);
             }
             Outline::Box { width_m, height_m } => {
                 let level = Point { longitude: self.centre.longitude, latitude: point.latitude };
