@@ -4,4 +4,5 @@ mod bitmap;
 mod connection;
 mod harness;
 mod hyperloglog;
+mod set;
 mod string;

@@ -11,7 +11,7 @@ use crate::util::number;
 use crate::value::stream::Stream;
 use crate::value::stream::entries::Entries;
 use crate::value::stream::group::{ConsumerId, Group};
-use crate::value::stream::id::StreamId;
+use crate::value::stream::id::{StreamId, until_nul};
 use smallvec::SmallVec;
 
 /// XAUTOCLAIM looks at so many pending entries for each that it may claim.
@@ -97,7 +97,7 @@ impl Options {
 }
 
 fn unknown_option(word: &[u8]) -> CommandError {
-    CommandError::Bytes([b"ERR Unrecognized XCLAIM option '", word, b"'"].concat())
+    CommandError::Bytes([b"ERR Unrecognized XCLAIM option '", until_nul(word), b"'"].concat())
 }
 
 /// Ids as long as arguments are ids; the words behind them are options.

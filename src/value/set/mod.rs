@@ -13,6 +13,8 @@
 
 pub mod algebra;
 pub mod random;
+#[cfg(test)]
+mod tests;
 
 use super::element::Element;
 use super::intset::{self, Intset};

@@ -215,13 +215,10 @@ impl Entries {
 
     // Logical counters, by which groups tell how far they have read
 
-    /// Whether an entry between `start` and `end` may have been deleted by name.
-    pub fn has_tombstones(&self, start: StreamId, end: StreamId) -> bool {
-        let Figures { len, first_id, max_deleted_id, .. } = self.figures;
-        if len == 0 || max_deleted_id == StreamId::MIN || first_id > max_deleted_id {
-            return false;
-        }
-        (start..=end).contains(&max_deleted_id)
+    /// Whether an entry from `start` on may have been deleted by name.
+    pub fn has_tombstones(&self, start: StreamId) -> bool {
+        let Figures { len, max_deleted_id, .. } = self.figures;
+        len > 0 && max_deleted_id != StreamId::MIN && start <= max_deleted_id
     }
 
     /// How many entries were ever added up to `id`, where the figures tell.

@@ -85,7 +85,7 @@ impl Stream {
         if added == 0 {
             return Some(0);
         }
-        let read = group.entries_read.filter(|_| !entries.has_tombstones(group.last_id, StreamId::MAX));
+        let read = group.entries_read.filter(|_| !entries.has_tombstones(group.last_id));
         let read = read.or_else(|| entries.position(group.last_id))?;
         Some(added.wrapping_sub(read))
     }
