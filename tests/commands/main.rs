@@ -5,4 +5,5 @@ mod connection;
 mod harness;
 mod hyperloglog;
 mod set;
+mod sort;
 mod string;
