@@ -5,5 +5,6 @@ mod connection;
 mod harness;
 mod hyperloglog;
 mod set;
+mod sort;
 mod stream;
 mod string;
