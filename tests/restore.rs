@@ -124,7 +124,8 @@ fn tamper(random: &mut StdRng, seeds: &[Vec<u8>]) -> Vec<u8> {
         }
     }
     let version: u16 = [10, 10, 12, 80][random.random_range(0..4)];
-    payload.extend_from_slice(if random.random_bool(0.7) { &envelope[..2] } else { &[version.to_le_bytes()[0], 0] });
+    let written = u16::from_le_bytes([envelope[0], envelope[1]]);
+    payload.extend_from_slice(&(if random.random_bool(0.7) { written } else { version }).to_le_bytes());
     let sum = checksum(&payload);
     payload.extend_from_slice(&sum.to_le_bytes());
     payload
