@@ -16,8 +16,15 @@
 //! text that is the canonical form of a 64-bit integer is held as that integer. Must not know: keys, thresholds, what
 //! the elements mean. Source: the listpack specification (github.com/antirez/listpack).
 
+mod encoding;
+#[cfg(test)]
+mod tests;
+
+pub use encoding::{Item, Needle};
+
 use super::blob::TaggedBlob;
-use crate::util::number;
+pub(super) use encoding::{Encoded, decode, encode, end_of};
+use encoding::{Sizes, check, size_bytes, start_before, written_size};
 use std::iter::FusedIterator;
 use std::ops::Range;
 
@@ -27,82 +34,10 @@ pub const MAX_BYTES: usize = 1 << 30;
 /// The most bytes that an element takes beyond its text.
 pub const OVERHEAD_BYTES: usize = 10;
 
-const HEADER_BYTES: usize = 6;
-const END: u8 = 0xff;
-const UNKNOWN_COUNT: u16 = u16::MAX;
-const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
-
-/// An element as it is held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Item<'a> {
-    /// An integer.
-    Int(i64),
-    /// Bytes.
-    Text(&'a [u8]),
-}
-
-impl<'a> Item<'a> {
-    /// The form in which `text` is held: an integer where it spells one canonically. O(1).
-    #[inline]
-    #[must_use]
-    pub fn new(text: &'a [u8]) -> Item<'a> {
-        number::parse_i64(text).map_or(Item::Text(text), Item::Int)
-    }
-
-    /// The text, written to `buffer` for an integer. Allocates nothing.
-    #[inline]
-    pub fn text<'b>(self, buffer: &'b mut itoa::Buffer) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        match self {
-            Item::Int(value) => buffer.format(value).as_bytes(),
-            Item::Text(text) => text,
-        }
-    }
-
-    /// Length of the text in bytes. O(1).
-    #[inline]
-    #[must_use]
-    pub fn len(self) -> usize {
-        match self {
-            Item::Int(value) => number::i64_len(value),
-            Item::Text(text) => text.len(),
-        }
-    }
-
-    /// Whether the text is empty.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        matches!(self, Item::Text([]))
-    }
-
-    /// Whether the text is exactly `text`. O(length); allocates nothing.
-    #[inline]
-    #[must_use]
-    pub fn equals(self, text: &[u8]) -> bool {
-        match self {
-            Item::Int(value) => number::parse_i64(text) == Some(value),
-            Item::Text(own) => own == text,
-        }
-    }
-
-    /// The integer that it is or spells, if it does.
-    #[inline]
-    #[must_use]
-    pub fn integer(self) -> Option<i64> {
-        match self {
-            Item::Int(value) => Some(value),
-            Item::Text(text) => number::parse_i64(text),
-        }
-    }
-
-    /// The text in memory of its own.
-    #[must_use]
-    pub fn to_vec(self) -> Vec<u8> {
-        self.text(&mut itoa::Buffer::new()).to_vec()
-    }
-}
+pub(super) const HEADER_BYTES: usize = 6;
+pub(super) const END: u8 = 0xff;
+pub(super) const UNKNOWN_COUNT: u16 = u16::MAX;
+pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
 
 /// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -232,21 +167,21 @@ impl Listpack {
             from_start = place <= len / 2;
             steps = if from_start { place } else { len - place };
         }
-        if from_start { self.entries().nth(steps) } else { self.entries().nth_back(steps - 1) }.map(|(at, _)| at)
+        let (bytes, mut at) = (&self.0[..], if from_start { HEADER_BYTES } else { self.end() });
+        for _ in 0..steps {
+            at = if from_start { end_of(bytes, at)? } else { start_before(bytes, at)? };
+        }
+        self.element_at(at)
     }
 
     /// The first place at or behind `from` whose text is `needle`, looking at one element and then skipping `skip`.
     /// O(bytes); decodes no integers where `needle` is none.
     #[must_use]
     pub fn find(&self, from: At, needle: &[u8], skip: usize) -> Option<At> {
-        let (bytes, integer) = (&self.0[..], number::parse_i64(needle));
+        let (bytes, needle) = (&self.0[..], Needle::new(needle));
         let mut at = from.0;
         loop {
-            let found = match (decode(bytes, at)?.0, integer) {
-                (Item::Text(text), _) => text == needle,
-                (Item::Int(value), integer) => integer == Some(value),
-            };
-            if found {
+            if needle.is_at(bytes, at)? {
                 return Some(At(at));
             }
             for _ in 0..=skip {
@@ -264,7 +199,7 @@ impl Listpack {
     /// The elements with their places, from either end.
     #[inline]
     pub fn entries(&self) -> Entries<'_> {
-        Entries { bytes: &self.0, front: HEADER_BYTES, back: self.end() }
+        Entries::of(&self.0)
     }
 
     /// Checks the invariant. O(bytes).
@@ -370,7 +305,7 @@ impl Listpack {
     /// Replaces the element at `at` by `item`, in the form given. O(bytes behind), or O(length) at equal size.
     #[inline]
     pub fn replace_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or(at.0);
+        let behind = end_of(&self.0, at.0).unwrap_or(at.0).min(self.end());
         self.write(at.0..behind, item);
         self.set_total();
         at
@@ -389,12 +324,31 @@ impl Listpack {
             let Some(end) = end_of(&self.0, behind) else { break };
             (behind, removed) = (end, removed + 1);
         }
-        self.0.splice(at.0..behind, &[]);
+        self.0.splice(at.0..behind.min(self.end()), &[]);
         if let Some(len) = self.known_len() {
             self.set_count(len.saturating_sub(removed));
         }
         self.set_total();
         self.element_at(at.0)
+    }
+
+    /// Removes the elements at these places, which are in order. O(bytes).
+    pub fn remove_all(&mut self, places: &[At]) {
+        let (Some(len), Some(first)) = (self.known_len(), places.first()) else {
+            for at in places.iter().rev() {
+                self.remove(*at);
+            }
+            return;
+        };
+        let (mut kept, mut from) = (first.0, first.0);
+        for at in places {
+            self.0.copy_within(from..at.0, kept);
+            kept += at.0 - from;
+            from = end_of(&self.0, at.0).unwrap_or(at.0);
+        }
+        self.0.splice(kept..from, &[]);
+        self.set_count(len.saturating_sub(places.len()));
+        self.set_total();
     }
 
     /// Removes all elements.
@@ -448,14 +402,8 @@ impl Listpack {
     /// Puts `item` in the place of the bytes of `range`.
     #[inline]
     fn write(&mut self, range: Range<usize>, item: Item<'_>) {
-        let (head, body) = encode(item);
-        let (head, size) = (head.as_slice(), head.len + body.len());
-        let gap = self.0.gap(range, size + size_bytes(size));
-        let (head_room, rest) = gap.split_at_mut(head.len());
-        let (body_room, size_room) = rest.split_at_mut(body.len());
-        head_room.copy_from_slice(head);
-        body_room.copy_from_slice(body);
-        write_size(size_room, size);
+        let element = encode(item);
+        element.write(self.0.gap(range, element.len()));
     }
 
     #[inline]
@@ -502,6 +450,26 @@ pub struct Entries<'a> {
     bytes: &'a [u8],
     front: usize,
     back: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// The elements of a whole listpack of other owners.
+    #[inline]
+    pub(super) fn of(bytes: &'a [u8]) -> Entries<'a> {
+        Entries { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
+    }
+
+    /// The elements that begin and end there.
+    #[inline]
+    pub(super) fn between(bytes: &'a [u8], extent: Range<usize>) -> Entries<'a> {
+        Entries { bytes, front: extent.start, back: extent.end }
+    }
+
+    /// Where the elements that are left begin and end, in bytes from the listpack's start.
+    #[inline]
+    pub(super) fn extent(&self) -> Range<usize> {
+        self.front..self.back
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -556,177 +524,6 @@ impl DoubleEndedIterator for Iter<'_> {
 
 impl FusedIterator for Iter<'_> {}
 
-/// The first bytes of an element: what it is, and an integer's value or a text's length.
-struct Head {
-    bytes: [u8; 9],
-    len: usize,
-}
-
-impl Head {
-    #[inline]
-    fn new(parts: &[u8]) -> Head {
-        let mut bytes = [0; 9];
-        bytes[..parts.len()].copy_from_slice(parts);
-        Head { bytes, len: parts.len() }
-    }
-
-    #[inline]
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-#[inline]
-fn encode(item: Item<'_>) -> (Head, &[u8]) {
-    match item {
-        Item::Int(value) => (int_head(value), &[]),
-        Item::Text(text) => (text_head(text.len()), text),
-    }
-}
-
-#[inline]
-fn int_head(value: i64) -> Head {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    match value {
-        0..=0x7f => Head::new(&[a]),
-        -0x1000..=0xfff => Head::new(&[0xc0 | b & 0x1f, a]),
-        -0x8000..=0x7fff => Head::new(&[0xf1, a, b]),
-        -0x80_0000..=0x7f_ffff => Head::new(&[0xf2, a, b, c]),
-        -0x8000_0000..=0x7fff_ffff => Head::new(&[0xf3, a, b, c, d]),
-        _ => Head::new(&[0xf4, a, b, c, d, e, f, g, h]),
-    }
-}
-
-#[inline]
-fn text_head(len: usize) -> Head {
-    // Lengths beyond 32 bits never reach a listpack: the blob refuses them.
-    let [a, b, c, d, ..] = len.to_le_bytes();
-    match len {
-        0..=0x3f => Head::new(&[0x80 | a]),
-        0x40..=0xfff => Head::new(&[0xe0 | b, a]),
-        _ => Head::new(&[0xf0, a, b, c, d]),
-    }
-}
-
-/// How many bytes hold the size of an element of `size` bytes: seven bits each.
-#[inline]
-fn size_bytes(size: usize) -> usize {
-    match size {
-        0..=0x7f => 1,
-        0x80..=0x3fff => 2,
-        0x4000..=0x1f_ffff => 3,
-        0x20_0000..=0x0fff_ffff => 4,
-        _ => 5,
-    }
-}
-
-/// Fills `room` with `size`, seven bits a byte, the lowest last; every byte but the first says that more is before it.
-#[inline]
-fn write_size(room: &mut [u8], size: usize) {
-    let mut rest = size;
-    for place in (0..room.len()).rev() {
-        let more = if place == 0 { 0 } else { 0x80 };
-        room[place] = more | rest.to_le_bytes()[0] & 0x7f;
-        rest >>= 7;
-    }
-}
-
-/// The element at `at` and the size of its head and body; `None` when it does not lie within the bytes.
-#[inline]
-fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
-    let (first, rest) = bytes.get(at..)?.split_first()?;
-    match *first {
-        small @ 0..=0x7f => Some((Item::Int(i64::from(small)), 1)),
-        0x80..=0xbf => text(rest, 0, usize::from(first & 0x3f)),
-        0xc0..=0xdf => {
-            let raw = i16::from_be_bytes([first & 0x1f, *rest.first()?]);
-            Some((Item::Int(i64::from(raw << 3 >> 3)), 2))
-        }
-        0xe0..=0xef => text(rest, 1, usize::from(u16::from_be_bytes([first & 0xf, *rest.first()?]))),
-        0xf0 => text(rest, 4, u32::from_le_bytes(*rest.first_chunk()?) as usize),
-        0xf1 => Some((Item::Int(i64::from(i16::from_le_bytes(*rest.first_chunk()?))), 3)),
-        0xf2 => {
-            let [a, b, c] = *rest.first_chunk()?;
-            Some((Item::Int(i64::from(i32::from_le_bytes([0, a, b, c]) >> 8)), 4))
-        }
-        0xf3 => Some((Item::Int(i64::from(i32::from_le_bytes(*rest.first_chunk()?))), 5)),
-        0xf4 => Some((Item::Int(i64::from_le_bytes(*rest.first_chunk()?)), 9)),
-        _ => None,
-    }
-}
-
-/// A text of `len` bytes behind `skipped` bytes of `rest`, which lacks the head's first byte.
-#[inline]
-fn text(rest: &[u8], skipped: usize, len: usize) -> Option<(Item<'_>, usize)> {
-    Some((Item::Text(rest.get(skipped..skipped + len)?), 1 + skipped + len))
-}
-
-/// Where the element at `at` ends, its size included; `None` when there is none.
-#[inline]
-fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
-    let (_, size) = decode(bytes, at)?;
-    Some(at + size + size_bytes(size))
-}
-
-/// Where the element that ends at `end` starts; `None` when there is none.
-#[inline]
-fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
-    let (mut size, mut shift, mut place) = (0usize, 0, end);
-    while place > HEADER_BYTES && shift <= 28 {
-        place -= 1;
-        let byte = *bytes.get(place)?;
-        size |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return place.checked_sub(size).filter(|start| *start >= HEADER_BYTES && size > 0);
-        }
-        shift += 7;
-    }
-    None
-}
-
-/// How the sizes of a valid listpack's elements are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Sizes {
-    /// All in as few bytes as they need, as everything here expects.
-    Shortest,
-    /// Some with a leading zero, as Redis writes the largest that 2, 3 or 4 bytes can hold.
-    Mixed,
-}
-
-/// Checks that `bytes` are a listpack: total, number and every element's size as its head says, nothing left over before
-/// the end mark. O(bytes).
-fn check(bytes: &[u8]) -> Option<Sizes> {
-    let [a, b, c, d, e, f] = *bytes.first_chunk::<HEADER_BYTES>()?;
-    let (total, count) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
-    if total as usize != bytes.len() || !(EMPTY.len()..=MAX_BYTES).contains(&bytes.len()) || bytes.last() != Some(&END)
-    {
-        return None;
-    }
-    let (mut at, mut found, mut sizes) = (HEADER_BYTES, 0, Sizes::Shortest);
-    while at < bytes.len() - 1 {
-        let (_, size) = decode(bytes, at)?;
-        let (width, form) = written_size(bytes.get(at + size..)?, size)?;
-        (at, found) = (at + size + width, found + 1);
-        if form == Sizes::Mixed {
-            sizes = form;
-        }
-    }
-    let counted = count == UNKNOWN_COUNT || usize::from(count) == found;
-    if at == bytes.len() - 1 && counted { Some(sizes) } else { None }
-}
-
-/// In how many bytes `rest` starts with `size`, and whether these are as few as can be; `None` when it does not.
-fn written_size(rest: &[u8], size: usize) -> Option<(usize, Sizes)> {
-    let (mut room, width) = ([0; 6], size_bytes(size));
-    write_size(&mut room[..width], size);
-    if rest.starts_with(&room[..width]) {
-        return Some((width, Sizes::Shortest));
-    }
-    let largest = width < 5 && size + 1 == 1 << (7 * width) && width > 1;
-    write_size(&mut room[..=width], size);
-    if largest && rest.starts_with(&room[..=width]) { Some((width + 1, Sizes::Mixed)) } else { None }
-}
-
 /// The valid listpack `bytes` with all sizes as short as can be.
 fn rewritten(bytes: &[u8]) -> Option<Listpack> {
     let (mut pack, mut at) = (Listpack::new(), HEADER_BYTES);
@@ -736,294 +533,4 @@ fn rewritten(bytes: &[u8]) -> Option<Listpack> {
         at += size + written_size(bytes.get(at + size..)?, size)?.0;
     }
     Some(pack)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Texts of every encoding and at its limits.
-    fn texts() -> impl Strategy<Value = Vec<u8>> {
-        let lens = prop_oneof![0usize..80, 120usize..132, 4090usize..4100, 16_370usize..16_390];
-        prop_oneof![
-            4 => any::<i64>().prop_map(|value| value.to_string().into_bytes()),
-            4 => (0u32..64, any::<bool>(), -2i64..3).prop_map(|(bit, negative, near)| {
-                let value = (1i64 << bit).wrapping_add(near);
-                (if negative { value.wrapping_neg() } else { value }).to_string().into_bytes()
-            }),
-            4 => proptest::collection::vec(any::<u8>(), 0..70),
-            2 => (0u8..4).prop_map(|letter| vec![b'a' + letter]),
-            1 => prop_oneof![Just("-0"), Just("007"), Just("+1"), Just("9223372036854775808"), Just(" 1")]
-                .prop_map(|text| text.as_bytes().to_vec()),
-            1 => (any::<u8>(), lens).prop_map(|(byte, len)| vec![byte; len]),
-        ]
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        PushBack(Vec<u8>),
-        PushFront(Vec<u8>),
-        InsertBefore(usize, Vec<u8>),
-        InsertAfter(usize, Vec<u8>),
-        Replace(usize, Vec<u8>),
-        Remove(usize, usize),
-        SplitAndJoin(usize, bool),
-        Clear,
-    }
-
-    fn steps() -> impl Strategy<Value = Step> {
-        let at = 0usize..1000;
-        prop_oneof![
-            4 => texts().prop_map(Step::PushBack),
-            2 => texts().prop_map(Step::PushFront),
-            2 => (at.clone(), texts()).prop_map(|(at, text)| Step::InsertBefore(at, text)),
-            2 => (at.clone(), texts()).prop_map(|(at, text)| Step::InsertAfter(at, text)),
-            3 => (at.clone(), texts()).prop_map(|(at, text)| Step::Replace(at, text)),
-            2 => (at.clone(), 0usize..4).prop_map(|(at, count)| Step::Remove(at, count)),
-            1 => (at, any::<bool>()).prop_map(|(at, swap)| Step::SplitAndJoin(at, swap)),
-            1 => Just(Step::Clear),
-        ]
-    }
-
-    fn place(pack: &Listpack, index: usize) -> At {
-        pack.at_index(i64::try_from(index).unwrap()).unwrap()
-    }
-
-    /// One step on both; steps that need an element do nothing on an empty list.
-    fn apply(step: &Step, pack: &mut Listpack, model: &mut Vec<Vec<u8>>) {
-        let len = model.len();
-        match step {
-            Step::PushBack(text) => {
-                let at = pack.push_back(text);
-                assert_eq!(pack.last(), Some(at));
-                model.push(text.clone());
-            }
-            Step::PushFront(text) => {
-                let at = pack.push_front(text);
-                assert_eq!(pack.first(), Some(at));
-                model.insert(0, text.clone());
-            }
-            Step::Clear => {
-                pack.clear();
-                model.clear();
-            }
-            _ if len == 0 => {}
-            Step::InsertBefore(index, text) => {
-                let at = pack.insert_before(place(pack, index % len), text);
-                model.insert(index % len, text.clone());
-                assert_eq!(at, place(pack, index % len));
-            }
-            Step::InsertAfter(index, text) => {
-                let at = pack.insert_after(place(pack, index % len), text);
-                model.insert(index % len + 1, text.clone());
-                assert_eq!(at, place(pack, index % len + 1));
-            }
-            Step::Replace(index, text) => {
-                pack.replace(place(pack, index % len), text);
-                model[index % len].clone_from(text);
-            }
-            Step::Remove(index, count) => {
-                let (start, end) = (index % len, (index % len + count).min(len));
-                let next = pack.remove_range(place(pack, start), *count);
-                model.drain(start..end);
-                assert_eq!(next, pack.at_index(i64::try_from(start).unwrap()));
-            }
-            Step::SplitAndJoin(index, swap) => split_and_join(index % len, *swap, pack, model),
-        }
-    }
-
-    fn split_and_join(index: usize, swap: bool, pack: &mut Listpack, model: &mut Vec<Vec<u8>>) {
-        let tail = pack.split_off(place(pack, index));
-        assert_eq!((pack.len(), tail.len()), (index, model.len() - index));
-        tail.validate().unwrap();
-        if swap {
-            model.rotate_left(index);
-            pack.prepend(&tail);
-        } else {
-            pack.append(&tail);
-        }
-    }
-
-    fn compare(pack: &Listpack, model: &[Vec<u8>]) {
-        pack.validate().unwrap();
-        assert_eq!((pack.len(), pack.is_empty()), (model.len(), model.is_empty()));
-        assert!(pack.iter().map(Item::to_vec).eq(model.iter().cloned()));
-        assert!(pack.iter().rev().map(Item::to_vec).eq(model.iter().rev().cloned()));
-        assert_eq!(Listpack::from_bytes(pack.bytes()).as_ref(), Some(pack));
-        walk(pack);
-    }
-
-    /// Uses every accessor on every element, both ways.
-    fn walk(pack: &Listpack) {
-        let (mut forwards, mut backwards) = (Vec::new(), Vec::new());
-        let mut next = pack.first();
-        while let Some(at) = next {
-            forwards.push(at);
-            let (item, mut buffer) = (pack.get(at), itoa::Buffer::new());
-            let text = item.text(&mut buffer).to_vec();
-            assert_eq!((item.len(), item.is_empty(), item.to_vec()), (text.len(), text.is_empty(), text.clone()));
-            assert!(item.equals(&text) && !item.equals(b"something else"));
-            assert_eq!(pack.find(at, &text, 0), Some(at));
-            assert_eq!(item.integer(), number::parse_i64(&text));
-            next = pack.next(at);
-        }
-        let mut prev = pack.last();
-        while let Some(at) = prev {
-            backwards.push(at);
-            prev = pack.prev(at);
-        }
-        backwards.reverse();
-        assert_eq!(forwards, backwards);
-        let len = i64::try_from(forwards.len()).unwrap();
-        for (index, at) in (0..len).zip(&forwards) {
-            assert_eq!((pack.at_index(index), pack.at_index(index - len)), (Some(*at), Some(*at)));
-        }
-        assert_eq!((pack.at_index(len), pack.at_index(-len - 1), pack.at_index(i64::MIN)), (None, None, None));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(192))]
-
-        #[test]
-        fn behaves_like_a_vector(steps in proptest::collection::vec(steps(), 0..60)) {
-            let (mut pack, mut model) = (Listpack::new(), Vec::new());
-            for step in &steps {
-                apply(step, &mut pack, &mut model);
-                pack.validate().unwrap();
-            }
-            compare(&pack, &model);
-        }
-
-        #[test]
-        fn finds_what_a_vector_finds(list in proptest::collection::vec(texts(), 1..40), from in 0usize..40, skip in 0usize..3) {
-            let pack: Listpack = list.iter().map(Vec::as_slice).collect();
-            let from = from % list.len();
-            for needle in list.iter().map(Vec::as_slice).chain([&b"no"[..], b"77", b"-0"]) {
-                let expected = (from..list.len()).step_by(skip + 1).find(|index| list[*index] == needle);
-                prop_assert_eq!(pack.find(place(&pack, from), needle, skip), expected.map(|index| place(&pack, index)));
-            }
-        }
-
-        #[test]
-        fn flipped_bytes_are_refused_or_harmless(
-            list in proptest::collection::vec(texts(), 0..20),
-            flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-            cut in any::<prop::sample::Index>(),
-        ) {
-            let pack: Listpack = list.iter().map(Vec::as_slice).collect();
-            let mut bytes = pack.bytes().to_vec();
-            for (place, value) in flips {
-                let place = place.index(bytes.len());
-                bytes[place] = value;
-                Listpack::from_bytes(&bytes).iter().for_each(walk);
-            }
-            bytes.truncate(cut.index(bytes.len() + 1));
-            Listpack::from_bytes(&bytes).iter().for_each(walk);
-            let total = u32::try_from(bytes.len()).unwrap().to_le_bytes();
-            if let [a, b, c, d, .., last] = &mut bytes[..] {
-                ([*a, *b, *c, *d], *last) = (total, END);
-            }
-            Listpack::from_bytes(&bytes).iter().for_each(walk);
-        }
-
-        /// Random heads with the header and the end mark right, so that what is between is what is looked at.
-        #[test]
-        fn random_bytes_are_refused_or_harmless(middle in proptest::collection::vec(any::<u8>(), 0..40), count in 0u16..12) {
-            let mut bytes = u32::try_from(middle.len() + EMPTY.len()).unwrap().to_le_bytes().to_vec();
-            bytes.extend(if count == 11 { UNKNOWN_COUNT } else { count }.to_le_bytes());
-            bytes.extend(middle);
-            bytes.push(END);
-            Listpack::from_bytes(&bytes).iter().for_each(walk);
-            Listpack::from_bytes(&bytes[EMPTY.len() - 1..]).iter().for_each(walk);
-        }
-    }
-
-    /// The bytes that Valkey 9.1 and Redis 8.2 give in DUMP for the same elements.
-    #[test]
-    fn bytes_are_those_of_other_servers() {
-        let pack: Listpack =
-            [&b"a"[..], b"1", b"127", b"128", b"-1", b"-4097", b"40000", b"", b"01"].into_iter().collect();
-        let expected =
-            b"\x81a\x02\x01\x01\x7f\x01\xc0\x80\x02\xdf\xff\x02\xf1\xff\xef\x03\xf2\x40\x9c\x00\x04\x80\x01\x8201\x03";
-        assert_eq!(&pack.bytes()[HEADER_BYTES..pack.end()], expected);
-        let wide: Listpack = [&b"2147483647"[..], b"-9223372036854775808"].into_iter().collect();
-        let expected = b"\xf3\xff\xff\xff\x7f\x05\xf4\0\0\0\0\0\0\0\x80\x09";
-        assert_eq!(&wide.bytes()[HEADER_BYTES..wide.end()], expected);
-        for (len, head, size) in [
-            (63, &b"\xbf"[..], &b"\x40"[..]),
-            (64, b"\xe0\x40", b"\x42"),
-            (126, b"\xe0\x7e", b"\x01\x80"),
-            (4095, b"\xef\xff", b"\x20\x81"),
-            (4096, b"\xf0\0\x10\0\0", b"\x20\x85"),
-            (16_378, b"\xf0\xfa\x3f\0\0", b"\x7f\xff"),
-            (16_379, b"\xf0\xfb\x3f\0\0", b"\x01\x80\x80"),
-        ] {
-            let pack: Listpack = [&vec![b'x'; len][..]].into_iter().collect();
-            let element = &pack.bytes()[HEADER_BYTES..pack.end()];
-            assert!(element.starts_with(head) && element.ends_with(size), "{len}: {:?}", &element[element.len() - 5..]);
-        }
-    }
-
-    /// Redis and Valkey disagree about elements of 16383 bytes; files of either must load.
-    #[test]
-    fn sizes_as_redis_writes_them_are_read() {
-        let list = [vec![b'a'; 16_378], vec![b'b'; 16_377], vec![b'c'; 16_379], b"12".to_vec(), vec![b'd'; 2_097_146]];
-        let pack: Listpack = list.iter().map(Vec::as_slice).collect();
-        let mut bytes = pack.bytes().to_vec();
-        for index in [4, 0] {
-            let end = end_of(&bytes, place(&pack, index).offset()).unwrap();
-            let size = if index == 4 { 3 } else { 2 };
-            bytes.splice(end - size..end - size + 1, [0, 0xff]);
-        }
-        let total = u32::try_from(bytes.len()).unwrap().to_le_bytes();
-        bytes[..4].copy_from_slice(&total);
-        assert_eq!(Listpack::from_bytes(&bytes).as_ref(), Some(&pack));
-        bytes[4] = 4;
-        assert_eq!(Listpack::from_bytes(&bytes), None, "a wrong number");
-    }
-
-    #[test]
-    fn so_many_elements_are_counted() {
-        let mut pack = Listpack::new();
-        (0..70_000).for_each(|value| _ = pack.push_back_int(value));
-        assert_eq!(pack.bytes()[4..HEADER_BYTES], [0xff, 0xff]);
-        assert_eq!((pack.len(), pack.known_len()), (70_000, None));
-        assert_eq!(pack.at_index(69_999), pack.last());
-        assert_eq!(pack.at_index(-70_000), pack.first());
-        assert_eq!((pack.at_index(70_000), pack.at_index(-70_001)), (None, None));
-        assert_eq!(pack.at_index(-2).map(|at| pack.get(at)), Some(Item::Int(69_998)));
-        assert_eq!(Listpack::from_bytes(pack.bytes()).as_ref(), Some(&pack));
-        let tail = pack.split_off(pack.at_index(60_000).unwrap());
-        assert_eq!((pack.known_len(), tail.known_len()), (Some(60_000), Some(10_000)));
-        pack.append(&tail);
-        assert_eq!((pack.known_len(), pack.len()), (None, 70_000));
-        assert_eq!(pack.remove_range(pack.first().unwrap(), 69_990).map(|at| pack.get(at)), Some(Item::Int(69_990)));
-        assert_eq!(pack.len(), 10);
-        pack.validate().unwrap();
-    }
-
-    /// RESTORE may bring numbers in forms that nobody writes; they read and compare as what they say.
-    #[test]
-    fn unusual_forms_read_as_what_they_say() {
-        let bytes = b"\x1c\0\0\0\x04\0\x8212\x03\xf1\x0c\0\x03\xf0\x02\0\0\012\x07\xe0\x0212\x04\xff";
-        let pack = Listpack::from_bytes(bytes).unwrap();
-        assert!(pack.iter().all(|item| item.equals(b"12") && item.integer() == Some(12) && item.to_vec() == b"12"));
-        walk(&pack);
-    }
-
-    #[test]
-    fn items_move_in_the_form_they_have() {
-        let (mut pack, mut other) = (Listpack::new(), Listpack::new());
-        pack.extend([&b"b"[..], b"12", b"c"]);
-        pack.iter().for_each(|item| _ = other.push_front_item(item));
-        let at = other.insert_before_item(other.first().unwrap(), Item::Int(-7));
-        other.insert_after_item(at, Item::Text(b"x"));
-        other.replace_int(other.last().unwrap(), 1 << 40);
-        let texts: Vec<_> = other.iter().map(Item::to_vec).collect();
-        assert_eq!(texts, [&b"-7"[..], b"x", b"c", b"12", b"1099511627776"]);
-        assert!(other.fits(1000) && !other.fits(MAX_BYTES) && !other.fits(usize::MAX));
-        assert_eq!(other.remove(other.last().unwrap()), None);
-        assert_eq!(other.memory_bytes(), 32);
-    }
 }

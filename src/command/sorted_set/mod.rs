@@ -77,6 +77,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "zadd",
+        element: 3,
         arity: -4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::SORTEDSET,
@@ -151,6 +152,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "zincrby",
+        element: 3,
         arity: 4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::SORTEDSET,
@@ -356,6 +358,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "zrank",
+        element: 2,
         arity: -3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::SORTEDSET,
@@ -371,6 +374,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "zrem",
+        element: 2,
         arity: -3,
         flags: Flags::WRITE.and(Flags::FAST),
         categories: Categories::SORTEDSET,
@@ -471,6 +475,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "zrevrank",
+        element: 2,
         arity: -3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::SORTEDSET,
@@ -502,6 +507,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "zscore",
+        element: 2,
         arity: 3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::SORTEDSET,

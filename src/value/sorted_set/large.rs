@@ -62,6 +62,11 @@ fn score_of(element: &Element) -> f64 {
 }
 
 impl Large {
+    /// The members by name.
+    pub fn table(&self) -> &Table {
+        &self.members
+    }
+
     /// A set of the elements of a table, whose words are scores. O(n log n).
     pub(super) fn from_table(members: Table) -> Large {
         let mut entries: Vec<(f64, Handle)> =

@@ -17,6 +17,7 @@ pub use range::{LexBound, LexRange, ScoreRange, ranks};
 
 use super::listpack::{Item, Listpack};
 use super::object::{Collection, Kind, Object, ObjectMut, ObjectRef};
+use super::table::Table;
 use super::word::{Form, Word};
 use large::Large;
 use std::ops::Range;
@@ -87,6 +88,14 @@ impl Collection for SortedSet {
 
 /// Reading.
 impl SortedSet {
+    /// The table of members, once there is one.
+    pub fn table(&self) -> Option<&Table> {
+        match self.0.get() {
+            Form::B(large) => Some(large.table()),
+            _ => None,
+        }
+    }
+
     /// The listpack of pairs, as long as it is one: what RDB files and DUMP hold.
     pub fn as_listpack(&self) -> Option<&Listpack> {
         if let Form::A(list) = self.0.get() { Some(list) } else { None }
