@@ -2,9 +2,11 @@
 
 mod bitmap;
 mod connection;
+mod geo;
 mod harness;
 mod hyperloglog;
 mod set;
 mod sort;
+mod sorted_set;
 mod stream;
 mod string;
