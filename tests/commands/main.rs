@@ -5,6 +5,7 @@ mod connection;
 mod geo;
 mod harness;
 mod hyperloglog;
+mod list;
 mod set;
 mod sort;
 mod sorted_set;
