@@ -3,6 +3,7 @@
 mod bitmap;
 mod connection;
 mod harness;
+mod hash;
 mod hyperloglog;
 mod set;
 mod string;

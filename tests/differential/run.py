@@ -27,7 +27,7 @@ from shrink import shrink  # noqa: E402
 
 # Replies that depend on a clock or on what ran in the background: a difference counts when it is seen three times.
 TIMED = {"ttl", "pttl", "keyspace", "info", "slowlog", "commandlog", "latency"}
-GROUPS = ["string", "set", "generic", "connection", "server", "protocol"]
+GROUPS = ["string", "hash", "set", "generic", "connection", "server", "protocol"]
 
 
 def arguments():
