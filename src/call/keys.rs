@@ -45,6 +45,9 @@ pub fn declared_keys(
             Err(error) => result = Err(error),
         }
     }
+    if let Some(own) = spec.own_keys {
+        own(request, out);
+    }
     result
 }
 
@@ -86,6 +89,7 @@ fn uncommon(spec: &CommandSpec, key: &KeySpec, request: RequestView<'_>) -> Resu
                 None => return Ok(None),
             }
         }
+        Begin::Unknown if spec.own_keys.is_some() => return Ok(None),
         Begin::Unknown => return Err(KeyError),
     };
     match key.find {

@@ -112,13 +112,8 @@ impl Keyspace {
     }
 
     /// Takes a ticket out of the queue of a key of database `db`.
-    pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Arc<Ticket>) {
+    pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Ticket) {
         self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
-    }
-
-    /// The tickets that wait for a key of database `db`, first come first.
-    pub fn queue(&self, db: usize, key: Key<'_>) -> Vec<Arc<Ticket>> {
-        self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.queue(key.bytes)
     }
 
     /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `true` while there is

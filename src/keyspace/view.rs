@@ -6,7 +6,7 @@ use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, Ticket};
 use crate::util::clock::UnixMs;
-use crate::value::object::{Collection, Object, ObjectRef, Source};
+use crate::value::object::{Collection, Kind, Object, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use parking_lot::MutexGuard;
@@ -55,6 +55,8 @@ pub enum LockPlan {
     Keys,
     /// Those of its keys in every database.
     KeysEverywhere,
+    /// All of its database.
+    Database,
     /// All of them.
     All,
 }
@@ -91,6 +93,7 @@ impl<'a> View<'a> {
         let mut view = View { keyspace, db, now, touch, held: SmallVec::new() };
         match plan {
             LockPlan::Keys => view.lock_keys(hashes),
+            LockPlan::Database => view.hold_all((0..keyspace.shards()).collect()),
             LockPlan::KeysEverywhere | LockPlan::All => view.lock_many(plan, hashes),
         }
         view
@@ -486,6 +489,37 @@ impl<'a> View<'a> {
     pub fn is_awaited(&mut self, db: usize, key: Key<'_>) -> bool {
         let waiters = &self.shard(db, key.hash).waiters;
         !waiters.is_empty() && waiters.has(key.bytes)
+    }
+
+    /// The first ticket behind number `after` whose client `key` may serve as it is now.
+    pub fn next_waiter(&mut self, key: Key<'_>, after: u64) -> Option<Arc<Ticket>> {
+        if self.shard(self.db, key.hash).waiters.is_empty() {
+            return None;
+        }
+        let holds = self.peek(key).map(EntryRef::kind);
+        self.shard(self.db, key.hash).waiters.next(key.bytes, after, holds).cloned()
+    }
+
+    /// Whether somebody who waits for `key` can be served: between the write that made this so and the service another
+    /// request came in. (Who waits for a stream may find nothing new in it: that is not known here.)
+    #[inline]
+    pub fn is_due(&mut self, key: Key<'_>) -> bool {
+        !self.shard(self.db, key.hash).waiters.is_empty() && self.is_due_now(key)
+    }
+
+    #[cold]
+    fn is_due_now(&mut self, key: Key<'_>) -> bool {
+        let Some(mut ticket) = self.next_waiter(key, 0) else { return false };
+        while ticket.kind == Kind::Stream {
+            let Some(next) = self.next_waiter(key, ticket.number) else { return false };
+            ticket = next;
+        }
+        true
+    }
+
+    /// Takes a ticket out of the queue of `key`.
+    pub fn leave_queue(&mut self, key: Key<'_>, ticket: &Ticket) {
+        self.shard(self.db, key.hash).waiters.leave(key.bytes, ticket);
     }
 
     /// Puts a ticket at the end of the queue of `key`.

@@ -6,4 +6,6 @@ mod harness;
 mod hash;
 mod hyperloglog;
 mod set;
+mod sort;
+mod stream;
 mod string;

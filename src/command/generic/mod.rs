@@ -13,7 +13,9 @@ pub mod element_scan;
 mod expire;
 mod keys;
 mod object;
+mod pattern;
 pub mod scan;
+pub mod sort;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[

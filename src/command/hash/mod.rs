@@ -26,6 +26,7 @@ use walk::{hrandfield, hscan};
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "hdel",
+        element: 2,
         arity: -3,
         flags: Flags::WRITE.and(Flags::FAST),
         categories: Categories::HASH,
@@ -41,6 +42,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hexists",
+        element: 2,
         arity: 3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::HASH,
@@ -97,6 +99,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hget",
+        element: 2,
         arity: 3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::HASH,
@@ -154,6 +157,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hincrby",
+        element: 2,
         arity: 4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -168,6 +172,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hincrbyfloat",
+        element: 2,
         arity: 4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -225,6 +230,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hmset",
+        element: 2,
         arity: -4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -339,6 +345,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hset",
+        element: 2,
         arity: -4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -368,6 +375,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hsetnx",
+        element: 2,
         arity: 4,
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         categories: Categories::HASH,
@@ -382,6 +390,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "hstrlen",
+        element: 2,
         arity: 3,
         flags: Flags::READONLY.and(Flags::FAST),
         categories: Categories::HASH,

@@ -2,10 +2,11 @@
 //!
 //! Every key is looked up, and its type checked, before anything is made of the sets; a missing one is an empty set.
 
-use super::{limits, reply_member};
+use super::reply_member;
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
+use crate::call::limits;
 use crate::call::spec::Outcome;
 use crate::keyspace::{Key, Ttl};
 use crate::value::object::Collection;
@@ -149,7 +150,7 @@ fn store<'a>(
     let destination = args.key()?;
     let keys = keys(args, args.remaining())?;
 
-    let result = make(ctx.db.get_all::<Set>(&keys)?, &limits(&ctx.shared.config));
+    let result = make(ctx.db.get_all::<Set>(&keys)?, &limits::set(&ctx.shared.config));
     let len = result.len();
     if len > 0 {
         ctx.db.put(destination, result, Ttl::Clear);

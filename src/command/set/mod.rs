@@ -10,13 +10,13 @@ mod scan;
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
+use crate::call::limits;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
-use crate::config::Config;
 use crate::keyspace::{Key, Ttl};
 use crate::protocol::reply::Reply;
 use crate::value::listpack::Item;
 use crate::value::object::Collection;
-use crate::value::set::{Limits, Set};
+use crate::value::set::Set;
 use algebra::{sdiff, sdiffstore, sinter, sintercard, sinterstore, sunion, sunionstore};
 use random::{spop, srandmember};
 use scan::sscan;
@@ -289,16 +289,6 @@ pub const COMMANDS: &[CommandSpec] = &[
     },
 ];
 
-/// The sizes up to which sets stay compact.
-pub(super) fn limits(config: &Config) -> Limits {
-    let size = |option: u64| usize::try_from(option).unwrap_or(usize::MAX);
-    Limits {
-        intset: size(config.set_max_intset_entries()),
-        listpack: size(config.set_max_listpack_entries()),
-        value: size(config.set_max_listpack_value()),
-    }
-}
-
 /// Replies a member as a bulk string.
 #[inline]
 fn reply_member(reply: &mut Reply<'_>, item: Item<'_>) {
@@ -325,7 +315,7 @@ fn remove_emptied(ctx: &mut Context<'_>, key: Key<'_>, empty: bool) {
 /// Replies how many members are new. O(1) for each.
 fn sadd<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let (key, count) = (args.key()?, args.remaining());
-    let limits = limits(&ctx.shared.config);
+    let limits = limits::set(&ctx.shared.config);
 
     let added = if let Some(set) = ctx.db.get_mut::<Set>(key)? {
         set.expect(count, &limits);
@@ -441,7 +431,7 @@ fn move_member(
     ctx.touch(source, Event::Set("srem"));
     remove_emptied(ctx, source, empty);
 
-    let limits = limits(&ctx.shared.config);
+    let limits = limits::set(&ctx.shared.config);
     let added = if let Some(set) = ctx.db.get_mut::<Set>(destination)? {
         set.insert(member, &limits)
     } else {

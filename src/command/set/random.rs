@@ -1,9 +1,10 @@
 //! SPOP and SRANDMEMBER.
 
-use super::{limits, remove_emptied, reply_member};
+use super::{remove_emptied, reply_member};
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
+use crate::call::limits;
 use crate::call::spec::Outcome;
 use crate::keyspace::Key;
 use crate::value::object::Collection;
@@ -38,7 +39,7 @@ pub(super) fn spop<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
 }
 
 fn pop_many(ctx: &mut Context<'_>, key: Key<'_>, count: u64) -> Result<Outcome, CommandError> {
-    let limits = limits(&ctx.shared.config);
+    let limits = limits::set(&ctx.shared.config);
     let Context { db, reply, .. } = ctx;
     let set = db.get_mut::<Set>(key)?;
     let (Some(set), 1..) = (set, count) else {

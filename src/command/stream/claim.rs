@@ -40,8 +40,8 @@ impl Claim {
 
     /// Gives the entry to the consumer and replies it.
     fn claim(&self, id: StreamId, before: u64, entries: &Entries, group: &mut Group, reply: &mut Reply<'_>) {
-        let again = u64::from(!self.just_id);
-        let count = self.count.unwrap_or(before.wrapping_add(again));
+        let again = before.wrapping_add(u64::from(!self.just_id));
+        let count = self.count.unwrap_or(again);
         group.deliver(id, self.consumer, self.delivered_ms, count);
         if let Some(consumer) = group.consumer_mut(self.consumer) {
             consumer.active_ms = self.now_ms;

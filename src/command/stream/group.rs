@@ -89,7 +89,7 @@ pub(super) fn create<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     let id = if until_nul(id) == b"$" { None } else { Some(exact_id(id)?) };
 
     let stream: &mut Stream = ctx.db.get_or_new(key)?;
-    let id = id.unwrap_or(stream.entries().last_id());
+    let id = id.unwrap_or_else(|| stream.entries().last_id());
     if !stream.groups_mut().insert(group, Group::new(id, options.entries_read)) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists"));
     }

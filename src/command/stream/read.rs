@@ -65,7 +65,7 @@ impl<'a> Options<'a> {
     }
 
     fn read_streams(&mut self, args: &mut Args<'a>, name: &str) -> Result<(), CommandError> {
-        if args.remaining() % 2 != 0 {
+        if !args.remaining().is_multiple_of(2) {
             let special = if name == "xread" { '$' } else { '>' };
             return Err(CommandError::from(format!(
                 "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{special}' must be specified."

@@ -139,8 +139,9 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    type Fields = Vec<(Vec<u8>, Vec<u8>)>;
     /// Id to names and values.
-    type Model = BTreeMap<StreamId, Vec<(Vec<u8>, Vec<u8>)>>;
+    type Model = BTreeMap<StreamId, Fields>;
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -166,7 +167,7 @@ mod tests {
         ]
     }
 
-    fn read(entry: node::Entry<'_>) -> (StreamId, Vec<(Vec<u8>, Vec<u8>)>) {
+    fn read(entry: node::Entry<'_>) -> (StreamId, Fields) {
         (entry.id, entry.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
     }
 
