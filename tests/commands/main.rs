@@ -4,6 +4,7 @@ mod bitmap;
 mod connection;
 mod geo;
 mod harness;
+mod hash;
 mod hyperloglog;
 mod list;
 mod set;
