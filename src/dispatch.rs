@@ -16,7 +16,7 @@ use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Outcome, Scope, Slices};
 use crate::call::table::Command;
 use crate::keyspace::entry::EntryRef;
-use crate::keyspace::{Key, LockPlan, View};
+use crate::keyspace::{Key, LockPlan, Ticket, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
 use crate::protocol::reply::{Mark, Output, Reply};
 use crate::util::clock::{Ticks, UnixMs, unix_us};
@@ -110,6 +110,9 @@ struct Span<'s> {
 
 /// Runs that are timed together at most.
 const SPAN_CALLS: u64 = 16;
+
+/// How often a request lets others be served before it runs.
+const SERVE_ROUNDS: usize = 16;
 
 /// With a lower threshold of the slow log, in microseconds, every command is timed on its own.
 const SPAN_SLOWLOG_US: i64 = 1000;
@@ -436,9 +439,6 @@ impl<'s> Dispatcher<'s> {
             self.end_span();
         }
         let shared = self.shared;
-        if command.spec.flags.has(Flags::BLOCKING) && shared.blocked.any() {
-            self.serve_earlier(planned, request, session.db);
-        }
         let keys = &self.keys[planned.keys.0..planned.keys.1];
         let plan = match command.spec.scope.of(request) {
             Scope::Keys | Scope::Chosen(_) => LockPlan::Keys,
@@ -453,8 +453,12 @@ impl<'s> Dispatcher<'s> {
         let hashes = keys.iter().map(|key| key.hash);
         let (db, resp) = (session.db, session.resp);
         let touch = !session.no_touch;
+        let mut view = View::lock(&shared.keyspace, db, self.now, touch, plan, hashes);
+        if shared.blocked.any() {
+            view = self.serve_first(view, plan, keys, request, touch);
+        }
         let mut context = Context {
-            db: View::lock(&shared.keyspace, db, self.now, touch, plan, hashes),
+            db: view,
             now: self.now,
             reply: Reply::new(out, resp),
             session,
@@ -621,7 +625,12 @@ impl<'s> Dispatcher<'s> {
             dirty: 0,
         };
         let done = slices.step(&mut context);
+        let (dirty, ready) = (context.dirty, std::mem::take(&mut context.ready));
         drop(context);
+        if dirty != 0 {
+            self.shared.stats.dirty.fetch_add(dirty, Relaxed);
+        }
+        self.serve(ready);
         let nanos = Ticks::now().nanos_since(self.ticks);
         self.counters(command).nanos.add(nanos);
         if done {
@@ -633,61 +642,74 @@ impl<'s> Dispatcher<'s> {
 
 /// Serving clients that wait.
 impl Dispatcher<'_> {
-    /// Before a client may wait for keys, or take from them, those who have waited longer are served: between a write and
-    /// the service that follows it, a request of another worker can come in.
-    #[cold]
-    fn serve_earlier(&mut self, planned: Planned<'_>, request: RequestView<'_>, db: usize) {
-        let keys = &self.keys[planned.keys.0..planned.keys.1];
-        let ready = keys.iter().map(|key| (db, Box::from(request.arg(key.index)))).collect::<Vec<(usize, Box<[u8]>)>>();
-        let keyspace = &self.shared.keyspace;
-        let exists = |db: usize, key: &[u8]| {
-            let key = keyspace.hasher().key(key);
-            View::lock(keyspace, db, self.now, false, LockPlan::Keys, std::iter::once(key.hash)).peek(key).is_some()
-        };
-        self.serve(ready.into_iter().filter(|(db, key)| exists(*db, key)).collect());
+    /// Lets those who wait for the keys of a request be served before it runs, as they would have been had it come a little
+    /// later: between a write and the service that follows it, a request of another worker can come in.
+    fn serve_first<'v>(
+        &self,
+        mut view: View<'v>,
+        plan: LockPlan,
+        keys: &[KeyUse],
+        request: RequestView<'_>,
+        touch: bool,
+    ) -> View<'v> {
+        // Somebody is served each time, if only by another worker; writers that never rest must not hold the request up.
+        for _ in 0..SERVE_ROUNDS {
+            let due = due_keys(&mut view, keys, request);
+            if due.is_empty() {
+                break;
+            }
+            let (keyspace, db) = (view.keyspace(), view.db());
+            drop(view);
+            self.serve(due);
+            view = View::lock(keyspace, db, self.now, touch, plan, keys.iter().map(|key| key.hash));
+        }
+        view
     }
 
     /// Runs the requests of those who wait for these keys, first come first served, and of those whose keys are changed by
     /// that in turn.
-    #[cold]
-    fn serve(&mut self, ready: Vec<(usize, Box<[u8]>)>) {
-        let mut ready = VecDeque::from(ready);
+    fn serve(&self, ready: Vec<(usize, Box<[u8]>)>) {
+        let (mut ready, keyspace) = (VecDeque::from(ready), &self.shared.keyspace);
         while let Some((db, key)) = ready.pop_front() {
-            let keyspace = &self.shared.keyspace;
-            for ticket in keyspace.queue(db, keyspace.hasher().key(&key)) {
-                let Some(blocked) = self.shared.blocked.find(ticket.client) else { continue };
-                if !Arc::ptr_eq(&blocked.ticket, &ticket) || !ticket.claim() {
-                    continue;
-                }
-                loop {
-                    if let Some(reply) = self.try_for(&blocked, &mut ready) {
-                        *blocked.reply.lock() = Some(reply);
-                        ticket.finish();
-                        blocked.client.notify();
-                        break;
-                    }
-                    if ticket.release() {
-                        break;
-                    }
+            let (key, mut after) = (keyspace.hasher().key(&key), 0);
+            while let Some(ticket) = self.next_waiter(db, key, after) {
+                after = ticket.number;
+                // It may be on its way out of the registry.
+                let blocked = self.shared.blocked.find(ticket.client);
+                let Some(blocked) = blocked.filter(|blocked| Arc::ptr_eq(&blocked.ticket, &ticket)) else { continue };
+                if blocked.is_gone() {
+                    ticket.withdraw();
+                } else {
+                    self.try_for(&blocked, key, &mut ready);
                 }
             }
         }
     }
 
-    /// Runs the request of a client that waits; its reply, if it could be served.
-    fn try_for(&mut self, blocked: &Blocked, ready: &mut VecDeque<(usize, Box<[u8]>)>) -> Option<Bytes> {
+    fn next_waiter(&self, db: usize, key: Key<'_>, after: u64) -> Option<Arc<Ticket>> {
+        let hash = std::iter::once(key.hash);
+        View::lock(&self.shared.keyspace, db, self.now, false, LockPlan::Keys, hash).next_waiter(key, after)
+    }
+
+    /// Runs the request of a client that waits for `key`, unless its wait is over or the key cannot serve it any more.
+    fn try_for(&self, blocked: &Blocked, key: Key<'_>, ready: &mut VecDeque<(usize, Box<[u8]>)>) {
         let (shared, request) = (self.shared, blocked.request.view());
-        let (Ok(command), first_arg) = self.resolve(request) else { return None };
+        let (Ok(command), first_arg) = self.resolve(request) else { return };
         let (mut keys, hasher) = (Vec::new(), shared.keyspace.hasher());
         let _ = declared_keys(command.spec, request, &mut |index, _| {
             keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
         });
+        let hashes = keys.iter().map(|key| key.hash);
+        let mut view = View::lock(&shared.keyspace, blocked.db, self.now, blocked.touch, LockPlan::Keys, hashes);
+        let holds = view.peek(key).map(EntryRef::kind);
+        if !blocked.ticket.suits(holds) || !blocked.ticket.claim() {
+            return;
+        }
         let mut session = Session::new(Arc::clone(&blocked.client), true);
         (session.db, session.resp, session.no_touch) = (blocked.db, blocked.resp, !blocked.touch);
         let mut out = Output::new();
-        let hashes = keys.iter().map(|key| key.hash);
         let mut context = Context {
-            db: View::lock(&shared.keyspace, blocked.db, self.now, blocked.touch, LockPlan::Keys, hashes),
+            db: view,
             now: self.now,
             reply: Reply::new(&mut out, blocked.resp),
             session: &mut session,
@@ -700,19 +722,28 @@ impl Dispatcher<'_> {
         };
         let outcome = (command.spec.run)(&mut context, &mut Args::new(request, first_arg, &keys, hasher));
         shared.stats.dirty.fetch_add(context.dirty, Relaxed);
-        ready.extend(std::mem::take(&mut context.ready));
-        drop(context);
+        ready.extend(context.ready.drain(..));
         match outcome {
-            Ok(Outcome::StillBlocked) => return None,
+            Ok(Outcome::StillBlocked) => return blocked.ticket.release(),
             Ok(_) => {}
             Err(error) => {
-                out.clear();
-                Reply::new(&mut out, blocked.resp).error_bytes(&error.reply_text());
+                context.reply.output().clear();
+                context.reply.error_bytes(&error.reply_text());
                 shared.stats.count_error(&error);
             }
         }
-        Some(Bytes::from(out.to_vec()))
+        for key in &blocked.keys {
+            context.db.leave_queue(hasher.key(key), &blocked.ticket);
+        }
+        blocked.finish(Bytes::from(context.reply.output().to_vec()));
     }
+}
+
+/// Those of a request's keys for which somebody who waits can be served.
+fn due_keys(view: &mut View<'_>, keys: &[KeyUse], request: RequestView<'_>) -> Vec<(usize, Box<[u8]>)> {
+    let db = view.db();
+    let keys = keys.iter().map(|key| Key { bytes: request.arg(key.index), hash: key.hash });
+    keys.filter(|key| view.is_due(*key)).map(|key| (db, Box::from(key.bytes))).collect()
 }
 
 /// Drops the reply since `mark` if `CLIENT REPLY` says so, and notes that this was the command to skip.

@@ -2,20 +2,23 @@
 //!
 //! The handler of a blocking command tries, and when there is nothing to have returns [`Context::block`]. When one of the
 //! keys changes, dispatch runs the same request once more on behalf of the client; so nothing is held for a client
-//! while it waits, and what it gets is looked up when it gets it. Invariant: the reply is set before the ticket
-//! is done. Must not know: what the commands wait for.
+//! while it waits, and what it gets is looked up when it gets it. Invariants: the reply is set before the ticket is done; a
+//! client whose connection the other side has ended is not served, so that no element is lost. Must not know: what the
+//! commands wait for, sockets.
 //!
 //! [`Context::block`]: super::context::Context::block
 
 use super::clients::Client;
+use super::spec::Group;
 use crate::keyspace::{Keyspace, Ticket};
 use crate::protocol::batch::OwnedRequest;
 use crate::protocol::reply::{Output, Reply, Resp};
+use crate::value::object::Kind;
 use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What a client is told whose time is up.
@@ -36,6 +39,18 @@ impl OnTimeout {
         }
     }
 }
+
+/// The type of the keys that a blocking command of this group waits for.
+pub fn awaited_kind(group: Group) -> Kind {
+    match group {
+        Group::List => Kind::List,
+        Group::SortedSet => Kind::SortedSet,
+        _ => Kind::Stream,
+    }
+}
+
+/// Tells whether the other side has ended a connection. Asks the system, waits for nothing.
+pub type Probe = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// A waiting client.
 pub struct Blocked {
@@ -59,6 +74,8 @@ pub struct Blocked {
     pub keys: Vec<Box<[u8]>>,
     /// The end of its wait.
     pub reply: Mutex<Option<Bytes>>,
+    /// Set by its connection once that knows of the wait.
+    pub probe: OnceLock<Probe>,
 }
 
 impl Blocked {
@@ -67,6 +84,18 @@ impl Blocked {
         let mut out = Output::new();
         self.on_timeout.reply(&mut Reply::new(&mut out, self.resp));
         Bytes::from(out.to_vec())
+    }
+
+    /// Whether the other side has ended the connection, as far as can be told. A system call: no lock may be held.
+    pub fn is_gone(&self) -> bool {
+        self.probe.get().is_some_and(|probe| probe())
+    }
+
+    /// Ends the wait with the reply of a service; under the locks of the keys, whose queues the ticket has left.
+    pub fn finish(&self, reply: Bytes) {
+        *self.reply.lock() = Some(reply);
+        self.ticket.finish();
+        self.client.notify();
     }
 
     /// Ends the wait with `reply`, if nobody is serving the client; `false` otherwise.
@@ -86,6 +115,7 @@ impl Blocked {
 pub struct BlockedClients {
     map: DashMap<u64, Arc<Blocked>>,
     count: AtomicUsize,
+    tickets: AtomicU64,
 }
 
 impl BlockedClients {
@@ -105,6 +135,11 @@ impl BlockedClients {
         !self.any()
     }
 
+    /// A number for a ticket, above all before it.
+    pub fn next_number(&self) -> u64 {
+        self.tickets.fetch_add(1, Relaxed) + 1
+    }
+
     /// Enters a client that stands in its queues already or is about to.
     pub fn add(&self, blocked: Arc<Blocked>) {
         self.count.fetch_add(1, Relaxed);
@@ -120,8 +155,10 @@ impl BlockedClients {
     /// Takes a client out of the registry and of its queues. For its own connection, once its ticket is done.
     pub fn remove(&self, blocked: &Blocked, keyspace: &Keyspace) {
         if self.map.remove(&blocked.client.id).is_some() {
-            for key in &blocked.keys {
-                keyspace.leave_queue(blocked.db, keyspace.hasher().key(key), &blocked.ticket);
+            if !blocked.ticket.is_served() {
+                for key in &blocked.keys {
+                    keyspace.leave_queue(blocked.db, keyspace.hasher().key(key), &blocked.ticket);
+                }
             }
             self.count.fetch_sub(1, Relaxed);
             blocked.client.paused.store(false, Relaxed);

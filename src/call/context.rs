@@ -1,6 +1,6 @@
 //! What a handler sees while it runs.
 
-use super::blocking::{Blocked, OnTimeout};
+use super::blocking::{Blocked, OnTimeout, awaited_kind};
 use super::error::CommandError;
 use super::session::Session;
 use super::shared::Shared;
@@ -11,7 +11,7 @@ use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::Reply;
 use crate::util::clock::UnixMs;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A keyspace event, by class, with the name that Redis gives it.
@@ -35,6 +35,18 @@ pub enum Event {
     Expired,
     /// A change that is announced to nobody and that nobody waits for, such as an acknowledgement.
     Silent,
+}
+
+impl Event {
+    /// Whether somebody who waits for the key may find something after it. Of what happens to a stream, only a new entry and
+    /// the end of a group are news to readers.
+    fn serves(self) -> bool {
+        match self {
+            Event::Stream(name) => matches!(name, "xadd" | "xgroup-destroy"),
+            Event::Silent => false,
+            _ => true,
+        }
+    }
 }
 
 /// What becomes of a command that finds nothing and would wait.
@@ -84,7 +96,7 @@ impl Context<'_> {
     pub fn touch_in(&mut self, db: usize, key: Key<'_>, event: Event) {
         // The log, keyspace notifications and client-side caches hang here; today the change is only counted.
         self.dirty += 1;
-        if event != Event::Silent && self.shared.blocked.any() && self.db.is_awaited(db, key) {
+        if self.shared.blocked.any() && event.serves() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
         }
     }
@@ -127,7 +139,8 @@ impl Context<'_> {
             Blocking::Allowed => {}
         }
         let client = Arc::clone(&self.session.client);
-        let ticket = Arc::new(Ticket::new(client.id));
+        let (kind, number) = (awaited_kind(self.command.spec.group), self.shared.blocked.next_number());
+        let ticket = Arc::new(Ticket::new(client.id, kind, number));
         let mut names: Vec<Box<[u8]>> = Vec::new();
         for key in keys {
             if !names.iter().any(|name| **name == *key.bytes) {
@@ -136,9 +149,9 @@ impl Context<'_> {
             }
         }
         let (db, resp, touch) = (self.session.db, self.session.resp, !self.session.no_touch);
-        let reply = Mutex::default();
-        let blocked =
-            Arc::new(Blocked { ticket, client, request, db, resp, touch, timeout, on_timeout, keys: names, reply });
+        let (keys, reply, probe) = (names, Mutex::default(), OnceLock::new());
+        let blocked = Blocked { ticket, client, request, db, resp, touch, timeout, on_timeout, keys, reply, probe };
+        let blocked = Arc::new(blocked);
         self.shared.blocked.add(Arc::clone(&blocked));
         Ok(Outcome::Block(blocked))
     }

@@ -1,7 +1,7 @@
 //! What every worker shares: configuration, keyspace, clients, counters, logs, the command table.
 
 use super::blocking::BlockedClients;
-use super::clients::Clients;
+use super::clients::{Client, Clients};
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::spec::CommandSpec;
 use super::stats::Stats;
@@ -117,6 +117,17 @@ impl Shared {
             active_expire: AtomicBool::new(true),
             cron_paused: AtomicBool::new(false),
             shutdown: Shutdown::default(),
+        }
+    }
+}
+
+impl Shared {
+    /// Closes a client's connection. If it waits for keys, it gets nothing from them any more, even before its connection
+    /// knows.
+    pub fn kill_client(&self, client: &Client) {
+        self.clients.kill(client);
+        if let Some(blocked) = self.blocked.find(client.id) {
+            blocked.ticket.abandon();
         }
     }
 }

@@ -193,8 +193,13 @@ fn estimate_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64, CommandError
         return Ok(estimate);
     }
     let kept = hyperloglog::kept_estimate(&text);
-    let estimate = kept.map_or_else(|| hyperloglog::estimate(&text), Ok)?;
-    ctx.db.edit_string(key, |text| hyperloglog::keep_estimate(text, estimate))?;
+    let estimate = kept.map_or_else(|| hyperloglog::estimate(&text), Ok);
+    ctx.db.edit_string(key, |text| {
+        if let Ok(estimate) = estimate {
+            hyperloglog::keep_estimate(text, estimate);
+        }
+    })?;
+    let estimate = estimate?;
     ctx.dirty += u64::from(kept.is_none());
     Ok(estimate)
 }
@@ -238,17 +243,15 @@ fn pfmerge<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
 /// TODENSE makes it dense and replies 1, or 0 when it was. SIMD replies what was asked for and does nothing: there is but
 /// one way of counting here. O(registers).
 fn pfdebug<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let name = args.bytes()?;
+    // Redis reads the word as a C string.
+    let name = args.bytes()?.split(|byte| *byte == 0).next().unwrap_or_default();
     if name.eq_ignore_ascii_case(b"SIMD") {
         return simd(ctx, args);
     }
     let key = args.key()?;
     args.finish()?;
 
-    let found = ctx.db.string_to_change(key)?;
-    let text = found.ok_or(const { CommandError::text("ERR The specified key does not exist") })?.text();
-    check(&text)?;
-    let sparse = hyperloglog::is_sparse(&text);
+    let sparse = hold_raw(ctx, key)?;
     if name.eq_ignore_ascii_case(b"GETREG") {
         make_dense(ctx, key)?;
         reply_registers(ctx, key)?;
@@ -256,7 +259,8 @@ fn pfdebug<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
         if !sparse {
             return Err(const { CommandError::text("ERR HLL encoding is not sparse") });
         }
-        ctx.reply.bulk(hyperloglog::describe(&text).as_bytes());
+        let runs = ctx.db.string_to_change(key)?.map(|string| hyperloglog::describe(&string.text()));
+        ctx.reply.bulk(runs.unwrap_or_default().as_bytes());
     } else if name.eq_ignore_ascii_case(b"ENCODING") {
         ctx.reply.simple(if sparse { "sparse" } else { "dense" });
     } else if name.eq_ignore_ascii_case(b"TODENSE") {
@@ -269,6 +273,19 @@ fn pfdebug<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
         return Err(CommandError::Bytes(text));
     }
     Ok(Outcome::Done)
+}
+
+/// Has a value held as one that was changed in place, as Redis does before it looks at it; says whether it is sparse.
+fn hold_raw(ctx: &mut Context<'_>, key: Key<'_>) -> Result<bool, CommandError> {
+    let found = ctx.db.string_to_change(key)?;
+    let string = found.ok_or(const { CommandError::text("ERR The specified key does not exist") })?;
+    let text = string.text();
+    check(&text)?;
+    let sparse = hyperloglog::is_sparse(&text);
+    if !is_raw(string) {
+        ctx.db.edit_string(key, |_| ())?;
+    }
+    Ok(sparse)
 }
 
 fn simd(ctx: &mut Context<'_>, args: &mut Args<'_>) -> Result<Outcome, CommandError> {

@@ -8,6 +8,8 @@ pub mod bitmap;
 pub mod cluster;
 pub mod connection;
 pub mod generic;
+pub mod geo;
+pub mod hash;
 pub mod hyperloglog;
 pub mod list;
 pub mod server;
@@ -19,11 +21,14 @@ pub mod string;
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
+    hash::COMMANDS,
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     stream::COMMANDS,
     set::COMMANDS,
     sorted_set::COMMANDS,
+    hash::COMMANDS,
+    geo::COMMANDS,
     generic::COMMANDS,
     generic::sort::COMMANDS,
     generic::dump::COMMANDS,

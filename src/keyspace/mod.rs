@@ -15,7 +15,7 @@ mod waiters;
 
 pub use hash::{Key, KeyHasher};
 pub use shard::{ShardStats, access_seconds};
-pub use view::{AddError, LockPlan, Ttl, View, WrongType};
+pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
@@ -81,7 +81,7 @@ impl Keyspace {
         self.databases[db].get_or_init(|| {
             (0..1_u64 << self.shard_bits)
                 .map(|index| {
-                    let shard = Shard::new(index, self.shard_bits, self.hasher.clone());
+                    let shard = Shard::new(index, self.shard_bits, self.hasher.clone(), self.reclaimer.clone());
                     Cell { peek: shard.table().peek(), shard: Mutex::new(shard) }
                 })
                 .collect()
@@ -112,13 +112,8 @@ impl Keyspace {
     }
 
     /// Takes a ticket out of the queue of a key of database `db`.
-    pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Arc<Ticket>) {
+    pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Ticket) {
         self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
-    }
-
-    /// The tickets that wait for a key of database `db`, first come first.
-    pub fn queue(&self, db: usize, key: Key<'_>) -> Vec<Arc<Ticket>> {
-        self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.queue(key.bytes)
     }
 
     /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `true` while there is
@@ -126,7 +121,7 @@ impl Keyspace {
     pub fn expire_turn(&self, shard: usize, now: UnixMs) -> bool {
         let mut more = false;
         for cells in self.databases.iter().filter_map(OnceLock::get) {
-            more |= cells[shard].shard.lock().expire_turn(now, &self.reclaimer);
+            more |= cells[shard].shard.lock().expire_turn(now);
         }
         more
     }

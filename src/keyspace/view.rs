@@ -6,7 +6,7 @@ use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, Ticket};
 use crate::util::clock::UnixMs;
-use crate::value::object::{Collection, Object, ObjectRef, Source};
+use crate::value::object::{Collection, Kind, Object, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use parking_lot::MutexGuard;
@@ -26,6 +26,15 @@ pub enum AddError {
     NotInteger,
     /// The sum does not fit 64 bits.
     Overflow,
+}
+
+/// What [`View::edit`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Edited<R> {
+    /// What the change returned.
+    pub result: R,
+    /// The collection was left empty, and its key removed.
+    pub removed: bool,
 }
 
 /// What a write does to the deadline of its key.
@@ -279,6 +288,46 @@ impl<'a> View<'a> {
         self.get_mut(key)?.ok_or(WrongType)
     }
 
+    /// Lets `work` change the collection at `key` (neither hit nor miss); one left empty is removed. `None` when there is no
+    /// such key. One lookup.
+    #[inline]
+    pub fn edit<T: Collection, R>(
+        &mut self,
+        key: Key<'_>,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> Result<Option<Edited<R>>, WrongType> {
+        let now = self.now;
+        self.shard(self.db, key.hash).edit(key, now, work).transpose()
+    }
+
+    /// As [`View::edit`]; where there is no such key `work` gets an empty collection, which is stored, without deadline, if
+    /// something was put in.
+    #[inline]
+    pub fn edit_or_new<T: Collection, R>(
+        &mut self,
+        key: Key<'_>,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> Result<Edited<R>, WrongType> {
+        let (mut work, now) = (Some(work), self.now);
+        let shard = self.shard(self.db, key.hash);
+        let edited = shard.edit(key, now, |value: &mut T| work.take().map(|work| work(value)));
+        if let Some(edited) = edited.transpose()?
+            && let Edited { result: Some(result), removed } = edited
+        {
+            return Ok(Edited { result, removed });
+        }
+        let mut value = T::default();
+        let Some(work) = work else { unreachable!("run once, on what is there or on what is new") };
+        let result = work(&mut value);
+        let removed = value.is_empty();
+        if !removed {
+            let mut entry = Entry::new(key.bytes, Source::Object(value.into_object()), None);
+            entry.get_mut().set_access(access_seconds(now));
+            shard.insert(key.hash, entry, now);
+        }
+        Ok(Edited { result, removed })
+    }
+
     /// Stores a collection at `key`, whatever was there. It must not be empty.
     pub fn put<T: Collection>(&mut self, key: Key<'_>, value: T, ttl: Ttl) {
         self.put_object(key, value.into_object(), ttl);
@@ -323,8 +372,8 @@ impl<'a> View<'a> {
             Ttl::At(deadline) => Some(deadline),
             Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
         };
-        let (now, reclaimer) = (self.now, self.keyspace.reclaimer());
-        self.shard(self.db, key.hash).put_string(key, value, deadline, now, reclaimer);
+        let now = self.now;
+        self.shard(self.db, key.hash).put_string(key, value, deadline, now);
     }
 
     /// Adds `delta` to the integer at `key` (0 when there is none), keeping the deadline; returns the sum. One lookup when
@@ -442,6 +491,37 @@ impl<'a> View<'a> {
         !waiters.is_empty() && waiters.has(key.bytes)
     }
 
+    /// The first ticket behind number `after` whose client `key` may serve as it is now.
+    pub fn next_waiter(&mut self, key: Key<'_>, after: u64) -> Option<Arc<Ticket>> {
+        if self.shard(self.db, key.hash).waiters.is_empty() {
+            return None;
+        }
+        let holds = self.peek(key).map(EntryRef::kind);
+        self.shard(self.db, key.hash).waiters.next(key.bytes, after, holds).cloned()
+    }
+
+    /// Whether somebody who waits for `key` can be served: between the write that made this so and the service another
+    /// request came in. (Who waits for a stream may find nothing new in it: that is not known here.)
+    #[inline]
+    pub fn is_due(&mut self, key: Key<'_>) -> bool {
+        !self.shard(self.db, key.hash).waiters.is_empty() && self.is_due_now(key)
+    }
+
+    #[cold]
+    fn is_due_now(&mut self, key: Key<'_>) -> bool {
+        let Some(mut ticket) = self.next_waiter(key, 0) else { return false };
+        while ticket.kind == Kind::Stream {
+            let Some(next) = self.next_waiter(key, ticket.number) else { return false };
+            ticket = next;
+        }
+        true
+    }
+
+    /// Takes a ticket out of the queue of `key`.
+    pub fn leave_queue(&mut self, key: Key<'_>, ticket: &Ticket) {
+        self.shard(self.db, key.hash).waiters.leave(key.bytes, ticket);
+    }
+
     /// Puts a ticket at the end of the queue of `key`.
     pub fn enqueue(&mut self, key: Key<'_>, ticket: &Arc<Ticket>) {
         self.shard(self.db, key.hash).waiters.enqueue(key.bytes, ticket);
@@ -473,6 +553,11 @@ impl<'a> View<'a> {
     /// Number of keys of a database that expire.
     pub fn timed(&mut self, db: usize) -> usize {
         self.sum(db, |shard| shard.table().timed())
+    }
+
+    /// Number of keys of a database with a hash of which fields expire.
+    pub fn volatile(&mut self, db: usize) -> usize {
+        self.sum(db, |shard| shard.table().volatile())
     }
 
     /// Bytes of the tables of a database, entries not included.
@@ -569,7 +654,7 @@ impl<'a> View<'a> {
                 for _ in 0..homes {
                     let Some(from) = at else { break };
                     at = shard.table().visit(from, &mut |entry| {
-                        if entry.deadline().is_none_or(|deadline| deadline > now) {
+                        if entry.is_live(now) {
                             visit(entry);
                         }
                     });
@@ -599,7 +684,7 @@ impl<'a> View<'a> {
             let number = random();
             let shard = self.keyspace.shard_of(number);
             let hit = self.with_shard(db, shard, |shard| match shard.table().pick(number) {
-                Some(entry) if entry.deadline().is_none_or(|deadline| deadline > now) => {
+                Some(entry) if entry.is_live(now) => {
                     found(entry);
                     true
                 }

@@ -181,7 +181,7 @@ impl Connection {
             }
             if !self.waiting.is_empty() {
                 self.run_waiting();
-                if self.slices.is_none() && !self.waiting.is_empty() {
+                if self.slices.is_none() && self.blocked.is_none() && !self.waiting.is_empty() {
                     let _ = tokio::time::timeout(PAUSE_LOOK, client.wake().notified()).await;
                     self.read_mail();
                 }
@@ -232,7 +232,7 @@ impl Connection {
     /// Gives up a wait for keys.
     fn stop_waiting(&mut self) {
         if let Some((blocked, _)) = self.blocked.take() {
-            blocked.ticket.withdraw();
+            blocked.ticket.abandon();
             self.shared.blocked.remove(&blocked, &self.shared.keyspace);
         }
     }
@@ -462,6 +462,9 @@ impl Connection {
             Next::Abort => self.close(State::Closed),
             Next::Slices(slices) => self.slices = Some(slices),
             Next::Block(blocked) => {
+                if let Ok(probe) = self.socket.probe() {
+                    let _ = blocked.probe.set(probe);
+                }
                 let sleep = Box::pin(tokio::time::sleep(blocked.timeout.unwrap_or_default()));
                 self.blocked = Some((blocked, sleep));
             }
@@ -575,6 +578,9 @@ impl Connection {
 
     /// Runs requests that had to wait, until one makes the rest wait again.
     fn run_waiting(&mut self) {
+        if self.session.client.has_mail() {
+            self.read_mail(); // perhaps it was killed
+        }
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
         while self.state == State::Open && self.slices.is_none() && self.blocked.is_none() {

@@ -80,7 +80,8 @@ fn close_idle(shared: &Shared, now: UnixMs) {
     }
     for client in shared.clients.all() {
         let idle_ms = now.0.saturating_sub(client.active_ms.load(Relaxed));
-        if idle_ms > timeout_ms && !client.monitor.load(Relaxed) {
+        // Who waits for keys is silent for a reason.
+        if idle_ms > timeout_ms && !client.monitor.load(Relaxed) && shared.blocked.find(client.id).is_none() {
             client.kill();
         }
     }

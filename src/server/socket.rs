@@ -1,6 +1,10 @@
 //! A connected socket, TCP or unix.
 
+use crate::call::blocking::Probe;
+use socket2::SockRef;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -58,6 +62,25 @@ impl Socket {
             Socket::Tcp(stream) => stream.try_write_vectored(pieces),
             Socket::Unix(stream) => stream.try_write_vectored(pieces),
         }
+    }
+
+    /// What tells others, on any thread, whether the other side has ended the connection. It holds a descriptor of its own,
+    /// and so keeps the connection open until it is dropped.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn probe(&self) -> io::Result<Probe> {
+        let descriptor = match self {
+            Socket::Tcp(stream) => stream.as_fd().try_clone_to_owned()?,
+            Socket::Unix(stream) => stream.as_fd().try_clone_to_owned()?,
+        };
+        Ok(Box::new(move || {
+            let seen = SockRef::from(&descriptor).peek(&mut [MaybeUninit::uninit()]);
+            match seen {
+                Ok(count) => count == 0,
+                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }))
     }
 
     /// Ready when the socket may take more.

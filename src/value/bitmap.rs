@@ -323,13 +323,20 @@ impl Field {
         }
     }
 
+    /// The least and the greatest number that fits.
+    fn limits(self) -> (i128, i128) {
+        if self.signed {
+            let half = 1_i128 << (self.bits - 1);
+            (-half, half - 1)
+        } else {
+            (0, (1_i128 << self.bits) - 1)
+        }
+    }
+
     /// The number that a field holds after `value` went into it; `None` when it does not fit and [`Overflow::Fail`] says
     /// so.
     pub fn fit(self, value: i128, overflow: Overflow) -> Option<i64> {
-        let (least, most) = match self.signed {
-            true => (-(1_i128 << (self.bits - 1)), (1_i128 << (self.bits - 1)) - 1),
-            false => (0, (1_i128 << self.bits) - 1),
-        };
+        let (least, most) = self.limits();
         let fitting = match overflow {
             _ if (least..=most).contains(&value) => value,
             Overflow::Wrap => least + (value - least).rem_euclid(most - least + 1),
@@ -339,9 +346,13 @@ impl Field {
         i64::try_from(fitting).ok()
     }
 
-    /// What SET stores for `value`: an unsigned field takes it as the 64-bit pattern that it is.
+    /// What SET tries to store for `value`: an unsigned field takes it as the 64-bit pattern that it is. As in Redis, a
+    /// signed one narrower than 64 bits takes numbers farther than 2^63 below its greatest for ones above it: they
+    /// saturate upwards.
     pub fn assigned(self, value: i64) -> i128 {
-        if self.signed { i128::from(value) } else { i128::from(value.cast_unsigned()) }
+        let (_, most) = self.limits();
+        let wraps = !self.signed || self.bits < 64 && most - i128::from(value) > i128::from(i64::MAX);
+        if wraps && value < 0 { i128::from(value) + (1 << 64) } else { i128::from(value) }
     }
 }
 
@@ -382,6 +393,9 @@ mod tests {
         assert_eq!(i4.fit(8, Overflow::Wrap), Some(-8));
         assert_eq!(i4.fit(-9, Overflow::Wrap), Some(7));
         assert_eq!(i4.fit(-9, Overflow::Fail), None);
+        assert_eq!(i4.fit(i4.assigned(-9), Overflow::Saturate), Some(-8));
+        assert_eq!(i4.fit(i4.assigned(i64::MIN), Overflow::Saturate), Some(7));
+        assert_eq!(i4.fit(i4.assigned(i64::MIN), Overflow::Wrap), Some(0));
         let i64_ = Field::new(true, 64).unwrap();
         assert_eq!(i64_.fit(i128::from(i64::MAX) + 1, Overflow::Wrap), Some(i64::MIN));
         assert_eq!(i64_.fit(i128::from(i64::MIN) * 2, Overflow::Saturate), Some(i64::MIN));
@@ -453,7 +467,7 @@ mod tests {
 
         #[test]
         fn fields_as_bit_by_bit(text in prop::collection::vec(any::<u8>(), 1..40), signed: bool, bits in 1_i64..=64, at: u16, value: i64) {
-            let field = Field::new(signed, bits).or(Field::new(true, bits)).unwrap();
+            let field = Field::new(signed, bits).or_else(|| Field::new(true, bits)).unwrap();
             let mut text = text;
             let offset = u64::from(at) % (text.len() as u64 * 8);
             let pattern = |text: &[u8]| (0..u64::from(field.bits())).fold(0_u64, |sum, n| sum << 1 | u64::from(bit(text, offset + n)));

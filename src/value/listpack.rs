@@ -335,9 +335,10 @@ impl Listpack {
     /// Removes the elements at these places, which are in order. O(bytes).
     pub fn remove_all(&mut self, places: &[At]) {
         let (Some(len), Some(first)) = (self.known_len(), places.first()) else {
-            return places.iter().rev().for_each(|at| {
+            for at in places.iter().rev() {
                 self.remove(*at);
-            });
+            }
+            return;
         };
         let (mut kept, mut from) = (first.0, first.0);
         for at in places {

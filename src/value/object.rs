@@ -180,7 +180,8 @@ impl<'a> ObjectRef<'a> {
         match self {
             ObjectRef::SortedSet(it) => it.table(),
             ObjectRef::Set(it) => it.table(),
-            ObjectRef::Hash(_) | ObjectRef::List(_) | ObjectRef::Stream(_) => None,
+            ObjectRef::Hash(it) => it.table(),
+            ObjectRef::List(_) | ObjectRef::Stream(_) => None,
         }
     }
 

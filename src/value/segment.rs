@@ -24,7 +24,7 @@ use std::ptr::NonNull;
 pub const SLOTS: usize = 7;
 
 /// Bucket counts that a segment can have: with its header line each is exactly a size class of the allocator.
-const LADDER: [u16; 19] = [3, 5, 7, 11, 15, 19, 23, 27, 31, 39, 47, 55, 63, 127, 255, 511, 1023, 2047, 4095];
+const LADDER: [u16; 18] = [3, 5, 7, 11, 15, 19, 23, 27, 31, 39, 47, 55, 63, 127, 255, 511, 1023, 2047];
 
 /// The largest step of the ladder before a segment splits; those above serve hashes that agree in all directory bits.
 pub const SPLIT_STEP: u8 = 12;
@@ -33,6 +33,11 @@ pub const SPLIT_STEP: u8 = 12;
 pub const SPLIT_SLOTS: usize = LADDER[SPLIT_STEP as usize] as usize * SLOTS;
 /// See [`SPLIT_SLOTS`].
 pub const MOST_SLOTS: usize = LADDER[LADDER.len() - 1] as usize * SLOTS;
+
+/// Bits that hold any number of buckets.
+pub const BUCKETS_BITS: u32 = 11;
+
+const _: () = assert!(LADDER[LADDER.len() - 1] >> BUCKETS_BITS == 0);
 
 /// Fill at which a segment grows, in percent of its slots: at 90, 12 % of the elements lie behind their home bucket.
 const MAX_FILL_PERCENT: usize = 94;
@@ -187,8 +192,9 @@ impl Segment {
         unsafe { &mut *self.0.as_ptr().cast::<Bucket>().add(1 + index) }
     }
 
+    /// Number of buckets.
     #[inline]
-    fn buckets(&self) -> usize {
+    pub fn buckets(&self) -> usize {
         usize::from(self.header().buckets)
     }
 
@@ -232,24 +238,23 @@ impl Segment {
         if bucket + 1 == self.buckets() { 0 } else { bucket + 1 }
     }
 
-    /// Address of the home bucket of `mark` in a segment known to be at `step`, which is not touched.
+    /// Address of the home bucket of `mark` in a segment known to have this many buckets, which is not touched.
     #[inline]
-    pub fn home_address(self, step: u8, mark: Mark) -> *const u8 {
-        self.as_raw().wrapping_add((1 + home_of(mark.h16, buckets_at(step))) * size_of::<Bucket>())
+    pub fn home_address(self, buckets: usize, mark: Mark) -> *const u8 {
+        self.as_raw().wrapping_add((1 + home_of(mark.h16, buckets)) * size_of::<Bucket>())
     }
 
     /// The element that probably has `mark`, looked for in its home bucket only; the element itself is not touched.
     #[inline]
-    pub fn candidate<'t>(self, step: u8, mark: Mark) -> Option<&'t Element> {
-        let bucket = self.bucket(home_of(mark.h16, buckets_at(step)));
+    pub fn candidate<'t>(self, buckets: usize, mark: Mark) -> Option<&'t Element> {
+        let bucket = self.bucket(home_of(mark.h16, buckets));
         bucket.matching(mark).next().map(|(_, element)| element)
     }
 
-    /// Finds the slot of `name`, which has `mark`, in a segment known to be at `step`.
+    /// Finds the slot of `name`, which has `mark`, in a segment known to have this many buckets.
     #[inline]
-    pub fn find(self, step: u8, mark: Mark, name: &[u8]) -> Option<Place> {
-        debug_assert_eq!(step, self.step());
-        let buckets = buckets_at(step);
+    pub fn find(self, buckets: usize, mark: Mark, name: &[u8]) -> Option<Place> {
+        debug_assert_eq!(buckets, self.buckets());
         let home = home_of(mark.h16, buckets);
         let mut index = home;
         loop {

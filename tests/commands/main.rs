@@ -6,4 +6,5 @@ mod harness;
 mod hyperloglog;
 mod set;
 mod sort;
+mod stream;
 mod string;

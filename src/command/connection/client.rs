@@ -447,7 +447,7 @@ fn kill_one(ctx: &Context<'_>, client: &Client) -> Outcome {
     if client.id == ctx.session.client.id {
         return Outcome::Close;
     }
-    ctx.shared.clients.kill(client);
+    ctx.shared.kill_client(client);
     Outcome::Done
 }
 

@@ -36,7 +36,7 @@ const SLICE_NANOS: u64 = 1_000_000;
 const PART_BYTES: usize = 64 * 1024;
 
 /// What COUNT is when it is not given.
-pub(super) const DEFAULT_COUNT: usize = 10;
+pub const DEFAULT_COUNT: usize = 10;
 
 /// The types that keys can have, by the names of TYPE.
 const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];

@@ -10,7 +10,7 @@ use crate::call::error::CommandError;
 use crate::call::spec::Outcome;
 use crate::keyspace::{Key, View};
 use crate::value::object::{Collection, ObjectRef};
-use crate::value::sorted_set::{Collected, SortedSet};
+use crate::value::sorted_set::{Collected, Limits, SortedSet};
 
 const NOT_WEIGHT: CommandError = CommandError::text("ERR weight value is not a float");
 const NEGATIVE_LIMIT: CommandError = CommandError::text("ERR LIMIT can't be negative");
@@ -277,7 +277,8 @@ fn reply_result<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, operation: Opera
     let query = Query::read(ctx, args, operation, Purpose::Reply)?;
     args.finish()?;
 
-    let result = query.run(&ctx.db).finish(limits(ctx));
+    // A listpack would lose the sign of -0.
+    let result = query.run(&ctx.db).finish(Limits { entries: 0, value_bytes: 0 });
     reply_members(&mut ctx.reply, result.iter(), query.with_scores);
     Ok(Outcome::Done)
 }

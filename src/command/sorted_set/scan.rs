@@ -6,7 +6,7 @@ use crate::call::error::CommandError;
 use crate::call::spec::Outcome;
 use crate::command::generic::scan::{CURSOR_SHIFT, read_count, read_cursor};
 use crate::protocol::reply::{Output, Reply, Resp};
-use crate::util::glob;
+use crate::util::{glob, number};
 use crate::value::sorted_set::SortedSet;
 
 /// What COUNT is when it is not given.
@@ -46,8 +46,8 @@ impl<'a> Options<'a> {
 
 /// `ZSCAN key cursor [MATCH pattern] [COUNT count] [NOSCORES]`
 ///
-/// Replies the next cursor, "0" at the end, and members with their scores, which are texts in RESP3 too. A small set is
-/// replied at once. What is there from start to end is replied at least once. O(count). Other words than the cursor are
+/// Replies the next cursor, "0" at the end, and members with their scores: texts, with 17 digits unless the set is small. A
+/// small set is replied at once. What is there from start to end is replied at least once. O(count). Other words than the cursor are
 /// not judged when the key is missing.
 pub(super) fn zscan<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
@@ -62,6 +62,7 @@ pub(super) fn zscan<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
     let options = Options::read(args)?;
     args.finish()?;
 
+    let small = set.as_listpack().is_some();
     let (mut found, mut pairs) = (0, Output::new());
     let next = set.scan(cursor << CURSOR_SHIFT, options.count, &mut |member, score| {
         let (mut buffer, mut reply) = (itoa::Buffer::new(), Reply::new(&mut pairs, Resp::V2));
@@ -69,8 +70,10 @@ pub(super) fn zscan<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
         if options.takes(text) {
             found += 1;
             reply.bulk(text);
-            if options.with_scores {
-                reply.double(score);
+            match options.with_scores {
+                true if small => reply.double(score),
+                true => reply.bulk(number::format_f64_long(score).as_bytes()),
+                false => {}
             }
         }
     });

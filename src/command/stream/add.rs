@@ -64,7 +64,7 @@ pub(super) fn xadd<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
 }
 
 fn read_fields<'a>(args: &mut Args<'a>) -> Result<SmallVec<[Field<'a>; 8]>, CommandError> {
-    if args.remaining() < 2 || args.remaining() % 2 == 1 {
+    if args.remaining() < 2 || !args.remaining().is_multiple_of(2) {
         return Err(CommandError::WrongArity(Cow::Borrowed("xadd")));
     }
     let mut fields = SmallVec::new();

@@ -11,7 +11,7 @@ use crate::util::number;
 use crate::value::stream::Stream;
 use crate::value::stream::entries::Entries;
 use crate::value::stream::group::{ConsumerId, Group};
-use crate::value::stream::id::StreamId;
+use crate::value::stream::id::{StreamId, until_nul};
 use smallvec::SmallVec;
 
 /// XAUTOCLAIM looks at so many pending entries for each that it may claim.
@@ -40,8 +40,8 @@ impl Claim {
 
     /// Gives the entry to the consumer and replies it.
     fn claim(&self, id: StreamId, before: u64, entries: &Entries, group: &mut Group, reply: &mut Reply<'_>) {
-        let again = u64::from(!self.just_id);
-        let count = self.count.unwrap_or(before.wrapping_add(again));
+        let again = before.wrapping_add(u64::from(!self.just_id));
+        let count = self.count.unwrap_or(again);
         group.deliver(id, self.consumer, self.delivered_ms, count);
         if let Some(consumer) = group.consumer_mut(self.consumer) {
             consumer.active_ms = self.now_ms;
@@ -97,7 +97,7 @@ impl Options {
 }
 
 fn unknown_option(word: &[u8]) -> CommandError {
-    CommandError::Bytes([b"ERR Unrecognized XCLAIM option '", word, b"'"].concat())
+    CommandError::Bytes([b"ERR Unrecognized XCLAIM option '", until_nul(word), b"'"].concat())
 }
 
 /// Ids as long as arguments are ids; the words behind them are options.

@@ -38,6 +38,15 @@ pub(super) fn help<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
     Ok(Outcome::Done)
 }
 
+/// The most arguments of XGROUP CREATE, every option once.
+const MOST_CREATE: usize = 8;
+/// The most arguments of XGROUP SETID.
+const MOST_SET_ID: usize = 7;
+
+fn wrong_arguments(args: &Args<'_>) -> CommandError {
+    unknown_or_arity("XGROUP", args.request().arg(1))
+}
+
 /// The words behind the id of CREATE and SETID.
 #[derive(Default)]
 struct Options {
@@ -58,7 +67,7 @@ impl Options {
                 }
                 options.entries_read = Some(count).filter(|count| *count >= 0);
             } else {
-                return Err(unknown_or_arity("XGROUP", args.request().arg(1)));
+                return Err(wrong_arguments(args));
             }
         }
         Ok(options)
@@ -74,10 +83,13 @@ pub(super) fn create<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     if ctx.db.get_mut::<Stream>(key)?.is_none() && !options.make_stream {
         return Err(NO_KEY);
     }
+    if args.request().argc() > MOST_CREATE {
+        return Err(wrong_arguments(args));
+    }
     let id = if until_nul(id) == b"$" { None } else { Some(exact_id(id)?) };
 
     let stream: &mut Stream = ctx.db.get_or_new(key)?;
-    let id = id.unwrap_or(stream.entries().last_id());
+    let id = id.unwrap_or_else(|| stream.entries().last_id());
     if !stream.groups_mut().insert(group, Group::new(id, options.entries_read)) {
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists"));
     }
@@ -94,6 +106,9 @@ pub(super) fn set_id<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     let options = Options::read(args, false)?;
     let stream = ctx.db.get_mut::<Stream>(key)?.ok_or(NO_KEY)?;
     let (entries, group) = stream.with_group(name).ok_or_else(|| no_group_in(key, name))?;
+    if args.request().argc() > MOST_SET_ID {
+        return Err(wrong_arguments(args));
+    }
     group.last_id = if until_nul(id) == b"$" { entries.last_id() } else { id_or_end(id, 0)? };
     group.entries_read = options.entries_read;
     ctx.touch(key, Event::Stream("xgroup-setid"));

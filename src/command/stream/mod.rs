@@ -9,7 +9,7 @@ use crate::call::spec::{Begin, Categories, CommandSpec, Find, Flags, Group, KeyF
 use crate::keyspace::Key;
 use crate::protocol::reply::Reply;
 use crate::value::listpack::Item;
-use crate::value::stream::id::{IdText, StreamId};
+use crate::value::stream::id::{IdText, StreamId, until_nul};
 use crate::value::stream::node::Entry;
 
 mod add;
@@ -359,7 +359,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "5.0.0",
         group: Group::Stream,
         summary: "Reads what came behind given ids in several streams, and may wait for it.",
-        complexity: "O(n) for n entries listed.",
+        complexity: "",
         syntax: "[COUNT count:integer] [BLOCK milliseconds:integer] STREAMS streams(key:key#0... id:string...)",
         behind_keyword: Some(read::behind_streams),
         run: read::xread,
@@ -443,7 +443,7 @@ fn exact_id(text: &[u8]) -> Result<StreamId, CommandError> {
 
 /// An id, or `-` or `+` for the least and the greatest; a missing sequence number is `missing_seq`.
 fn id_or_end(text: &[u8], missing_seq: u64) -> Result<StreamId, CommandError> {
-    match crate::value::stream::id::until_nul(text) {
+    match until_nul(text) {
         b"-" => Ok(StreamId::MIN),
         b"+" => Ok(StreamId::MAX),
         _ => IdText::parse(text).and_then(|id| id.id(missing_seq)).ok_or(INVALID_ID),
@@ -473,14 +473,14 @@ fn range_end(text: &[u8]) -> Result<StreamId, CommandError> {
 
 /// The error where the key or the group is missing.
 fn no_group(key: Key<'_>, group: &[u8], tail: &[u8]) -> CommandError {
-    let parts = [b"NOGROUP No such key '", key.bytes, b"' or consumer group '", group, b"'", tail];
-    CommandError::Bytes(parts.concat())
+    let (key, group) = (until_nul(key.bytes), until_nul(group)); // quoted as C quotes
+    CommandError::Bytes([b"NOGROUP No such key '", key, b"' or consumer group '", group, b"'", tail].concat())
 }
 
 /// The error where the key is there and the group is not.
 fn no_group_in(key: Key<'_>, group: &[u8]) -> CommandError {
-    let parts: [&[u8]; 5] = [b"NOGROUP No such consumer group '", group, b"' for key name '", key.bytes, b"'"];
-    CommandError::Bytes(parts.concat())
+    let (key, group) = (until_nul(key.bytes), until_nul(group));
+    CommandError::Bytes([b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"].concat())
 }
 
 fn reply_id(reply: &mut Reply<'_>, id: StreamId) {

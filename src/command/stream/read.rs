@@ -7,10 +7,10 @@ use super::claim::{announce, see};
 use super::{exact_id, no_group, reply_entries, reply_entry, reply_id};
 use crate::call::args::Args;
 use crate::call::blocking::OnTimeout;
-use crate::call::context::Context;
+use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::spec::Outcome;
-use crate::keyspace::Key;
+use crate::keyspace::{Key, View, WrongType};
 use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::{Deferred, Reply, Resp};
 use crate::value::stream::Stream;
@@ -65,7 +65,7 @@ impl<'a> Options<'a> {
     }
 
     fn read_streams(&mut self, args: &mut Args<'a>, name: &str) -> Result<(), CommandError> {
-        if args.remaining() % 2 != 0 {
+        if !args.remaining().is_multiple_of(2) {
             let special = if name == "xread" { '$' } else { '>' };
             return Err(CommandError::from(format!(
                 "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{special}' must be specified."
@@ -144,17 +144,16 @@ impl Streams {
 /// `XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]`
 ///
 /// Replies the entries behind each id, of those streams that have some: `$` is the last id when the command came, `+` the
-/// place before the last entry. Null when there is nothing, after waiting if BLOCK says so. O(entries replied).
+/// place before the last id. Null when there is nothing, after waiting if BLOCK says so. O(entries replied).
 pub(super) fn xread<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let options = Options::read(args, "xread")?;
     let mut after: SmallVec<[StreamId; 4]> = SmallVec::new();
     for (key, id) in options.keys.iter().zip(&options.ids) {
-        let stream = ctx.db.get::<Stream>(*key)?;
-        after.push(after_id(stream, id)?);
+        after.push(after_id(find(&mut ctx.db, *key, ctx.blocking)?, id)?);
     }
     let mut streams = Streams::new();
     for (key, after) in options.keys.iter().zip(&after) {
-        let Some(stream) = ctx.db.get::<Stream>(*key)? else { continue };
+        let Some(stream) = find(&mut ctx.db, *key, ctx.blocking)? else { continue };
         let entries = stream.entries();
         if entries.last_id() > *after
             && let Some(start) = after.next()
@@ -170,15 +169,21 @@ pub(super) fn xread<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
     wait(ctx, &options, &after)
 }
 
+/// The stream at `key`. A client that waits is not told when a value of another type takes its place, and waits on.
+fn find<'c>(db: &'c mut View<'_>, key: Key<'_>, blocking: Blocking) -> Result<Option<&'c Stream>, CommandError> {
+    match db.get::<Stream>(key) {
+        Err(WrongType) if blocking == Blocking::Serving => Ok(None),
+        found => Ok(found?),
+    }
+}
+
 /// The id behind which a stream is read.
 fn after_id(stream: Option<&Stream>, text: &[u8]) -> Result<StreamId, CommandError> {
     let entries = stream.map(Stream::entries);
     match until_nul(text) {
         b"$" => Ok(entries.map_or(StreamId::MIN, Entries::last_id)),
-        b"+" => {
-            let last = entries.and_then(Entries::last).and_then(|last| last.id.previous());
-            Ok(last.or(entries.map(Entries::last_id)).unwrap_or_default())
-        }
+        // Right before the last id ever given, as in Valkey: when that entry is deleted, there is nothing to read.
+        b"+" => Ok(entries.and_then(|entries| entries.last_id().previous()).unwrap_or_default()),
         b">" => Err(CommandError::text(
             "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
         )),
@@ -321,7 +326,7 @@ impl Reading<'_> {
             }
             count += 1;
         }
-        if let Some(consumer) = group.consumer_mut(self.consumer).filter(|_| count > 0) {
+        if let Some(consumer) = group.consumer_mut(self.consumer).filter(|_| count > 0 && !self.no_ack) {
             consumer.active_ms = self.now_ms;
         }
         reply.finish_array(place, count);
@@ -329,11 +334,9 @@ impl Reading<'_> {
 
     /// How many entries the group has read once it has read `id` too.
     fn entries_read(&self, group: &Group, id: StreamId) -> Option<i64> {
-        let first = self.entries.figures().first_id;
+        let begun = group.last_id >= self.entries.figures().first_id;
         match group.entries_read {
-            Some(read) if group.last_id >= first && !self.entries.has_tombstones(id, StreamId::MAX) => {
-                Some(read.wrapping_add(1))
-            }
+            Some(read) if begun && !self.entries.has_tombstones(group.last_id) => Some(read.wrapping_add(1)),
             read if self.entries.figures().added == 0 => read,
             _ => self.entries.position(id),
         }

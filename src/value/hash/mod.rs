@@ -219,6 +219,15 @@ impl Hash {
         if let Form::C(timed) = self.0.get() { timed.is_over(now) } else { false }
     }
 
+    /// The table of fields, expired ones included, once there is one.
+    pub fn table(&self) -> Option<&Table> {
+        match self.0.get() {
+            Form::A(_) => None,
+            Form::B(table) => Some(table),
+            Form::C(timed) => Some(timed.table()),
+        }
+    }
+
     /// Whether it is so small that it is kept as a listpack, whose bytes these are.
     pub fn listpack(&self) -> Option<&Listpack> {
         if let Form::A(pack) = self.0.get() { Some(pack) } else { None }

@@ -412,3 +412,6 @@ pub enum LoadedNode {
     /// One large element.
     Plain(Bytes),
 }
+
+#[cfg(test)]
+mod tests;

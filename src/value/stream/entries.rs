@@ -46,7 +46,7 @@ pub struct Entries {
 
 impl Entries {
     /// The entries of these nodes, each with the id of its first entry, ascending; `None` when a node is not valid or the
-    /// figures are not theirs.
+    /// figures are not theirs. The first live id is looked up, whatever the figures say.
     pub fn from_nodes<'a>(nodes: impl Iterator<Item = (StreamId, &'a [u8])>, figures: Figures) -> Option<Entries> {
         let mut entries = Entries { nodes: BTreeMap::new(), figures };
         let (mut len, mut last) = (0, None);
@@ -59,6 +59,7 @@ impl Entries {
             len += node.live() as u64;
             entries.nodes.insert(first, node);
         }
+        entries.find_first();
         (len == figures.len && last <= Some(figures.last_id)).then_some(entries)
     }
 
@@ -125,18 +126,18 @@ impl Entries {
         figures.last_id = id;
     }
 
-    /// The live entries from `start` to `end`, both included, in order. O(log nodes) and a walk through one node to the
-    /// first, O(bytes) for each.
+    /// The live entries from `start` to `end`, both included, in order. O(log nodes) and a walk through one node, from
+    /// its nearer end, to the first; O(bytes) for each.
     pub fn range(&self, start: StreamId, end: StreamId) -> Range<'_> {
         let from = self.node_of(start).unwrap_or(start);
-        let nodes = (start <= end).then(|| self.nodes.range(from..=end)).unwrap_or_default();
+        let nodes = if start <= end { self.nodes.range(from..=end) } else { Default::default() };
         Range { nodes, node: None, start, end }
     }
 
     /// As [`Entries::range`], from the last to the first.
     pub fn range_back(&self, start: StreamId, end: StreamId) -> RangeBack<'_> {
         let from = self.node_of(start).unwrap_or(start);
-        let nodes = (start <= end).then(|| self.nodes.range(from..=end)).unwrap_or_default();
+        let nodes = if start <= end { self.nodes.range(from..=end) } else { Default::default() };
         RangeBack { nodes, node: None, start, end }
     }
 
@@ -215,13 +216,10 @@ impl Entries {
 
     // Logical counters, by which groups tell how far they have read
 
-    /// Whether an entry between `start` and `end` may have been deleted by name.
-    pub fn has_tombstones(&self, start: StreamId, end: StreamId) -> bool {
-        let Figures { len, first_id, max_deleted_id, .. } = self.figures;
-        if len == 0 || max_deleted_id == StreamId::MIN || first_id > max_deleted_id {
-            return false;
-        }
-        (start..=end).contains(&max_deleted_id)
+    /// Whether an entry from `start` on may have been deleted by name.
+    pub fn has_tombstones(&self, start: StreamId) -> bool {
+        let Figures { len, max_deleted_id, .. } = self.figures;
+        len > 0 && max_deleted_id != StreamId::MIN && start <= max_deleted_id
     }
 
     /// How many entries were ever added up to `id`, where the figures tell.
@@ -285,7 +283,7 @@ impl<'a> Iterator for Range<'a> {
                 return Some(entry).filter(|entry| entry.id <= end);
             }
             let (first, node) = self.nodes.next()?;
-            self.node = Some(node.entries(*first));
+            self.node = Some(node.entries_from(*first, start));
         }
     }
 }

@@ -58,9 +58,18 @@ impl StreamId {
         }
     }
 
+    /// How far `other` lies before this id; 0 if it does not.
+    pub(super) fn distance(self, other: StreamId) -> u128 {
+        self.to_u128().saturating_sub(other.to_u128())
+    }
+
+    fn to_u128(self) -> u128 {
+        (u128::from(self.ms) << 64) | u128::from(self.seq)
+    }
+
     /// Big-endian bytes, the key of a node in snapshots.
     pub fn to_bytes(self) -> [u8; 16] {
-        ((u128::from(self.ms) << 64) | u128::from(self.seq)).to_be_bytes()
+        self.to_u128().to_be_bytes()
     }
 
     /// The id that [`StreamId::to_bytes`] gave these bytes for.

@@ -85,7 +85,7 @@ impl Stream {
         if added == 0 {
             return Some(0);
         }
-        let read = group.entries_read.filter(|_| !entries.has_tombstones(group.last_id, StreamId::MAX));
+        let read = group.entries_read.filter(|_| !entries.has_tombstones(group.last_id));
         let read = read.or_else(|| entries.position(group.last_id))?;
         Some(added.wrapping_sub(read))
     }
@@ -139,8 +139,9 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    type Fields = Vec<(Vec<u8>, Vec<u8>)>;
     /// Id to names and values.
-    type Model = BTreeMap<StreamId, Vec<(Vec<u8>, Vec<u8>)>>;
+    type Model = BTreeMap<StreamId, Fields>;
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -166,7 +167,7 @@ mod tests {
         ]
     }
 
-    fn read(entry: node::Entry<'_>) -> (StreamId, Vec<(Vec<u8>, Vec<u8>)>) {
+    fn read(entry: node::Entry<'_>) -> (StreamId, Fields) {
         (entry.id, entry.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
     }
 

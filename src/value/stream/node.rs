@@ -180,6 +180,22 @@ impl Node {
         Entries { node: self, first, at: head.as_ref().and_then(|head| head.entries), head }
     }
 
+    /// The entries from the first whose id is not below `start`, and perhaps some before it, which is looked for from the end
+    /// that is probably nearer.
+    pub fn entries_from(&self, first: StreamId, start: StreamId) -> Entries<'_> {
+        let mut entries = self.entries(first);
+        if start <= first {
+            return entries;
+        }
+        let mut back = self.entries_back(first);
+        let Some(last) = back.next() else { return entries };
+        if last.id.distance(start) < start.distance(first) {
+            let behind = std::iter::once(last).chain(back).take_while(|entry| entry.id >= start);
+            entries.at = behind.last().map(|entry| entry.at);
+        }
+        entries
+    }
+
     /// The entries from the last, deleted ones among them.
     pub fn entries_back(&self, first: StreamId) -> EntriesBack<'_> {
         EntriesBack { node: self, first, at: self.0.last(), head: self.head() }
@@ -206,7 +222,7 @@ impl Node {
 
     /// Marks the entry `id` deleted; `false` when there is none or it was already. O(entries).
     pub fn delete(&mut self, first: StreamId, id: StreamId) -> bool {
-        let found = self.entries(first).find(|entry| entry.id >= id).filter(|entry| entry.id == id);
+        let found = self.entries_from(first, id).find(|entry| entry.id >= id).filter(|entry| entry.id == id);
         let Some((at, flags)) = found.filter(|entry| entry.is_live()).map(|entry| (entry.at, entry.flags)) else {
             return false;
         };
@@ -433,6 +449,11 @@ mod tests {
         let forward: Vec<String> = node.entries(first).map(shown).collect();
         let last = format!("{0}-{0} b x a y 7 8", u64::MAX);
         assert_eq!(forward, ["5-9 a 1 b 2", "6-0 a x b ", "6-1 a x", &last]);
+        for (index, start) in [(5, 9), (5, 10), (6, 1), (6, 2), (u64::MAX, u64::MAX)].into_iter().enumerate() {
+            let start = StreamId::new(start.0, start.1);
+            let from: Vec<String> = node.entries_from(first, start).filter(|it| it.id >= start).map(shown).collect();
+            assert_eq!(from, forward[[0, 1, 2, 3, 3][index]..]);
+        }
         let mut backward: Vec<String> = node.entries_back(first).map(shown).collect();
         backward.reverse();
         assert_eq!(forward, backward);

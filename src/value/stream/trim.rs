@@ -65,7 +65,8 @@ impl Entries {
 
     /// Trims one node; `None` when nothing more is to go.
     fn trim_node(&mut self, first: StreamId, trim: &Trim, deleted: u64, groups: &mut Groups) -> Option<Gone> {
-        let (entries, last) = self.nodes.get(&first).map(|node| (node.live() as u64, node.last_id(first)))?;
+        let node = self.nodes.get(&first)?;
+        let entries = node.live() as u64;
         let enough = match trim.to {
             TrimTo::Len(len) => self.len() <= len,
             TrimTo::Id(_) => false,
@@ -75,7 +76,7 @@ impl Entries {
         }
         let whole = match trim.to {
             TrimTo::Len(len) => self.len().saturating_sub(entries) >= len,
-            TrimTo::Id(id) => last < id,
+            TrimTo::Id(id) => node.last_id(first) < id,
         };
         match (whole, trim.whole_nodes) {
             (true, _) if trim.refs == Refs::Keep => {

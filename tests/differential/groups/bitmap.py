@@ -128,12 +128,12 @@ def _(g):
     return [b"OBJECT", b"ENCODING", g.key()]
 
 
-@command("command", 3, label="keys of bits")
+@command("command", 3, mutable=False, label="keys of bits")
 def _(g):
     made = g.pick(([b"BITFIELD", b"k", *_step(g)], [b"BITFIELD", b"k", *_reading(g), g.pick((b"OVERFLOW", b"SET", b"foo"))], [b"BITOP", b"AND", b"a", b"b", b"c"]))
     return [b"COMMAND", b"GETKEYSANDFLAGS", *made]
 
 
-@command("lpush", 2, label="other type under bits")
+@command("del", 2, label="other type under bits")
 def _(g):
     return g.other_type() or Command([b"DEL", g.key()])

@@ -9,6 +9,7 @@ use crate::call::error::CommandError;
 use crate::call::spec::Outcome;
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{LockPlan, View};
+use crate::util::number;
 use crate::value::list::Side;
 use crate::value::object::{Kind, ObjectRef};
 use crate::value::stream::id::StreamId;
@@ -65,7 +66,7 @@ impl Digest {
             ObjectRef::List(list) => list.iter(Side::Left).for_each(|item| self.mix(item.text(buffer))),
             ObjectRef::Set(set) => set.iter().for_each(|item| self.xor(item.text(buffer))),
             ObjectRef::SortedSet(set) => {
-                set.iter().for_each(|(item, score)| self.pair(item.text(buffer), &seventeen_digits(score)));
+                set.iter().for_each(|(item, score)| self.pair(item.text(buffer), number::format_f64(score).as_bytes()));
             }
             ObjectRef::Hash(hash) => {
                 // Expired fields that are still there count: the digest does not depend on the time.
@@ -101,23 +102,6 @@ impl Digest {
         // Taken in by `xor`, which hashes it once more.
         Digest(Sha1::digest(digest.0).into())
     }
-}
-
-/// A number as C's `%.17g` writes it.
-fn seventeen_digits(number: f64) -> Vec<u8> {
-    let trimmed = |text: &str| text.trim_end_matches('0').trim_end_matches('.').to_owned();
-    let scientific = format!("{number:.16e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific.into_bytes() };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let text = if (-4..17).contains(&exponent) {
-        let decimals = usize::try_from(16 - exponent).unwrap_or(0);
-        let fixed = format!("{number:.decimals$}");
-        if decimals == 0 { fixed } else { trimmed(&fixed) }
-    } else {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        format!("{}e{sign}{:02}", trimmed(mantissa), exponent.abs())
-    };
-    text.into_bytes()
 }
 
 impl fmt::Display for Digest {
