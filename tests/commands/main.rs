@@ -2,6 +2,7 @@
 
 mod bitmap;
 mod connection;
+mod dump;
 mod geo;
 mod harness;
 mod hash;
