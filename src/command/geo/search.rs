@@ -246,11 +246,10 @@ impl<'a> Query<'a> {
         };
         let mut hits = shape.search(set, if self.any { self.count } else { 0 });
         // The nearest are wanted when only some are, unless any will do.
-        let order = self.order.or((self.count != 0 && !self.any).then_some(Order::Nearest));
-        match order {
-            Some(Order::Nearest) => hits.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m)),
+        match self.order {
+            None if self.count == 0 || self.any => {}
+            None | Some(Order::Nearest) => hits.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m)),
             Some(Order::Farthest) => hits.sort_by(|a, b| b.distance_m.total_cmp(&a.distance_m)),
-            None => {}
         }
         if self.count != 0 {
             hits.truncate(self.count);

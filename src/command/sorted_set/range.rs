@@ -126,7 +126,7 @@ impl<'a> Query<'a> {
             Err(_) if set.as_listpack().is_some() => ranks.len(),
             Err(_) => {
                 let left = usize::try_from(self.offset.unsigned_abs()).unwrap_or(usize::MAX);
-                ranks.len().checked_sub(left).unwrap_or(ranks.len())
+                ranks.len().checked_sub(left).unwrap_or_else(|| ranks.len())
             }
         };
         let taken = usize::try_from(self.count).unwrap_or(usize::MAX).min(ranks.len() - skipped);
