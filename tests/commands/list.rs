@@ -82,7 +82,9 @@ fn wrong_types_and_arguments_are_refused() {
         for line in ["LINDEX l x", "LSET l x y", "LRANGE none x 1", "LRANGE s 1 x", "LTRIM s x 1", "LREM s x a"] {
             c.check(line, NOT_INTEGER);
         }
-        for line in ["LINSERT none in a b", "LMOVE none none LEFT up", "LMPOP 2 l LEFT", "LMPOP 1 l up", "LMPOP 1 l LEFT FOO 1"] {
+        for line in
+            ["LINSERT none in a b", "LMOVE none none LEFT up", "LMPOP 2 l LEFT", "LMPOP 1 l up", "LMPOP 1 l LEFT FOO 1"]
+        {
             c.check(line, SYNTAX);
         }
         c.check("LRANGE l 0 -1", "[$a, $b]");
@@ -93,7 +95,9 @@ fn wrong_types_and_arguments_are_refused() {
 fn elements_are_found_by_index() {
     all(|c| {
         c.check("RPUSH l a b c d e", ":5");
-        for (index, reply) in [(0, "$a"), (4, "$e"), (-1, "$e"), (-5, "$a"), (2, "$c"), (5, "nil"), (-6, "nil"), (i64::MIN, "nil")] {
+        for (index, reply) in
+            [(0, "$a"), (4, "$e"), (-1, "$e"), (-5, "$a"), (2, "$c"), (5, "nil"), (-6, "nil"), (i64::MIN, "nil")]
+        {
             c.check(&format!("LINDEX l {index}"), reply);
         }
         for (start, stop, reply) in [
