@@ -151,6 +151,14 @@ impl<'a> Args<'a> {
         Ok((millis != 0).then(|| Duration::from_millis(millis)))
     }
 
+    /// All arguments that are left.
+    #[inline]
+    pub fn rest(&mut self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
+        let (request, first) = (self.request, self.next);
+        self.next = request.argc();
+        (first..self.next).map(move |index| request.arg(index))
+    }
+
     /// Takes the next argument if it is `word` in any letter case.
     pub fn word(&mut self, word: &str) -> bool {
         let found = self.peek().is_some_and(|argument| argument.eq_ignore_ascii_case(word.as_bytes()));

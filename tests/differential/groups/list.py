@@ -1,4 +1,6 @@
 """Generators of the list commands. Clients that wait for others are tested end to end (tests/e2e/test_blocking.py)."""
+import re
+
 from script import Group
 
 group = Group("list")
@@ -74,7 +76,7 @@ def _(g):
 def _(g):
     index = g.index()
     # Valkey takes the lowest 32 bits of an index, and so overwrites some other element; for larder it is out of range.
-    if index.lstrip(b"-").isdigit() and not -2**31 <= int(index) < 2**31:
+    if re.fullmatch(rb"-?[0-9]{10,19}", index) and not -2**31 <= int(index) < 2**31:
         index = b"2147483647"
     return [b"LSET", g.key(), index, element(g)]
 
