@@ -64,6 +64,7 @@ fn patterns_name_other_keys() {
         c.check("SET w_1 x", "+OK");
         c.check("SORT l BY w_*", NOT_NUMBERS);
         c.check("SORT l BY w_* ALPHA", "[$4, $3, $2, $1]");
+        c.check("SORT l BY nosort BY w_*", "[$1, $2, $3, $4]");
         c.check("SORT l GET l*", "[nil, nil, nil, nil]");
         c.check("SORT l GET *->", "[nil, nil, nil, nil]");
     });

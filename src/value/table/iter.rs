@@ -1,6 +1,6 @@
 //! Walks over a table's elements that borrow it or use it up.
 
-use super::{Element, Found, Table};
+use super::{Element, Found, Table, prefetch};
 
 /// A position between elements, in the order of the directory and the slots.
 #[derive(Clone, Copy, Default)]
@@ -24,17 +24,36 @@ impl Walk {
     }
 }
 
+/// Elements that are requested from memory before they are due: each is a cache miss of its own, and a core waits for some
+/// ten at once.
+const AHEAD: usize = 16;
+
 /// The elements of a table; see [`Table::iter`].
 #[derive(Clone)]
 pub struct Iter<'t> {
     table: &'t Table,
     walk: Walk,
+    /// Those that have been requested, in a ring that begins at `left % AHEAD`, counted down.
+    ahead: [Option<&'t Element>; AHEAD],
     left: usize,
 }
 
 impl<'t> Iter<'t> {
     pub(super) fn new(table: &'t Table) -> Iter<'t> {
-        Iter { table, walk: Walk::default(), left: table.len }
+        let mut iter = Iter { table, walk: Walk::default(), ahead: [None; AHEAD], left: table.len };
+        for place in 0..AHEAD.min(table.len) {
+            iter.ahead[(table.len - place) % AHEAD] = iter.request();
+        }
+        iter
+    }
+
+    /// The next element that the walk comes to, to be loaded meanwhile.
+    #[inline]
+    fn request(&mut self) -> Option<&'t Element> {
+        let found = self.walk.next(self.table)?;
+        let element = found.segment.element(found.place)?;
+        prefetch(element.as_raw().as_ptr());
+        Some(element)
     }
 }
 
@@ -43,9 +62,11 @@ impl<'t> Iterator for Iter<'t> {
 
     #[inline]
     fn next(&mut self) -> Option<&'t Element> {
-        let found = self.walk.next(self.table)?;
+        let place = self.left % AHEAD;
+        let due = self.ahead[place].take()?;
+        self.ahead[place] = self.request();
         self.left -= 1;
-        found.segment.element(found.place)
+        Some(due)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
