@@ -4,7 +4,6 @@
 //! `LARDER_RESTORE_CASES` says how many are tried (20,000 unless told otherwise).
 
 #![expect(unsafe_code, reason = "an allocator that counts what a restore takes at most")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "commands/harness.rs"]
 #[expect(dead_code, reason = "only part of the harness is used here")]
