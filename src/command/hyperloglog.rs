@@ -243,7 +243,8 @@ fn pfmerge<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
 /// TODENSE makes it dense and replies 1, or 0 when it was. SIMD replies what was asked for and does nothing: there is but
 /// one way of counting here. O(registers).
 fn pfdebug<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let name = args.bytes()?;
+    // Redis reads the word as a C string.
+    let name = args.bytes()?.split(|byte| *byte == 0).next().unwrap_or_default();
     if name.eq_ignore_ascii_case(b"SIMD") {
         return simd(ctx, args);
     }

@@ -8,6 +8,7 @@ pub mod bitmap;
 pub mod cluster;
 pub mod connection;
 pub mod generic;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
@@ -26,7 +27,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     stream::COMMANDS,
     set::COMMANDS,
     sorted_set::COMMANDS,
-    hash::COMMANDS,
+    geo::COMMANDS,
     generic::COMMANDS,
     generic::sort::COMMANDS,
     generic::dump::COMMANDS,

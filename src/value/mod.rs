@@ -6,6 +6,7 @@
 pub mod bitmap;
 pub mod blob;
 pub mod element;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod intset;

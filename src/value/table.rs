@@ -17,8 +17,16 @@
     reason = "a segment is named by several directory slots; a tag in each saves a cache miss a lookup"
 )]
 
+mod iter;
+#[cfg(test)]
+mod tests;
+
+pub use iter::{IntoIter, Iter};
+
 use super::element::Element;
-use super::segment::{MOST_SLOTS, Mark, Place, SPLIT_SLOTS, SPLIT_STEP, Segment, bytes_at, step_for};
+use super::segment::{
+    BUCKETS_BITS, MOST_SLOTS, Mark, Place, SPLIT_SLOTS, SPLIT_STEP, Segment, bytes_at, prefetch, step_for,
+};
 use crate::util::hash;
 use std::fmt;
 
@@ -40,13 +48,16 @@ const HOMES_PER_COUNT: usize = 10;
 /// Elements of one home bucket and a bit: how often a removal looks whether the segment has become sparse.
 const SHRINK_EVERY: usize = 8;
 
-/// A segment with its step and depth above the address, so that a lookup need not touch the segment's header.
+/// A segment with its depth (5 bits) and number of buckets (11) above the address, so that a lookup need not touch the
+/// segment's header.
 #[derive(Clone, Copy)]
 struct Link(*mut u8);
 
+const _: () = assert!(MAX_DEPTH < 1 << (usize::BITS - ADDRESS_BITS - BUCKETS_BITS));
+
 impl Link {
     fn to(segment: Segment) -> Link {
-        let tag = usize::from(u16::from_le_bytes([segment.step(), segment.depth()]));
+        let tag = segment.buckets() | usize::from(segment.depth()) << BUCKETS_BITS;
         Link(segment.as_raw().map_addr(|address| address | tag << ADDRESS_BITS))
     }
 
@@ -56,11 +67,20 @@ impl Link {
         unsafe { Segment::from_raw(self.0.map_addr(|address| address & ((1 << ADDRESS_BITS) - 1))) }
     }
 
-    /// Step and depth.
     #[inline]
-    fn tag(self) -> (u8, u8) {
-        let [.., step, depth] = self.0.addr().to_le_bytes();
-        (step, depth)
+    fn depth(self) -> u8 {
+        let [.., top] = self.0.addr().to_le_bytes();
+        top >> (BUCKETS_BITS - 8)
+    }
+
+    #[inline]
+    fn buckets(self) -> usize {
+        self.0.addr() >> ADDRESS_BITS & ((1 << BUCKETS_BITS) - 1)
+    }
+
+    #[inline]
+    fn mark(self, hash: u64) -> Mark {
+        Mark::new(hash, u32::from(self.depth()))
     }
 }
 
@@ -156,9 +176,8 @@ impl Table {
     #[inline]
     fn find(&self, hash: u64, name: &[u8]) -> Option<Found> {
         let link = self.link(hash);
-        let (step, depth) = link.tag();
         let segment = link.segment();
-        let place = segment.find(step, Mark::new(hash, u32::from(depth)), name)?;
+        let place = segment.find(link.buckets(), link.mark(hash), name)?;
         Some(Found { segment, place })
     }
 
@@ -166,16 +185,14 @@ impl Table {
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         let link = self.link(hash);
-        let (step, depth) = link.tag();
-        prefetch(link.segment().home_address(step, Mark::new(hash, u32::from(depth))));
+        prefetch(link.segment().home_address(link.buckets(), link.mark(hash)));
     }
 
     /// Starts loading the element that `hash` probably belongs to: the second, once the first has arrived.
     #[inline]
     pub fn prefetch_element(&self, hash: u64) {
         let link = self.link(hash);
-        let (step, depth) = link.tag();
-        if let Some(element) = link.segment().candidate(step, Mark::new(hash, u32::from(depth))) {
+        if let Some(element) = link.segment().candidate(link.buckets(), link.mark(hash)) {
             prefetch(element.as_raw().as_ptr());
         }
     }
@@ -292,10 +309,9 @@ impl Table {
     /// Moves a segment's elements, untouched, into one of another size.
     fn rebuild(&mut self, hash: u64, mut old: Segment, step: u8) {
         let mut new = Segment::new(step, old.depth());
-        for place in old.places() {
-            let mark = old.mark_at(place);
-            old.take(place).map(|element| new.insert(mark, element));
-        }
+        old.empty(|mark, element| {
+            new.insert(mark, element);
+        });
         self.publish(hash, new);
         self.retire(old);
     }
@@ -305,14 +321,15 @@ impl Table {
             self.double_directory();
         }
         let (depth, bit) = (old.depth() + 1, 1_u64 << (63 - old.depth()));
-        let hashes: Vec<u64> =
-            old.places().filter_map(|place| old.element(place)).map(|element| hash::hash(element.name())).collect();
+        old.prefetch_elements();
+        let hashes: Vec<u64> = old.elements().map(|element| hash::hash(element.name())).collect();
         let upper = hashes.iter().filter(|hash| *hash & bit != 0).count();
         let mut halves = [hashes.len() - upper, upper].map(|len| Segment::new(step_for(len, SPLIT_STEP), depth));
-        for (place, hash) in old.places().zip(hashes) {
-            let half = &mut halves[usize::from(hash & bit != 0)];
-            old.take(place).map(|element| half.insert(Mark::new(hash, u32::from(depth)), element));
-        }
+        let mut in_order = hashes.into_iter();
+        old.empty(|_, element| {
+            let hash = in_order.next().unwrap_or_else(|| hash::hash(element.name()));
+            halves[usize::from(hash & bit != 0)].insert(Mark::new(hash, u32::from(depth)), element);
+        });
         self.publish(hash & !bit, halves[0]);
         self.publish(hash | bit, halves[1]);
         self.deepest += if depth == self.bits { 2 } else { 0 };
@@ -345,7 +362,7 @@ impl Table {
     fn halve_directory(&mut self) {
         let halved: Box<[Link]> = self.directory.slots().iter().copied().step_by(2).collect();
         self.bits -= 1;
-        let deepest = halved.iter().filter(|link| link.tag().1 == self.bits).count();
+        let deepest = halved.iter().filter(|link| link.depth() == self.bits).count();
         self.deepest = u32::try_from(deepest).unwrap_or(u32::MAX);
         self.directory = match &halved[..] {
             [one] => Directory::One([*one]),
@@ -385,11 +402,9 @@ impl Table {
         let (lower, upper) = if hash & bit == 0 { (segment, buddy) } else { (buddy, segment) };
         let mut new = Segment::new(step_for(segment.len() + buddy.len(), SPLIT_STEP), depth);
         for (mut half, high) in [(lower, 0), (upper, 0x8000)] {
-            for place in half.places() {
-                let mark = half.mark_at(place);
-                let mark = Mark { h16: mark.h16 >> 1 | high, ..mark };
-                half.take(place).map(|element| new.insert(mark, element));
-            }
+            half.empty(|mark, element| {
+                new.insert(Mark { h16: mark.h16 >> 1 | high, ..mark }, element);
+            });
         }
         self.deepest -= if depth + 1 == self.bits { 2 } else { 0 };
         self.publish(hash, new);
@@ -520,7 +535,7 @@ impl Table {
 
     /// The elements in no particular order.
     pub fn iter(&self) -> Iter<'_> {
-        Iter { table: self, walk: Walk::default(), left: self.len }
+        Iter::new(self)
     }
 
     /// Takes all elements out.
@@ -549,7 +564,7 @@ impl Table {
         assert_eq!(slots.len(), 1 << self.bits);
         while index < slots.len() {
             let segment = slots[index].segment();
-            assert_eq!(slots[index].tag(), (segment.step(), segment.depth()));
+            assert_eq!((slots[index].buckets(), slots[index].depth()), (segment.buckets(), segment.depth()));
             segment.validate(hash::hash);
             let copies = 1 << (self.bits - segment.depth());
             assert!(slots[index..index + copies].iter().all(|link| link.0 == slots[index].0));
@@ -579,7 +594,7 @@ impl Clone for Table {
         let mut copies: Vec<Link> = Vec::with_capacity(slots.len());
         while let Some(link) = slots.get(copies.len()) {
             let copy = Link::to(link.segment().copy());
-            copies.resize(copies.len() + (1 << (self.bits - link.tag().1)), copy);
+            copies.resize(copies.len() + (1 << (self.bits - link.depth())), copy);
         }
         let directory = match copies[..] {
             [one] => Directory::One([one]),
@@ -593,7 +608,7 @@ impl Drop for Table {
     fn drop(&mut self) {
         let mut index = 0;
         while let Some(link) = self.directory.slots().get(index) {
-            index += 1 << (self.bits - link.tag().1);
+            index += 1 << (self.bits - link.depth());
             // SAFETY: the walk meets each segment once, and nothing is looked up any more.
             unsafe { link.segment().free() };
         }
@@ -603,94 +618,6 @@ impl Drop for Table {
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self).finish()
-    }
-}
-
-/// A position between elements, in the order of the directory and the slots.
-#[derive(Clone, Copy, Default)]
-struct Walk {
-    index: usize,
-    slot: usize,
-}
-
-impl Walk {
-    #[inline]
-    fn next(&mut self, table: &Table) -> Option<Found> {
-        while let Some(link) = table.directory.slots().get(self.index) {
-            let segment = link.segment();
-            if let Some(place) = segment.occupied_from(self.slot) {
-                self.slot = place.number() + 1;
-                return Some(Found { segment, place });
-            }
-            *self = Walk { index: self.index + (1 << (table.bits - link.tag().1)), slot: 0 };
-        }
-        None
-    }
-}
-
-/// The elements of a table; see [`Table::iter`].
-#[derive(Clone)]
-pub struct Iter<'t> {
-    table: &'t Table,
-    walk: Walk,
-    left: usize,
-}
-
-impl<'t> Iterator for Iter<'t> {
-    type Item = &'t Element;
-
-    #[inline]
-    fn next(&mut self) -> Option<&'t Element> {
-        let found = self.walk.next(self.table)?;
-        self.left -= 1;
-        found.segment.element(found.place)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl ExactSizeIterator for Iter<'_> {}
-
-impl<'t> IntoIterator for &'t Table {
-    type Item = &'t Element;
-    type IntoIter = Iter<'t>;
-
-    fn into_iter(self) -> Iter<'t> {
-        self.iter()
-    }
-}
-
-/// The elements of a table that is used up; see [`Table::drain`].
-pub struct IntoIter {
-    table: Table,
-    walk: Walk,
-}
-
-impl Iterator for IntoIter {
-    type Item = Element;
-
-    fn next(&mut self) -> Option<Element> {
-        let mut found = self.walk.next(&self.table)?;
-        self.table.len -= 1;
-        // Overflow counts go wrong, but nothing is looked up in this table any more.
-        found.segment.take(found.place).map(|element| element.tagged(0))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.table.len, Some(self.table.len))
-    }
-}
-
-impl ExactSizeIterator for IntoIter {}
-
-impl IntoIterator for Table {
-    type Item = Element;
-    type IntoIter = IntoIter;
-
-    fn into_iter(self) -> IntoIter {
-        IntoIter { table: self, walk: Walk::default() }
     }
 }
 
@@ -707,272 +634,5 @@ impl FromIterator<Element> for Table {
         let mut table = Table::new();
         table.extend(elements);
         table
-    }
-}
-
-/// Starts loading the cache line at `address`; a hint, valid for any address.
-#[inline]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching has no effect but on the cache, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::{HashMap, HashSet};
-
-    fn name(n: u32) -> Vec<u8> {
-        format!("member:{n}").into_bytes()
-    }
-
-    fn element(n: u32, word: u64) -> Element {
-        Element::new(&name(n), None, Some(word))
-    }
-
-    /// Numbers that look random and are the same in every run (SplitMix64).
-    fn numbers(mut state: u64) -> impl FnMut() -> u64 {
-        move || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ mixed >> 31
-        }
-    }
-
-    /// A table beside a map.
-    #[derive(Default)]
-    struct Pair {
-        table: Table,
-        model: HashMap<Vec<u8>, u64>,
-    }
-
-    impl Pair {
-        fn step(&mut self, kind: u8, range: std::ops::Range<u32>, word: u64) {
-            match kind {
-                0 | 1 => range.for_each(|n| self.put(n, word)),
-                2 => range.for_each(|n| self.put_if_new(n, word)),
-                3 => range.for_each(|n| self.change(n, word)),
-                4 | 5 => range.for_each(|n| self.remove(&name(n))),
-                6 => self.retain(word),
-                7 => self.table = self.table.clone(),
-                8 => self.take_random(range.len(), word),
-                _ if word.is_multiple_of(8) => self.drain(),
-                _ => {}
-            }
-        }
-
-        fn put(&mut self, n: u32, word: u64) {
-            let displaced = self.table.insert(element(n, word));
-            assert_eq!(displaced.and_then(|old| old.word()), self.model.insert(name(n), word));
-        }
-
-        fn put_if_new(&mut self, n: u32, word: u64) {
-            let (found, added) = self.table.get_or_insert(&name(n), || element(n, word));
-            assert_eq!(added, !self.model.contains_key(&name(n)));
-            assert_eq!(found.word(), Some(*self.model.entry(name(n)).or_insert(word)));
-        }
-
-        fn change(&mut self, n: u32, word: u64) {
-            let found = self.table.get_mut(&name(n));
-            assert_eq!(found.is_some(), self.model.contains_key(&name(n)));
-            if let Some(found) = found {
-                found.set_value(&vec![7; (word % 900) as usize]);
-                assert!(found.set_word(word));
-                self.model.insert(name(n), word);
-            }
-        }
-
-        fn remove(&mut self, name: &[u8]) {
-            assert_eq!(self.table.remove(name).and_then(|old| old.word()), self.model.remove(name));
-        }
-
-        fn retain(&mut self, word: u64) {
-            let (keep, mut asked) = (|n: u64| !(n ^ word).is_multiple_of(3), HashSet::new());
-            self.table.retain(|element| {
-                assert!(asked.insert(element.name().to_vec()), "asked once");
-                keep(element.word().expect("a word"))
-            });
-            assert_eq!(asked.len(), self.model.len());
-            self.model.retain(|_, word| keep(*word));
-        }
-
-        fn take_random(&mut self, count: usize, word: u64) {
-            let mut random = numbers(word);
-            for _ in 0..count {
-                let met = self.table.random(&mut random).map(|element| element.name().to_vec());
-                assert!(met.is_none_or(|name| self.model.contains_key(&name)));
-                let taken = self.table.take_random(&mut random);
-                assert_eq!(taken.is_some(), !self.model.is_empty());
-                assert!(taken.is_none_or(|element| self.model.remove(element.name()) == element.word()));
-            }
-        }
-
-        fn drain(&mut self) {
-            let half: Vec<Element> = self.table.drain().take(self.model.len() / 2 + 1).collect();
-            assert!(self.table.is_empty() && self.table.bits == 0);
-            assert!(half.iter().all(|element| self.model.get(element.name()) == element.word().as_ref()));
-            self.model = half.iter().map(|e| (e.name().to_vec(), e.word().expect("a word"))).collect();
-            self.table = half.into_iter().collect();
-        }
-
-        fn check(&self) {
-            self.table.validate();
-            assert_eq!((self.table.len(), self.table.iter().len()), (self.model.len(), self.model.len()));
-            for (name, word) in &self.model {
-                assert_eq!(self.table.get(name).and_then(Element::word), Some(*word));
-                self.table.prefetch(Table::hash(name));
-                self.table.prefetch_element(Table::hash(name));
-            }
-            let all: HashMap<_, _> =
-                self.table.iter().map(|e| (e.name().to_vec(), e.word().expect("a word"))).collect();
-            assert_eq!(all, self.model);
-            let (mut cursor, mut seen) = (0, 0);
-            loop {
-                cursor = self.table.scan(cursor, 10, &mut |_| seen += 1);
-                if cursor == 0 {
-                    break;
-                }
-            }
-            assert_eq!(seen, self.model.len(), "met once while nothing changes");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-        #[test]
-        fn does_what_a_map_does(
-            steps in prop::collection::vec((0_u8..10, 0_u32..5000, 1_u32..900, any::<u64>()), 1..40),
-        ) {
-            let mut pair = Pair::default();
-            for (kind, first, count, word) in steps {
-                pair.step(kind, first..first + count, word);
-                pair.table.validate();
-            }
-            pair.check();
-        }
-
-        #[test]
-        fn a_scan_meets_all_that_stay(
-            stay in 0_u32..3000,
-            steps in prop::collection::vec((any::<bool>(), 3000_u32..9000, 1_u32..3000, 0_usize..200), 1..30),
-        ) {
-            let mut table: Table = (0..stay).map(|n| element(n, 0)).collect();
-            let (mut cursor, mut met) = (0, HashSet::new());
-            for (insert, first, count, step) in steps.iter().cycle().take(10_000) {
-                (*first..first + count).for_each(|n| {
-                    drop(if *insert { table.insert(element(n, 0)) } else { table.remove(&name(n)) });
-                });
-                cursor = table.scan(cursor, *step, &mut |element| {
-                    met.insert(element.name().to_vec());
-                });
-                if cursor == 0 {
-                    break;
-                }
-            }
-            while cursor != 0 {
-                cursor = table.scan(cursor, 1000, &mut |element| {
-                    met.insert(element.name().to_vec());
-                });
-            }
-            prop_assert!((0..stay).all(|n| met.contains(&name(n))));
-        }
-
-        #[test]
-        fn any_cursor_is_harmless(count in 0_u32..2000, mut cursor in any::<u64>(), step in 0_usize..100) {
-            let table: Table = (0..count).map(|n| element(n, 0)).collect();
-            for _ in 0..10_000 {
-                let next = table.scan(cursor, step, &mut |_| {});
-                prop_assert!(next == 0 || next > cursor);
-                if next == 0 {
-                    return Ok(());
-                }
-                cursor = next;
-            }
-            prop_assert!(false, "a scan comes to an end");
-        }
-    }
-
-    #[test]
-    fn grows_and_shrinks_back_to_nothing() {
-        let mut pair = Pair::default();
-        (0..60_000).for_each(|n| pair.put(n, 1));
-        pair.check();
-        assert!(pair.table.bits >= 7);
-        assert!(pair.table.table_bytes() < 60_000 * 13, "{} bytes for 60,000 elements", pair.table.table_bytes());
-        (0..59_990).for_each(|n| pair.remove(&name(n)));
-        pair.check();
-        assert!(pair.table.table_bytes() < 2_000, "{} bytes for 10 elements", pair.table.table_bytes());
-        (0..60_000).for_each(|n| pair.put(n, u64::from(n)));
-        pair.table.retain(|element| element.word().is_some_and(|word| word < 10));
-        pair.table.validate();
-        assert!(pair.table.table_bytes() < 2_000, "{} bytes for 10 elements", pair.table.table_bytes());
-    }
-
-    #[test]
-    fn elements_stay_where_they_are() {
-        let mut table = Table::new();
-        drop(table.insert(element(0, 5)));
-        let address = table.get(&name(0)).map(Element::as_raw).expect("present");
-        (1..20_000).for_each(|n| drop(table.insert(element(n, 0))));
-        (1..20_000).for_each(|n| drop(table.remove(&name(n))));
-        assert_eq!(table.get(&name(0)).map(Element::as_raw), Some(address));
-        // SAFETY: the table, untouched meanwhile, keeps the element.
-        assert_eq!(unsafe { Element::borrow_raw(&address) }.word(), Some(5));
-    }
-
-    /// Sum of (met - expected)^2 / expected over all elements of a table, for `draws` draws.
-    fn chi_square(table: &Table, draws: u32) -> f64 {
-        let (mut met, mut random) = (HashMap::new(), numbers(7));
-        for _ in 0..draws {
-            *met.entry(table.random(&mut random).expect("not empty").name()).or_insert(0_u32) += 1;
-        }
-        let expected = f64::from(draws) / table.len() as f64;
-        table.iter().map(|e| (f64::from(met.get(e.name()).copied().unwrap_or(0)) - expected).powi(2) / expected).sum()
-    }
-
-    /// With n - 1 degrees of freedom the sum has mean n - 1 and deviation sqrt(2n); tables whose segments differ in size and
-    /// depth by removals in one half of the hashes would show any bias.
-    #[test]
-    fn every_element_is_drawn_equally_often() {
-        for count in [1, 5, 40, 300, 1000, 3000] {
-            let mut table: Table = (0..count).map(|n| element(n, 0)).collect();
-            table.retain(|element| Table::hash(element.name()) >> 63 == 0 || element.name().ends_with(b"7"));
-            if table.is_empty() {
-                continue;
-            }
-            let n = table.len() as f64;
-            let sum = chi_square(&table, 100 * count);
-            assert!((sum - (n - 1.0)).abs() < 7.0 * (2.0 * n).sqrt(), "{sum} for {n} elements");
-        }
-    }
-
-    #[test]
-    fn a_broken_source_of_numbers_does_no_harm() {
-        let mut table: Table = (0..2_000).map(|n| element(n, 0)).collect();
-        for constant in [0, 1, u64::MAX, u64::from(u32::MAX), 1 << 63] {
-            assert!(table.random(&mut || constant).is_some());
-        }
-        (0..2_000).for_each(|_| assert!(table.take_random(&mut || 0).is_some()));
-        assert!(table.take_random(&mut || 0).is_none());
-        table.validate();
-    }
-
-    #[test]
-    fn short_members_take_few_bytes() {
-        for (count, limit) in [(19_u32, 14.0), (130, 14.0), (600, 14.0), (5_000, 13.0), (50_000, 13.0), (500_000, 12.0)]
-        {
-            let table: Table = (0..count).map(|n| Element::new(format!("m:{n:011}").as_bytes(), None, None)).collect();
-            let bytes = table.memory_bytes() as f64 / f64::from(count);
-            println!("{count} members: {bytes:.1} bytes each");
-            assert!(bytes < 16.0 + limit, "{bytes} bytes a member of {count}");
-        }
     }
 }

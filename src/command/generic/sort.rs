@@ -110,14 +110,23 @@ struct Options<'a> {
     /// First element and how many; negative: from the start, all.
     limit: (i64, i64),
     by: Option<Pattern<'a>>,
+    /// Some BY names no key, so that elements stay in their order, whatever another BY names.
+    keeps_order: bool,
     get: Vec<Pattern<'a>>,
     store: Option<Key<'a>>,
 }
 
 impl<'a> Options<'a> {
     fn read(args: &mut Args<'a>, may_store: bool) -> Result<Options<'a>, CommandError> {
-        let mut options =
-            Options { descending: false, alpha: false, limit: (0, -1), by: None, get: Vec::new(), store: None };
+        let mut options = Options {
+            descending: false,
+            alpha: false,
+            limit: (0, -1),
+            by: None,
+            keeps_order: false,
+            get: Vec::new(),
+            store: None,
+        };
         while args.remaining() > 0 {
             let more = args.remaining() - 1;
             if args.word("ASC") {
@@ -131,7 +140,9 @@ impl<'a> Options<'a> {
             } else if more >= 1 && may_store && args.word("STORE") {
                 options.store = Some(args.key()?);
             } else if more >= 1 && args.word("BY") {
-                options.by = Some(Pattern::new(args.bytes()?));
+                let by = Pattern::new(args.bytes()?);
+                options.keeps_order |= !by.names_keys();
+                options.by = Some(by);
             } else if more >= 1 && args.word("GET") {
                 options.get.push(Pattern::new(args.bytes()?));
             } else {
@@ -302,7 +313,7 @@ fn run<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, may_store: bool) -> Resul
     let key = args.key()?;
     let mut options = Options::read(args, may_store)?;
     let is_set = matches!(ctx.db.peek(key).and_then(|entry| entry.object()), Some(ObjectRef::Set(_)));
-    let mut sorts = options.by.as_ref().is_none_or(Pattern::names_keys);
+    let mut sorts = !options.keeps_order;
     if !sorts && is_set && options.store.is_some() {
         // A set has no order of its own that could be stored.
         (sorts, options.alpha, options.by) = (true, true, None);

@@ -15,7 +15,7 @@ const ONE_PAIR: CommandError = CommandError::text("ERR INCR option supports a si
 const NAN: CommandError = CommandError::text("ERR resulting score is not a number (NaN)");
 
 /// Members with their scores, in the order of the request.
-type Pairs<'a> = SmallVec<[(f64, &'a [u8]); 2]>;
+pub(in crate::command) type Pairs<'a> = SmallVec<[(f64, &'a [u8]); 2]>;
 
 /// The leading words of ZADD.
 struct AddOptions {
@@ -92,13 +92,14 @@ pub(super) fn zadd<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
 
 /// `ZINCRBY key increment member`
 ///
-/// Replies the new score. O(log n).
+/// Replies the new score. O(log n). A word of ZADD in place of the increment is a syntax error, as in Redis.
 pub(super) fn zincrby<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
+    let rules = Rules { increment: true, ..AddOptions::read(args).rules };
+    AddOptions { rules, count_changed: false }.check(args.remaining())?;
     let pairs = read_pairs(args)?;
     args.finish()?;
 
-    let rules = Rules { increment: true, ..Rules::default() };
     let score = add(ctx, key, &pairs, rules)?.score;
     ctx.reply.double(score.unwrap_or(0.0));
     Ok(Outcome::Done)
@@ -106,9 +107,9 @@ pub(super) fn zincrby<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<
 
 /// What became of some members.
 #[derive(Default)]
-struct Tally {
-    added: usize,
-    updated: usize,
+pub(in crate::command) struct Tally {
+    pub(in crate::command) added: usize,
+    pub(in crate::command) updated: usize,
     /// Of the last member, unless a rule forbade its change.
     score: Option<f64>,
 }
@@ -124,7 +125,13 @@ impl Tally {
     }
 }
 
-fn add(ctx: &mut Context<'_>, key: Key<'_>, pairs: &Pairs<'_>, rules: Rules) -> Result<Tally, CommandError> {
+/// Gives members scores as far as `rules` allow, in a set that is made when missing unless they forbid it.
+pub(in crate::command) fn add(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    pairs: &Pairs<'_>,
+    rules: Rules,
+) -> Result<Tally, CommandError> {
     let limits = limits(ctx);
     let found = if rules.only_existing { ctx.db.get_mut(key)? } else { Some(ctx.db.get_or_new::<SortedSet>(key)?) };
     let Some(set) = found else { return Ok(Tally::default()) };

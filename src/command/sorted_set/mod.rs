@@ -4,7 +4,7 @@
 //! `range` what returns ranges, `remove` and `pop` what takes members away, `combine` the unions, intersections and
 //! differences, `random` and `scan` what their names say. Must not know: how a sorted set is held.
 
-mod add;
+pub(super) mod add;
 mod combine;
 mod count;
 mod pop;
@@ -554,7 +554,7 @@ pub const COMMANDS: &[CommandSpec] = &[
 ];
 
 /// The thresholds of the configuration.
-fn limits(ctx: &Context<'_>) -> Limits {
+pub(super) fn limits(ctx: &Context<'_>) -> Limits {
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let config = &ctx.shared.config;
     Limits {
@@ -577,7 +577,7 @@ fn remove_if_empty(ctx: &mut Context<'_>, key: Key<'_>) {
 }
 
 /// Stores a result at `key`, over whatever is there, or deletes the key when the result is empty; replies its size.
-fn store(ctx: &mut Context<'_>, key: Key<'_>, set: SortedSet, event: &'static str) {
+pub(super) fn store(ctx: &mut Context<'_>, key: Key<'_>, set: SortedSet, event: &'static str) {
     ctx.reply.count(set.len());
     if !set.is_empty() {
         ctx.db.put(key, set, Ttl::Clear);
@@ -587,7 +587,7 @@ fn store(ctx: &mut Context<'_>, key: Key<'_>, set: SortedSet, event: &'static st
     }
 }
 
-fn reply_member(reply: &mut Reply<'_>, member: Item<'_>) {
+pub(super) fn reply_member(reply: &mut Reply<'_>, member: Item<'_>) {
     match member {
         Item::Int(value) => reply.bulk_integer(value),
         Item::Text(text) => reply.bulk(text),

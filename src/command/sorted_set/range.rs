@@ -46,16 +46,17 @@ struct Query<'a> {
     ends: Ends<'a>,
     reverse: bool,
     with_scores: bool,
-    /// So many of the range are left out, all of it when negative.
+    /// So many of the range are left out; when negative all of it, or all but so many of a large set.
     offset: i64,
     /// At most so many are taken; all when negative.
     count: i64,
 }
 
-/// Reads a range of scores: a number at either end, `(` before one that is left out.
+/// Reads a range of scores: a number at either end, `(` before one that is left out. As in Redis, a NUL ends a number.
 pub(super) fn read_score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
     let end = |text: &[u8]| {
         let (open, number) = text.strip_prefix(b"(").map_or((false, text), |rest| (true, rest));
+        let number = number.split(|byte| *byte == 0).next().unwrap_or(number);
         number::parse_f64_lenient(number).map(|score| (score, open)).ok_or(NOT_SCORES)
     };
     let ((min, above_min), (max, below_max)) = (end(min)?, end(max)?);
@@ -85,11 +86,11 @@ impl<'a> Query<'a> {
                 with_scores = true;
             } else if args.remaining() > 2 && args.word("LIMIT") {
                 (offset, count) = (args.integer()?, args.integer()?);
-            } else if form.reverse.is_none() && args.word("REV") {
+            } else if reverse.is_none() && args.word("REV") {
                 reverse = Some(true);
-            } else if form.by.is_none() && args.word("BYLEX") {
+            } else if by.is_none() && args.word("BYLEX") {
                 by = Some(By::Lex);
-            } else if form.by.is_none() && args.word("BYSCORE") {
+            } else if by.is_none() && args.word("BYSCORE") {
                 by = Some(By::Score);
             } else {
                 return Err(CommandError::Syntax);
@@ -112,14 +113,22 @@ impl<'a> Query<'a> {
                 let ranks = ranks(*start, *stop, set.len());
                 if self.reverse { set.len() - ranks.end..set.len() - ranks.start } else { ranks }
             }
-            Ends::Scores(range) => self.limited(set.score_ranks(range)),
-            Ends::Members(range) => self.limited(set.lex_ranks(range, self.reverse)),
+            Ends::Scores(range) => self.limited(set.score_ranks(range), set),
+            Ends::Members(range) => self.limited(set.lex_ranks(range, self.reverse), set),
         }
     }
 
     /// What LIMIT leaves of `ranks`.
-    fn limited(&self, ranks: Range<usize>) -> Range<usize> {
-        let skipped = usize::try_from(self.offset).unwrap_or(usize::MAX).min(ranks.len());
+    fn limited(&self, ranks: Range<usize>, set: &SortedSet) -> Range<usize> {
+        let skipped = match usize::try_from(self.offset) {
+            Ok(skipped) => skipped.min(ranks.len()),
+            // No offset is meant to be negative; this is what Valkey makes of it.
+            Err(_) if set.as_listpack().is_some() => ranks.len(),
+            Err(_) => {
+                let left = usize::try_from(self.offset.unsigned_abs()).unwrap_or(usize::MAX);
+                ranks.len().checked_sub(left).unwrap_or_else(|| ranks.len())
+            }
+        };
         let taken = usize::try_from(self.count).unwrap_or(usize::MAX).min(ranks.len() - skipped);
         if self.reverse {
             let end = ranks.end - skipped;
@@ -228,7 +237,7 @@ mod tests {
     fn limits_count_from_the_end_where_the_walk_begins() {
         let limited = |offset, count, reverse| {
             let ends = Ends::Ranks(0, 0);
-            Query { ends, reverse, with_scores: false, offset, count }.limited(10..20)
+            Query { ends, reverse, with_scores: false, offset, count }.limited(10..20, &SortedSet::default())
         };
         assert_eq!(limited(0, -1, false), 10..20);
         assert_eq!(limited(2, 3, false), 12..15);

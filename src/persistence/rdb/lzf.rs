@@ -115,7 +115,7 @@ pub fn decompress(data: &[u8], len: usize) -> Option<Vec<u8>> {
         match found {
             Step::Literal(bytes) => out.extend_from_slice(bytes),
             Step::Match { back, len } if back >= len => {
-                out.extend_from_within(out.len() - back..out.len() - back + len)
+                out.extend_from_within(out.len() - back..out.len() - back + len);
             }
             Step::Match { back, len } => (0..len).for_each(|_| out.push(out[out.len() - back])),
         }

@@ -255,7 +255,7 @@ fn score_of(item: Item<'_>) -> Option<f64> {
 pub(super) fn pairs<'p, 'a>(
     elements: &'p [Cow<'a, [u8]>],
 ) -> Result<std::slice::ChunksExact<'p, Cow<'a, [u8]>>, Malformed> {
-    if elements.len() % 2 == 0 { Ok(elements.chunks_exact(2)) } else { Err(Malformed) }
+    if elements.len().is_multiple_of(2) { Ok(elements.chunks_exact(2)) } else { Err(Malformed) }
 }
 
 /// The elements of a zipmap or ziplist that holds a hash.
