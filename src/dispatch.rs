@@ -21,8 +21,11 @@ use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
 use crate::protocol::reply::{Mark, Output, Reply};
 use crate::util::clock::{Ticks, UnixMs, unix_us};
 use crate::util::memory::used_bytes;
+use crate::value::object::ObjectRef;
+use crate::value::table::Table;
 use bytes::Bytes;
 use crossbeam_epoch::Guard;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,6 +34,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Keys whose cache lines are requested before the first request of a group runs: about what a core's first-level cache
 /// holds beside the batch itself.
 const PREFETCHED_KEYS: usize = 128;
+
+/// Elements of a collection that are requested from memory together.
+const WARMED_ELEMENTS: usize = 32;
 
 /// A reading of the clock is used for requests of other connections until it is this old.
 const STALE_NANOS: u64 = 200_000;
@@ -155,7 +161,11 @@ impl<'s> Dispatcher<'s> {
         let parked = self.parked.planned;
         while first < batch.len() {
             let end = self.plan(batch, buffer, first, session.db);
+            let mut warm = first;
             for index in first..end {
+                if index == warm {
+                    warm = self.warm(parked + index - first, batch, buffer, index..end, session.db);
+                }
                 let next = self.run_planned(parked + index - first, batch.request(index, buffer), session, out);
                 if !matches!(next, Next::Continue) {
                     let done = index + usize::from(!matches!(next, Next::Paused));
@@ -256,7 +266,11 @@ impl<'s> Dispatcher<'s> {
             self.begin();
         }
         let end = requests.end;
+        let mut warm = requests.start;
         for index in requests {
+            if index == warm {
+                warm = self.warm(index, parked, buffer, index..end, session.db);
+            }
             let next = self.run_planned(index, parked.request(index, buffer), session, out);
             if !matches!(next, Next::Continue) {
                 self.finish(session);
@@ -265,6 +279,48 @@ impl<'s> Dispatcher<'s> {
         }
         self.finish(session);
         (end, Next::Continue)
+    }
+
+    /// Requests from memory what the coming requests of one command on one collection need. Returns the first request
+    /// behind them. `planned` is the place of the first one in the list of planned requests.
+    #[inline]
+    fn warm(&self, planned: usize, batch: &Batch, buffer: &[u8], requests: Range<usize>, db: usize) -> usize {
+        let first = self.planned[planned];
+        match first.command {
+            Ok(command) if command.spec.element != 0 && requests.len() > 1 => {
+                self.warm_elements(command, planned, batch, buffer, requests, db)
+            }
+            _ => requests.start + 1,
+        }
+    }
+
+    fn warm_elements(
+        &self,
+        command: &Command,
+        planned: usize,
+        batch: &Batch,
+        buffer: &[u8],
+        requests: Range<usize>,
+        db: usize,
+    ) -> usize {
+        let key_of = |planned: &Planned<'_>| self.keys.get(planned.keys.0).map(|key| key.hash);
+        let (first, element) = (self.planned[planned], command.spec.element);
+        let like = |other: &&Planned<'_>| {
+            other.command.is_ok_and(|other| other.id == command.id) && key_of(other) == key_of(&first)
+        };
+        let most = requests.len().min(WARMED_ELEMENTS);
+        let count = self.planned[planned..planned + most].iter().take_while(like).count().max(1);
+        let Some(hash) = key_of(&first).filter(|_| count > 1) else { return requests.start + count };
+        let keyspace = &self.shared.keyspace;
+        let key = Key { bytes: batch.request(requests.start, buffer).arg(1), hash };
+        let mut view = View::lock(keyspace, db, self.now, false, LockPlan::Keys, std::iter::once(hash));
+        if let Some(table) = view.peek(key).and_then(EntryRef::object).and_then(ObjectRef::table) {
+            let names = (requests.start..requests.start + count).map(|index| batch.request(index, buffer).arg(element));
+            let hashes: SmallVec<[u64; WARMED_ELEMENTS]> = names.map(Table::hash).collect();
+            hashes.iter().for_each(|hash| table.prefetch(*hash));
+            hashes.iter().for_each(|hash| table.prefetch_element(*hash));
+        }
+        requests.start + count
     }
 
     /// Forgets what was parked.
@@ -384,9 +440,10 @@ impl<'s> Dispatcher<'s> {
         }
         let shared = self.shared;
         let keys = &self.keys[planned.keys.0..planned.keys.1];
-        let plan = match command.spec.scope {
-            Scope::Keys => LockPlan::Keys,
+        let plan = match command.spec.scope.of(request) {
+            Scope::Keys | Scope::Chosen(_) => LockPlan::Keys,
             Scope::KeysEverywhere => LockPlan::KeysEverywhere,
+            Scope::Database => LockPlan::Database,
             Scope::Server => LockPlan::All,
         };
         let mark = out.mark();

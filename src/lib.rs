@@ -10,6 +10,8 @@ pub mod value;
 
 pub mod keyspace;
 
+pub mod persistence;
+
 pub mod call;
 
 pub mod command;

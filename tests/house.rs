@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("protocol", 2),
     ("value", 2),
     ("keyspace", 3),
+    ("persistence", 4),
     ("call", 6),
     ("command", 7),
     ("dispatch", 8),
@@ -26,7 +27,12 @@ const UNSAFE_FILES: &[&str] = &[
     "src/keyspace/table.rs",
     "src/util/memory.rs",
     "src/value/blob.rs",
+    "src/value/element.rs",
+    "src/value/segment.rs",
+    "src/value/sorted_set/large.rs",
+    "src/value/table.rs",
     "src/value/word.rs",
+    "src/value/table/tests.rs",
 ];
 
 fn sources() -> Vec<(String, String)> {
@@ -102,7 +108,9 @@ fn check_row(row: &CommandSpec, name: &str) {
     }
     for key in row.keys {
         let kinds = [KeyFlags::RO, KeyFlags::RW, KeyFlags::OW, KeyFlags::RM];
-        assert_eq!(kinds.iter().filter(|kind| key.flags.has(**kind)).count(), 1, "{name}: one of RO RW OW RM");
+        let known = kinds.iter().filter(|kind| key.flags.has(**kind)).count();
+        let wanted = usize::from(!key.flags.has(KeyFlags::NOT_KEY));
+        assert_eq!(known, wanted, "{name}: one of RO RW OW RM");
     }
 }
 

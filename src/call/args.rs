@@ -79,6 +79,15 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The next argument as a key that its row finds behind a word; a syntax error when the row has found another one, because
+    /// the word stands twice.
+    pub fn key_behind_word(&mut self) -> Result<Key<'a>, CommandError> {
+        let index = self.next;
+        let bytes = self.bytes()?;
+        let declared = self.keys.iter().find(|key| key.index == index).ok_or(CommandError::Syntax)?;
+        Ok(Key { bytes, hash: declared.hash })
+    }
+
     /// The next argument as a string to store; a large one keeps its own allocation.
     #[inline]
     pub fn value(&mut self) -> Result<StringSource<'a>, CommandError> {
@@ -99,6 +108,18 @@ impl<'a> Args<'a> {
     /// The next argument as an integer, with another error than the usual one.
     pub fn integer_or(&mut self, error: CommandError) -> Result<i64, CommandError> {
         number::parse_i64(self.bytes()?).ok_or(error)
+    }
+
+    /// The next argument as a double, such as a score; not NaN.
+    #[inline]
+    pub fn float(&mut self) -> Result<f64, CommandError> {
+        self.float_or(CommandError::NotFloat)
+    }
+
+    /// The next argument as a double, with another error than the usual one.
+    #[inline]
+    pub fn float_or(&mut self, error: CommandError) -> Result<f64, CommandError> {
+        number::parse_f64(self.bytes()?).ok_or(error)
     }
 
     /// The next argument as seconds to wait, with a fraction; `None` is for ever, and written 0.

@@ -33,6 +33,20 @@ pub enum Event {
     Generic(&'static str),
     /// A key went because a command gave it a deadline in the past (`expired`).
     Expired,
+    /// A change that is announced to nobody and that nobody waits for, such as an acknowledgement.
+    Silent,
+}
+
+impl Event {
+    /// Whether somebody who waits for the key may find something after it. Of what happens to a stream, only a new entry and
+    /// the end of a group are news to readers.
+    fn serves(self) -> bool {
+        match self {
+            Event::Stream(name) => matches!(name, "xadd" | "xgroup-destroy"),
+            Event::Silent => false,
+            _ => true,
+        }
+    }
 }
 
 /// What becomes of a command that finds nothing and would wait.
@@ -81,9 +95,8 @@ impl Context<'_> {
     #[inline]
     pub fn touch_in(&mut self, db: usize, key: Key<'_>, event: Event) {
         // The log, keyspace notifications and client-side caches hang here; today the change is only counted.
-        let _ = event;
         self.dirty += 1;
-        if self.shared.blocked.any() && self.db.is_awaited(db, key) {
+        if self.shared.blocked.any() && event.serves() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
         }
     }

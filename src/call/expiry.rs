@@ -63,6 +63,59 @@ impl TimeForm {
     }
 }
 
+/// When the EXPIRE and HEXPIRE families set a deadline at all.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Conditions {
+    /// Only if there is none.
+    nx: bool,
+    /// Only if there is one.
+    xx: bool,
+    /// Only if it comes later; no deadline is later than any.
+    gt: bool,
+    /// Only if it comes earlier.
+    lt: bool,
+}
+
+impl Conditions {
+    /// Reads the next argument, which must be NX, XX, GT or LT.
+    pub fn read_word(&mut self, args: &mut Args<'_>) -> Result<(), CommandError> {
+        if args.word("NX") {
+            self.nx = true;
+        } else if args.word("XX") {
+            self.xx = true;
+        } else if args.word("GT") {
+            self.gt = true;
+        } else if args.word("LT") {
+            self.lt = true;
+        } else {
+            // As in C: a NUL ends the text.
+            let option = args.bytes()?.split(|byte| *byte == 0).next().unwrap_or_default();
+            return Err(CommandError::Bytes([b"ERR Unsupported option ", option].concat()));
+        }
+        Ok(())
+    }
+
+    /// An error when they contradict each other.
+    pub fn check(self) -> Result<(), CommandError> {
+        if self.nx && (self.xx || self.gt || self.lt) {
+            const TEXT: &str = "ERR NX and XX, GT or LT options at the same time are not compatible";
+            return Err(CommandError::text(TEXT));
+        }
+        if self.gt && self.lt {
+            return Err(CommandError::text("ERR GT and LT options at the same time are not compatible"));
+        }
+        Ok(())
+    }
+
+    /// Whether a deadline may become `new` that was `old`.
+    pub fn allow(self, old: Option<UnixMs>, new: UnixMs) -> bool {
+        match old {
+            None => !self.xx && !self.gt,
+            Some(old) => !self.nx && (!self.gt || new > old) && (!self.lt || new < old),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

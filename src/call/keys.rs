@@ -37,7 +37,7 @@ pub fn declared_keys(
 ) -> Result<(), KeyError> {
     let mut result = Ok(());
     for key in spec.keys {
-        match span(key, request) {
+        match span(spec, key, request) {
             Ok(Some(Span { first, last, step })) => {
                 (first..=last).step_by(step).for_each(|index| out(index, key.flags));
             }
@@ -45,17 +45,20 @@ pub fn declared_keys(
             Err(error) => result = Err(error),
         }
     }
+    if let Some(own) = spec.own_keys {
+        own(request, out);
+    }
     result
 }
 
 /// Where the keys of one specification lie; `None` when they hang on an optional word that is absent.
 #[inline]
-fn span(key: &KeySpec, request: RequestView<'_>) -> Result<Option<Span>, KeyError> {
+fn span(spec: &CommandSpec, key: &KeySpec, request: RequestView<'_>) -> Result<Option<Span>, KeyError> {
     let argc = request.argc();
     let span = match (key.begin, key.find) {
         (Begin::Index(first), Find::Range { last: 0, .. }) => Span { first, last: first, step: 1 },
         (Begin::Index(first), Find::Range { last, step, limit }) => range(argc, first, last, step, limit)?,
-        _ => match uncommon(key, request)? {
+        _ => match uncommon(spec, key, request)? {
             Some(span) => span,
             None => return Ok(None),
         },
@@ -76,13 +79,17 @@ fn range(argc: usize, first: usize, last: i32, step: usize, limit: usize) -> Res
 }
 
 #[inline(never)]
-fn uncommon(key: &KeySpec, request: RequestView<'_>) -> Result<Option<Span>, KeyError> {
+fn uncommon(spec: &CommandSpec, key: &KeySpec, request: RequestView<'_>) -> Result<Option<Span>, KeyError> {
     let begin = match key.begin {
         Begin::Index(index) => index,
-        Begin::Keyword(word, from) => match behind_keyword(request, word, from) {
-            Some(index) => index,
-            None => return Ok(None),
-        },
+        Begin::Keyword(word, from) => {
+            let told = spec.behind_keyword.and_then(|find| find(request));
+            match told.or_else(|| behind_keyword(request, word, from)) {
+                Some(index) => index,
+                None => return Ok(None),
+            }
+        }
+        Begin::Unknown if spec.own_keys.is_some() => return Ok(None),
         Begin::Unknown => return Err(KeyError),
     };
     match key.find {

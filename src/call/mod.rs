@@ -13,6 +13,7 @@ pub mod error;
 pub mod expiry;
 pub mod help;
 pub mod keys;
+pub mod limits;
 pub mod logs;
 pub mod session;
 pub mod shared;

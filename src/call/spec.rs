@@ -273,6 +273,8 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// The cluster.
+    Cluster,
 }
 
 impl Group {
@@ -291,20 +293,36 @@ impl Group {
             Group::Generic => "generic",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Cluster => "cluster",
         }
     }
 }
 
 /// Which shards dispatch locks before the handler runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Scope {
     /// Those of the declared keys; none for a command without keys.
     Keys,
     /// Those of the declared keys in every database, for commands that name another database.
     KeysEverywhere,
+    /// Every shard of the database: for commands that look at keys which follow from data.
+    Database,
     /// Every shard of every database.
     Server,
+    /// Whatever this makes of the request; not this again.
+    Chosen(fn(RequestView<'_>) -> Scope),
 }
+
+impl Scope {
+    /// The scope of a given request.
+    #[inline]
+    pub fn of(self, request: RequestView<'_>) -> Scope {
+        if let Scope::Chosen(choose) = self { choose(request) } else { self }
+    }
+}
+
+/// See [`CommandSpec::own_keys`].
+pub type OwnKeys = fn(RequestView<'_>, &mut dyn FnMut(usize, KeyFlags));
 
 /// A command, or a subcommand of one.
 pub struct CommandSpec {
@@ -320,6 +338,14 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// What is done with the keys marked [`KeyFlags::VARIABLE_FLAGS`] by a given request, for `COMMAND GETKEYSANDFLAGS`.
     pub variable_flags: Option<fn(RequestView<'_>) -> KeyFlags>,
+    /// The index behind the word of a [`Begin::Keyword`] in a given request, where its first occurrence may be a value; `None`
+    /// from it means the first occurrence after all.
+    pub behind_keyword: Option<fn(RequestView<'_>) -> Option<usize>>,
+    /// Calls the function given with the index and flags of every key of a request at a place that is [`Begin::Unknown`].
+    pub own_keys: Option<OwnKeys>,
+    /// Index of the argument that names an element of the collection at the key in argument 1 (a field, a member), by which
+    /// the element is prefetched; 0 for none.
+    pub element: usize,
     /// Which shards are locked.
     pub scope: Scope,
     /// First Redis (or Valkey) version that has it.
@@ -355,6 +381,9 @@ impl CommandSpec {
         categories: Categories::NONE,
         keys: &[],
         variable_flags: None,
+        behind_keyword: None,
+        own_keys: None,
+        element: 0,
         scope: Scope::Keys,
         since: "1.0.0",
         group: Group::Server,

@@ -42,6 +42,8 @@ pub struct CommandTable {
     slots: Box<[u16]>,
     subcommands: HashMap<(usize, String), usize>,
     top_level: usize,
+    /// Names that `rename-command` gave and took away, in lower case.
+    renamed: HashMap<Vec<u8>, Option<usize>>,
 }
 
 impl CommandTable {
@@ -69,7 +71,23 @@ impl CommandTable {
             }
             slots[slot] = u16::try_from(index + 1).unwrap_or(0);
         }
-        CommandTable { commands, slots, subcommands, top_level: rows.len() }
+        CommandTable { commands, slots, subcommands, top_level: rows.len(), renamed: HashMap::new() }
+    }
+
+    /// Calls the command `from` by `to` from now on, or by no name if that is empty.
+    ///
+    /// # Errors
+    /// There is no `from`, or `to` is taken.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), &'static str> {
+        let id = self.find(from).ok_or("No such command in rename-command")?.id;
+        if !to.is_empty() && self.find(to).is_some() {
+            return Err("Target command name already exists");
+        }
+        self.renamed.insert(from.to_ascii_lowercase(), None);
+        if !to.is_empty() {
+            self.renamed.insert(to.to_ascii_lowercase(), Some(id));
+        }
+        Ok(())
     }
 
     /// Folds letter case while hashing; only has to spread some hundreds of names.
@@ -95,6 +113,11 @@ impl CommandTable {
     /// Finds a command by name, in any letter case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Command> {
+        if !self.renamed.is_empty()
+            && let Some(renamed) = self.renamed.get(&name.to_ascii_lowercase())
+        {
+            return renamed.map(|id| &self.commands[id]);
+        }
         if name.len() > MAX_NAME {
             return None;
         }

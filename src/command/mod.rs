@@ -4,18 +4,36 @@
 
 use crate::call::spec::CommandSpec;
 
+pub mod bitmap;
+pub mod cluster;
 pub mod connection;
 pub mod generic;
+pub mod geo;
+pub mod hash;
+pub mod hyperloglog;
 pub mod list;
 pub mod server;
+pub mod set;
+pub mod sorted_set;
+pub mod stream;
 pub mod string;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
     string::COMMANDS,
+    hash::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
+    stream::COMMANDS,
+    set::COMMANDS,
+    sorted_set::COMMANDS,
+    geo::COMMANDS,
     generic::COMMANDS,
+    generic::sort::COMMANDS,
+    generic::dump::COMMANDS,
     list::COMMANDS,
     connection::COMMANDS,
+    cluster::COMMANDS,
     server::info::COMMANDS,
     server::config::COMMANDS,
     server::command::COMMANDS,

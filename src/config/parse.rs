@@ -247,9 +247,6 @@ impl Loaded {
                 self.warnings.extend(spec.warning());
             }
         }
-        if !self.renames.is_empty() {
-            self.warnings.push("Directive 'rename-command' is accepted but has no effect yet".to_owned());
-        }
     }
 }
 

@@ -229,6 +229,26 @@ unsafe fn write_parts(start: NonNull<u8>, header: Header, shape: Shape, value: S
     }
 }
 
+/// The times that an entry waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Dues {
+    /// When the key expires.
+    pub key: Option<UnixMs>,
+    /// When the first field of its hash does.
+    pub fields: Option<UnixMs>,
+}
+
+impl Dues {
+    /// The earlier one.
+    #[inline]
+    pub fn earliest(self) -> Option<UnixMs> {
+        match (self.key, self.fields) {
+            (Some(key), Some(fields)) => Some(key.min(fields)),
+            (key, fields) => key.or(fields),
+        }
+    }
+}
+
 /// A shared look at an entry.
 #[derive(Clone, Copy)]
 pub struct EntryRef<'a> {
@@ -286,6 +306,35 @@ impl<'a> EntryRef<'a> {
         // SAFETY: the flag says that the deadline is there.
         (self.header().flags & DEADLINE != 0)
             .then(|| UnixMs(unsafe { self.start.as_ptr().add(HEADER_BYTES).cast::<i64>().read() }))
+    }
+
+    /// When something is to be done about the entry: the key expires, or a field of its hash. Before that, all is live.
+    #[inline]
+    pub fn due(self) -> Option<UnixMs> {
+        self.dues().earliest()
+    }
+
+    /// What the table keeps count of.
+    #[inline]
+    pub fn dues(self) -> Dues {
+        let fields = if self.header().repr == Repr::Hash { self.fields_due() } else { None };
+        Dues { key: self.deadline(), fields }
+    }
+
+    fn fields_due(self) -> Option<UnixMs> {
+        if let Some(ObjectRef::Hash(hash)) = self.object() { hash.due().map(UnixMs) } else { None }
+    }
+
+    /// Whether the key has not expired at `now`: neither itself nor every field of its hash.
+    #[inline]
+    pub fn is_live(self, now: UnixMs) -> bool {
+        self.due().is_none_or(|due| due > now) || self.outlives(now)
+    }
+
+    #[cold]
+    fn outlives(self, now: UnixMs) -> bool {
+        let over = matches!(self.object(), Some(ObjectRef::Hash(hash)) if hash.is_over(now.0));
+        self.deadline().is_none_or(|deadline| deadline > now) && !over
     }
 
     /// The type of the value.
@@ -411,6 +460,15 @@ impl<'a> EntryMut<'a> {
         let [a, b, c, _] = (seconds & ACCESS_MASK).to_le_bytes();
         // SAFETY: every entry starts with a header, and `self` alone looks at it.
         unsafe { (*self.start.cast::<Header>().as_ptr()).access = [a, b, c] };
+    }
+
+    /// Takes out up to `most` fields of a hash whose deadline has come; returns how many.
+    pub fn expire_fields(&mut self, now: UnixMs, most: usize) -> usize {
+        let again = EntryMut { start: self.start, borrow: PhantomData };
+        match again.into_object() {
+            Some(ObjectMut::Hash(hash)) => hash.expire(now.0, most),
+            _ => 0,
+        }
     }
 
     /// Moves an existing deadline; `false` when there is none to move.

@@ -3,8 +3,7 @@
 //! Seeded per process, so that nobody can choose keys that collide. Bits from the top: shard, directory of the shard,
 //! bucket in the segment; the lowest byte is the fingerprint.
 
-use ahash::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use crate::util::hash::BytesHasher;
 
 /// A key and its hash.
 #[derive(Clone, Copy, Debug)]
@@ -17,26 +16,24 @@ pub struct Key<'a> {
 
 /// The keyspace's hash function.
 #[derive(Clone, Debug)]
-pub struct KeyHasher(RandomState);
+pub struct KeyHasher(BytesHasher);
 
 impl KeyHasher {
     /// A function nobody outside can predict.
     #[expect(clippy::new_without_default, reason = "two hashers differ; a default would hide it")]
     pub fn new() -> KeyHasher {
-        KeyHasher(RandomState::new())
+        KeyHasher(BytesHasher::new())
     }
 
     /// A function that is the same in every run, for tests.
     pub fn with_seed(seed: u64) -> KeyHasher {
-        KeyHasher(RandomState::with_seeds(seed, !seed, seed ^ 0x9e37_79b9_7f4a_7c15, seed.rotate_left(32)))
+        KeyHasher(BytesHasher::with_seed(seed))
     }
 
     /// Hash of `key`; about 5 ns for short keys.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.0.build_hasher();
-        hasher.write(key);
-        hasher.finish()
+        self.0.hash(key)
     }
 
     /// `key` with its hash.

@@ -15,7 +15,7 @@ mod waiters;
 
 pub use hash::{Key, KeyHasher};
 pub use shard::{ShardStats, access_seconds};
-pub use view::{AddError, LockPlan, Ttl, View, WrongType};
+pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
@@ -81,7 +81,7 @@ impl Keyspace {
         self.databases[db].get_or_init(|| {
             (0..1_u64 << self.shard_bits)
                 .map(|index| {
-                    let shard = Shard::new(index, self.shard_bits, self.hasher.clone());
+                    let shard = Shard::new(index, self.shard_bits, self.hasher.clone(), self.reclaimer.clone());
                     Cell { peek: shard.table().peek(), shard: Mutex::new(shard) }
                 })
                 .collect()
@@ -121,7 +121,7 @@ impl Keyspace {
     pub fn expire_turn(&self, shard: usize, now: UnixMs) -> bool {
         let mut more = false;
         for cells in self.databases.iter().filter_map(OnceLock::get) {
-            more |= cells[shard].shard.lock().expire_turn(now, &self.reclaimer);
+            more |= cells[shard].shard.lock().expire_turn(now);
         }
         more
     }

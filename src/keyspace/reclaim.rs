@@ -60,6 +60,7 @@ pub struct ReclaimStats {
 }
 
 /// Where garbage goes.
+#[derive(Clone)]
 pub struct Reclaimer {
     sender: Sender<Garbage>,
     stats: Arc<ReclaimStats>,

@@ -9,8 +9,8 @@
 //! Invariants: a fingerprint byte is 0 exactly when its slot is free. An entry lies in its *home* bucket,
 //! `h16 * buckets >> 16`, or behind it (cyclically) past full buckets only, each of which counts it in its overflow
 //! byte (255 is sticky until the segment is rebuilt). So home and order are known without touching an entry: growing
-//! moves pointers only, and a walk over homes is a walk in hash order. Once a key of the segment expires, `deadlines`
-//! holds a 16-bit lower bound for each slot, and `due_ms` one for the segment.
+//! moves pointers only, and a walk over homes is a walk in hash order. Once a key of the segment, or a field of its hash,
+//! expires, `deadlines` holds a 16-bit lower bound for each slot, and `due_ms` one for the segment.
 //!
 //! Buckets are read by the prefetch pass without the shard's lock: that is why their words are atomics and why
 //! the memory of a segment is retired through an epoch, never freed at once. Must not know: the directory, the lock.
@@ -59,6 +59,7 @@ struct Header {
     /// Bits of the shard's directory that the segment's entries share.
     depth: u8,
     len: u32,
+    /// Slots with a coarse deadline.
     timed: u32,
     base_ms: i64,
     due_ms: i64,
@@ -253,11 +254,6 @@ impl Segment {
         self.header().len as usize
     }
 
-    /// Number of entries that expire.
-    pub fn timed(&self) -> usize {
-        self.header().timed as usize
-    }
-
     /// Its step on the ladder of sizes.
     #[inline]
     pub fn step(&self) -> u8 {
@@ -353,10 +349,10 @@ impl Segment {
 
     /// Puts an entry in; the segment must have a free slot. `now` serves as base when it is the first that expires.
     pub fn insert(&mut self, mark: Mark, entry: Entry, now: UnixMs) -> Place {
-        let deadline = entry.get().deadline();
+        let due = entry.get().due();
         let place = self.put(mark, entry.into_raw());
-        if deadline.is_some() {
-            self.note_deadline(place, deadline, now);
+        if due.is_some() {
+            self.note_due(place, due, now);
         }
         place
     }
@@ -407,11 +403,11 @@ impl Segment {
 
     /// Puts `entry` in the place of another with the same key; that one is returned.
     pub fn replace(&mut self, place: Place, entry: Entry, now: UnixMs) -> Entry {
-        let deadline = entry.get().deadline();
+        let due = entry.get().due();
         let slot = &self.bucket(place.bucket).slots[place.slot];
         let (h16, old) = unpack(slot.load(Relaxed));
         slot.store(pack(h16, entry.into_raw()), Relaxed);
-        self.note_deadline(place, deadline, now);
+        self.note_due(place, due, now);
         // SAFETY: as in `remove`.
         unsafe { Entry::from_raw(NonNull::new_unchecked(old)) }
     }
@@ -445,23 +441,24 @@ impl Segment {
         header.timed = header.timed + u32::from(coarse != 0) - u32::from(old != 0);
     }
 
-    /// Notes that the entry at `place` now expires at `deadline`, or not at all.
+    /// Notes that the entry at `place` is now to be looked at then, or never.
     #[inline]
-    pub fn note_deadline(&mut self, place: Place, deadline: Option<UnixMs>, now: UnixMs) {
-        let Some(deadline) = deadline else { return self.set_coarse(place, 0) };
+    pub fn note_due(&mut self, place: Place, due: Option<UnixMs>, now: UnixMs) {
+        let Some(due) = due else { return self.set_coarse(place, 0) };
         let header = self.header_mut();
         if header.timed == 0 {
             header.base_ms = now.0;
             header.due_ms = i64::MAX;
         }
-        header.due_ms = header.due_ms.min(deadline.0);
-        let coarse = coarse_of(deadline, header.base_ms);
+        header.due_ms = header.due_ms.min(due.0);
+        let coarse = coarse_of(due, header.base_ms);
         self.set_coarse(place, coarse);
     }
 
-    /// Removes every entry whose deadline has come and hands it to `expired`. One pass over the coarse deadlines (under a
-    /// microsecond), and a look at each entry that they name.
-    pub fn expire(&mut self, now: UnixMs, expired: &mut impl FnMut(Entry)) {
+    /// Looks at every entry that is due: removes those that have expired and hands them to `expired`, lets `fields` do so
+    /// with the fields of a hash, some of which may stay due. One pass over the coarse deadlines (under a microsecond),
+    /// and a look at each entry that they name.
+    pub fn expire(&mut self, now: UnixMs, expired: &mut impl FnMut(Entry), fields: &mut impl FnMut(EntryMut<'_>)) {
         if now.0.saturating_sub(self.header().base_ms) > REBASE_MS {
             self.rebase(now);
         }
@@ -478,10 +475,17 @@ impl Segment {
                     due = due.min(earliest);
                     continue;
                 }
-                match self.entry(place).deadline() {
-                    Some(deadline) if deadline > now => due = due.min(deadline.0),
-                    _ => expired(self.remove(place)),
+                if !self.entry(place).is_live(now) {
+                    expired(self.remove(place));
+                    continue;
                 }
+                if self.entry(place).due().is_some_and(|due| due <= now) {
+                    fields(self.entry_mut(place));
+                }
+                // The deadlines of fields may have gone since they were noted.
+                let left = self.entry(place).due();
+                due = due.min(left.map_or(i64::MAX, |due| due.0));
+                self.set_coarse(place, left.map_or(0, |due| coarse_of(due, base)));
             }
         }
         self.header_mut().due_ms = due;
@@ -490,10 +494,9 @@ impl Segment {
     fn rebase(&mut self, now: UnixMs) {
         self.header_mut().base_ms = now.0;
         for place in self.places() {
-            if self.coarse(place.index()) != 0
-                && let Some(deadline) = self.entry(place).deadline()
-            {
-                self.set_coarse(place, coarse_of(deadline, now.0));
+            if self.coarse(place.index()) != 0 {
+                let due = self.entry(place).due();
+                self.set_coarse(place, due.map_or(0, |due| coarse_of(due, now.0)));
             }
         }
     }
@@ -595,11 +598,12 @@ impl Segment {
                 index = self.next(index);
             }
             len += 1;
-            timed += usize::from(entry.deadline().is_some());
-            assert_eq!(entry.deadline().is_some(), self.coarse(place.index()) != 0);
-            assert!(entry.deadline().is_none_or(|d| d.0 >= self.due_ms()));
+            let noted = self.coarse(place.index()) != 0;
+            timed += u32::from(noted);
+            // What was noted for fields may be out of date, but only towards too early.
+            assert!(entry.due().is_none_or(|due| noted && due.0 >= self.due_ms()));
         }
-        assert_eq!((len, timed), (self.len(), self.timed()));
+        assert_eq!((len, timed), (self.len(), self.header().timed));
         for (index, count) in overflow.iter().enumerate() {
             let noted = self.bucket(index).tags.load(Relaxed) >> 56;
             assert!(noted == STICKY || noted == *count, "bucket {index}: {noted} noted, {count} passed");
@@ -607,7 +611,7 @@ impl Segment {
     }
 }
 
-fn coarse_of(deadline: UnixMs, base_ms: i64) -> u16 {
-    let units = deadline.0.saturating_sub(base_ms).div_euclid(COARSE_MS).saturating_add(1);
+fn coarse_of(due: UnixMs, base_ms: i64) -> u16 {
+    let units = due.0.saturating_sub(base_ms).div_euclid(COARSE_MS).saturating_add(1);
     u16::try_from(units.max(i64::from(COARSE_FIRST))).unwrap_or(COARSE_FAR)
 }

@@ -6,12 +6,20 @@ use super::entry::{Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::reclaim::{Garbage, Reclaimer};
 use super::table::{Occupied, Table};
+use super::view::{Edited, WrongType};
 use super::waiters::Waiters;
 use crate::util::clock::UnixMs;
+use crate::value::object::{Collection, ObjectRef};
 use crate::value::string::{StringRef, StringSource};
 
 /// Segments looked at in one turn of active expiry; each costs a cache line, and one full of expired keys some 40 us.
 const EXPIRE_SEGMENTS: usize = 512;
+
+/// Fields taken out of hashes in one turn of active expiry: some 200 ns each.
+const EXPIRE_FIELDS: usize = 400;
+
+/// Expired fields taken out of a hash that somebody looks up; the others are there for nobody, and go in turns.
+const SETTLE_FIELDS: usize = 100;
 
 /// What a shard has counted since the start or `CONFIG RESETSTAT`.
 #[derive(Clone, Copy, Default, Debug)]
@@ -24,6 +32,8 @@ pub struct ShardStats {
     pub expired: u64,
     /// Of these, by the active cycle.
     pub expired_active: u64,
+    /// Fields of hashes removed because their deadline had come.
+    pub expired_fields: u64,
 }
 
 impl std::ops::AddAssign for ShardStats {
@@ -32,13 +42,14 @@ impl std::ops::AddAssign for ShardStats {
         self.misses += other.misses;
         self.expired += other.expired;
         self.expired_active += other.expired_active;
+        self.expired_fields += other.expired_fields;
     }
 }
 
 /// A table with its expiry state and counters.
 pub struct Shard {
     table: Table,
-    /// No key expires before this; `i64::MAX` when none does.
+    /// No key, and no field of a hash, expires before this; `i64::MAX` when none does.
     due_ms: i64,
     /// Where the active cycle goes on, and the earliest deadline that it has met on its way.
     walk: Option<(u64, i64)>,
@@ -48,14 +59,16 @@ pub struct Shard {
     pub stats: ShardStats,
     /// Who waits for its keys.
     pub waiters: Waiters,
+    reclaimer: Reclaimer,
 }
 
 impl Shard {
-    /// An empty shard: number `index` of 2^`bits`.
-    pub fn new(index: u64, bits: u32, hasher: KeyHasher) -> Shard {
+    /// An empty shard: number `index` of 2^`bits`. What it removes goes to `reclaimer` when freeing it takes long.
+    pub fn new(index: u64, bits: u32, hasher: KeyHasher, reclaimer: Reclaimer) -> Shard {
         let first = if bits == 0 { 0 } else { index << (64 - bits) };
         let table = Table::new(bits, hasher);
-        Shard { table, due_ms: i64::MAX, walk: None, first, stats: ShardStats::default(), waiters: Waiters::default() }
+        let (stats, waiters) = (ShardStats::default(), Waiters::default());
+        Shard { table, due_ms: i64::MAX, walk: None, first, stats, waiters, reclaimer }
     }
 
     /// The table, to read.
@@ -64,33 +77,21 @@ impl Shard {
         &self.table
     }
 
-    /// Finds a key that has not expired at `now`; one that has is removed.
+    /// Finds a key that has not expired at `now`; one that has is removed, and so are expired fields.
     #[inline]
     pub fn live(&mut self, key: Key<'_>, now: UnixMs) -> Option<Occupied<'_>> {
-        let Shard { table, stats, .. } = self;
-        let found = table.find(key)?;
-        if found.get().deadline().is_some_and(|deadline| deadline <= now) {
-            found.remove();
-            stats.expired += 1;
-            return None;
-        }
-        Some(found)
+        let Shard { table, stats, reclaimer, .. } = self;
+        find_live(table, stats, reclaimer, key, now)
     }
 
     /// Finds a key for reading: counts a hit or a miss and, with `touch`, notes the use.
     #[inline]
     pub fn read(&mut self, key: Key<'_>, now: UnixMs, touch: bool) -> Option<EntryRef<'_>> {
-        let Shard { table, stats, .. } = self;
-        let Some(mut found) = table.find(key) else {
+        let Shard { table, stats, reclaimer, .. } = self;
+        let Some(mut found) = find_live(table, stats, reclaimer, key, now) else {
             stats.misses += 1;
             return None;
         };
-        if found.get().deadline().is_some_and(|deadline| deadline <= now) {
-            found.remove();
-            stats.expired += 1;
-            stats.misses += 1;
-            return None;
-        }
         stats.hits += 1;
         if touch {
             note_use(&mut found, now);
@@ -98,39 +99,30 @@ impl Shard {
         Some(found.into_ref())
     }
 
-    /// Stores a string under `key`, whatever was there. What it displaces goes to `reclaimer` when freeing it takes long.
+    /// Stores a string under `key`, whatever was there.
     #[inline]
-    pub fn put_string(
-        &mut self,
-        key: Key<'_>,
-        value: StringSource<'_>,
-        deadline: Option<UnixMs>,
-        now: UnixMs,
-        reclaimer: &Reclaimer,
-    ) {
+    pub fn put_string(&mut self, key: Key<'_>, value: StringSource<'_>, deadline: Option<UnixMs>, now: UnixMs) {
         if let Some(deadline) = deadline {
             self.due_ms = self.due_ms.min(deadline.0);
         }
         let Some(mut found) = self.table.find(key) else {
             return self.table.insert(key.hash, new_entry(key, value, deadline, now), now);
         };
-        let before = found.get().deadline();
+        let before = found.get().dues();
         match found.get_mut().overwrite(value, deadline) {
             Ok(dropped) => {
-                if before.is_some() || deadline.is_some() {
-                    found.deadline_changed(now);
-                }
+                found.note_dues(before, now);
                 note_use(&mut found, now);
                 if let Some(value) = dropped {
-                    reclaimer.take(Garbage::Value(value));
+                    self.reclaimer.take(Garbage::Value(value));
                 }
             }
             Err(value) => {
-                let old = found.replace(new_entry(key, value, deadline, now), now);
-                reclaimer.take(Garbage::Entry(old));
+                let old = found.replace(new_entry(key, value, deadline, now), before, now);
+                self.reclaimer.take(Garbage::Entry(old));
             }
         }
-        self.stats.expired += u64::from(before.is_some_and(|deadline| deadline <= now));
+        self.stats.expired += u64::from(before.key.is_some_and(|deadline| deadline <= now));
     }
 
     /// Finds a key to change its value, which is a use of it; `None` when there is none.
@@ -139,6 +131,33 @@ impl Shard {
         let mut found = self.live(key, now)?;
         note_use(&mut found, now);
         Some(found.into_mut())
+    }
+
+    /// Lets `work` change the collection at `key`, which is a use of it; one left empty is removed. `None` when there is no
+    /// such key. One lookup.
+    #[inline]
+    pub fn edit<T: Collection, R>(
+        &mut self,
+        key: Key<'_>,
+        now: UnixMs,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> Option<Result<Edited<R>, WrongType>> {
+        let Shard { table, stats, reclaimer, due_ms, .. } = self;
+        let mut found = find_live(table, stats, reclaimer, key, now)?;
+        note_use(&mut found, now);
+        let before = found.get().dues();
+        let Some(value) = found.get_mut().into_object().and_then(T::of_mut) else { return Some(Err(WrongType)) };
+        let result = work(value);
+        let removed = value.is_empty();
+        if removed {
+            // What its fields waited for is gone with them: the table must still count what it has counted.
+            found.note_dues(before, now);
+            reclaimer.take(Garbage::Entry(found.remove()));
+        } else if found.get().dues() != before {
+            found.note_dues(before, now);
+            *due_ms = found.get().due().map_or(*due_ms, |due| due.0.min(*due_ms));
+        }
+        Some(Ok(Edited { result, removed }))
     }
 
     /// Adds to a live integer in place, keeping the deadline: `Some(None)` when the sum does not fit, `None` when there is
@@ -161,8 +180,8 @@ impl Shard {
 
     /// Stores an entry whose key is not in the table.
     pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
-        if let Some(deadline) = entry.get().deadline() {
-            self.due_ms = self.due_ms.min(deadline.0);
+        if let Some(due) = entry.get().due() {
+            self.due_ms = self.due_ms.min(due.0);
         }
         self.table.insert(hash, entry, now);
     }
@@ -173,15 +192,16 @@ impl Shard {
         if touch {
             note_use(&mut found, now);
         }
+        let before = found.get().dues();
         let moved = deadline.is_some_and(|deadline| found.get_mut().move_deadline(deadline));
         if moved {
-            found.deadline_changed(now);
+            found.note_dues(before, now);
         } else if found.get().deadline() != deadline {
             let pointed = found.get_mut().take_pointed();
             let entry = found.get();
             let mut copy = Entry::new(entry.key(), pointed.unwrap_or_else(|| entry.to_source()), deadline);
             copy.get_mut().set_access(entry.access());
-            found.replace(copy, now);
+            found.replace(copy, before, now);
         }
         if let Some(deadline) = deadline {
             self.due_ms = self.due_ms.min(deadline.0);
@@ -190,7 +210,7 @@ impl Shard {
     }
 
     /// One turn of active expiry: removes what is due in some segments. `true` while there is more to do.
-    pub fn expire_turn(&mut self, now: UnixMs, reclaimer: &Reclaimer) -> bool {
+    pub fn expire_turn(&mut self, now: UnixMs) -> bool {
         if self.walk.is_none() && self.due_ms > now.0 {
             return false;
         }
@@ -199,18 +219,19 @@ impl Shard {
             // What is stored from here on lowers this again.
             self.due_ms = i64::MAX;
         }
-        let mut count = 0;
-        let next = self.table.expire(at, EXPIRE_SEGMENTS, now, &mut due_ms, &mut |entry| {
-            count += 1;
+        let Shard { table, stats, reclaimer, .. } = self;
+        let mut fields = EXPIRE_FIELDS;
+        let next = table.expire(at, EXPIRE_SEGMENTS, now, &mut due_ms, &mut fields, &mut |entry| {
+            stats.expired_active += u64::from(count_expired(entry.get(), stats, now));
             reclaimer.take(Garbage::Entry(entry));
         });
-        self.stats.expired += count;
-        self.stats.expired_active += count;
+        self.stats.expired_fields += (EXPIRE_FIELDS - fields) as u64;
         match next {
             Some(at) => self.walk = Some((at, due_ms)),
             None => self.due_ms = self.due_ms.min(due_ms),
         }
-        next.is_some()
+        // Behind the last segment, fields that were too many for one turn are still due.
+        next.is_some() || self.due_ms <= now.0
     }
 
     /// Takes everything out; the table returned is to be dropped where that disturbs nobody.
@@ -245,6 +266,47 @@ impl Shard {
         }
         sum.checked_div(count).unwrap_or(0)
     }
+}
+
+/// Finds a key that has not expired.
+#[inline]
+fn find_live<'t>(
+    table: &'t mut Table,
+    stats: &mut ShardStats,
+    reclaimer: &Reclaimer,
+    key: Key<'_>,
+    now: UnixMs,
+) -> Option<Occupied<'t>> {
+    let found = table.find(key)?;
+    if found.get().due().is_some_and(|due| due <= now) { settle(found, stats, reclaimer, now) } else { Some(found) }
+}
+
+/// Removes an entry that has expired; of one that has not, the fields that have.
+#[cold]
+fn settle<'t>(
+    mut found: Occupied<'t>,
+    stats: &mut ShardStats,
+    reclaimer: &Reclaimer,
+    now: UnixMs,
+) -> Option<Occupied<'t>> {
+    if !found.get().is_live(now) {
+        count_expired(found.get(), stats, now);
+        reclaimer.take(Garbage::Entry(found.remove()));
+        return None;
+    }
+    let before = found.get().dues();
+    stats.expired_fields += found.get_mut().expire_fields(now, SETTLE_FIELDS) as u64;
+    found.note_dues(before, now);
+    Some(found)
+}
+
+/// Counts an entry that has expired, or the fields of one that has none left; `true`: the entry.
+fn count_expired(entry: EntryRef<'_>, stats: &mut ShardStats, now: UnixMs) -> bool {
+    let itself = entry.deadline().is_some_and(|deadline| deadline <= now);
+    let fields = if itself { 0 } else { entry.object().map_or(0, ObjectRef::len) };
+    stats.expired += u64::from(itself);
+    stats.expired_fields += fields as u64;
+    itself
 }
 
 /// The access clock: seconds, of which entries keep 24 bits.

@@ -14,7 +14,7 @@
 
 #![expect(unsafe_code, reason = "segments are shared between directory slots and read by the prefetch pass")]
 
-use super::entry::{Entry, EntryMut, EntryRef};
+use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{Item, Mark, Place, SPLIT_STEP, Segment, candidate, home_address, step_for};
 use crate::util::clock::UnixMs;
@@ -94,6 +94,7 @@ pub struct Table {
     hasher: KeyHasher,
     len: usize,
     timed: usize,
+    volatile: usize,
     segments: usize,
     /// Number of segments of each depth.
     depths: [u32; MAX_PREFIX_BITS as usize + 1],
@@ -107,7 +108,7 @@ impl Table {
         let peek = Arc::new(Peek { directory: epoch::Atomic::new(directory), prefix_bits });
         let mut depths = [0; MAX_PREFIX_BITS as usize + 1];
         depths[0] = 1;
-        Table { peek, hasher, len: 0, timed: 0, segments: 1, depths }
+        Table { peek, hasher, len: 0, timed: 0, volatile: 0, segments: 1, depths }
     }
 
     /// The part that can be looked at without the lock.
@@ -130,6 +131,11 @@ impl Table {
         self.timed
     }
 
+    /// Number of entries with a hash of which fields expire.
+    pub fn volatile(&self) -> usize {
+        self.volatile
+    }
+
     /// Number of segments.
     pub fn segments(&self) -> usize {
         self.segments
@@ -140,7 +146,7 @@ impl Table {
     pub fn memory_bytes(&self) -> usize {
         let directory = self.directory();
         let (mut bytes, mut index) = (directory.slots.len() * size_of::<AtomicPtr<u8>>(), 0);
-        let with_deadlines = self.timed.min(self.segments);
+        let with_deadlines = (self.timed + self.volatile).min(self.segments);
         while let Some(slot) = directory.slots.get(index) {
             let [step, depth, ..] = (slot.load(Relaxed).addr() >> ADDRESS_BITS).to_le_bytes();
             let (plain, deadlines) = Segment::bytes_at(step);
@@ -159,6 +165,7 @@ impl Table {
         self.peek.directory.store(theirs, Release);
         std::mem::swap(&mut self.len, &mut other.len);
         std::mem::swap(&mut self.timed, &mut other.timed);
+        std::mem::swap(&mut self.volatile, &mut other.volatile);
         std::mem::swap(&mut self.segments, &mut other.segments);
         std::mem::swap(&mut self.depths, &mut other.depths);
         std::mem::swap(&mut self.hasher, &mut other.hasher);
@@ -223,8 +230,15 @@ impl Table {
             segment = self.segment_of(hash);
         }
         self.len += 1;
-        self.timed += usize::from(entry.get().deadline().is_some());
+        self.count(Dues::default(), entry.get().dues());
         segment.insert(self.mark(hash, &segment), entry, now);
+    }
+
+    /// Counts an entry that waited for `before` and now waits for `after`.
+    #[inline]
+    fn count(&mut self, before: Dues, after: Dues) {
+        self.timed = self.timed + usize::from(after.key.is_some()) - usize::from(before.key.is_some());
+        self.volatile = self.volatile + usize::from(after.fields.is_some()) - usize::from(before.fields.is_some());
     }
 
     fn grow(&mut self, hash: u64, segment: Segment) {
@@ -367,14 +381,16 @@ impl Table {
         self.segment_of(random).at(u32::from_le_bytes([a, b, c, d]) as usize)
     }
 
-    /// Walks the segments from position `at`, at most `limit` of them, and removes what has expired in each that is due.
-    /// Returns where to go on, `None` at the end; and lowers `due_ms` to the earliest deadline met on the way.
+    /// Walks the segments from position `at`, at most `limit` of them, and removes what has expired in each that is due:
+    /// entries, and up to `fields` fields of hashes, which are taken off there. Returns where to go on, `None` at the end;
+    /// and lowers `due_ms` to the earliest time met on the way at which something is due.
     pub fn expire(
         &mut self,
         at: u64,
         limit: usize,
         now: UnixMs,
         due_ms: &mut i64,
+        fields: &mut usize,
         expired: &mut impl FnMut(Entry),
     ) -> Option<u64> {
         let mut next = Some(at);
@@ -385,13 +401,25 @@ impl Table {
             let base = at & !(u64::MAX >> prefix);
             next = self.behind(base, prefix);
             if segment.due_ms() <= now.0 {
-                let before = (segment.len(), segment.timed());
-                segment.expire(now, expired);
-                self.len -= before.0 - segment.len();
-                self.timed -= before.1 - segment.timed();
+                let (before, fields_before) = (segment.len(), *fields);
+                let (mut timed, mut volatile, mut settled) = (0, 0, 0);
+                let mut gone = |entry: Entry| {
+                    let dues = entry.get().dues();
+                    timed += usize::from(dues.key.is_some());
+                    volatile += usize::from(dues.fields.is_some());
+                    expired(entry);
+                };
+                segment.expire(now, &mut gone, &mut |mut entry| {
+                    *fields -= entry.expire_fields(now, *fields);
+                    settled += usize::from(entry.get().dues().fields.is_none());
+                });
+                self.timed -= timed;
+                self.volatile -= volatile + settled;
+                self.len -= before - segment.len();
                 *due_ms = (*due_ms).min(segment.due_ms());
+                let removed = before != segment.len();
                 self.shrink(at);
-                if before.0 != segment.len() {
+                if removed || *fields != fields_before {
                     break; // one segment's worth of removals is enough for one turn
                 }
             } else {
@@ -416,16 +444,21 @@ impl Table {
     /// Checks the invariants; for tests.
     #[cfg(test)]
     pub fn validate(&self) {
-        let (mut len, mut timed, mut count) = (0, 0, 0);
+        let (mut len, mut timed, mut volatile, mut count) = (0, 0, 0, 0);
         let mut depths = [0; MAX_PREFIX_BITS as usize + 1];
         self.each_segment(|segment| {
             segment.validate(self.peek.prefix_bits + u32::from(segment.depth()), |key| self.hasher.hash(key));
             len += segment.len();
-            timed += segment.timed();
+            for item in segment.items() {
+                // SAFETY: items name live entries, and the table is borrowed.
+                let dues = unsafe { EntryRef::from_raw(item.start) }.dues();
+                timed += usize::from(dues.key.is_some());
+                volatile += usize::from(dues.fields.is_some());
+            }
             count += 1;
             depths[usize::from(segment.depth())] += 1;
         });
-        assert_eq!((len, timed, count), (self.len, self.timed, self.segments));
+        assert_eq!((len, timed, volatile, count), (self.len, self.timed, self.volatile, self.segments));
         assert_eq!(depths, self.depths);
     }
 }
@@ -479,40 +512,40 @@ impl<'t> Occupied<'t> {
         self.segment.entry(self.place)
     }
 
-    /// Changes the entry; a changed deadline must be followed by [`Occupied::deadline_changed`].
+    /// Changes the entry; a change of what it waits for must be followed by [`Occupied::note_dues`].
     #[inline]
     pub fn get_mut(&mut self) -> EntryMut<'_> {
         self.segment.entry_mut(self.place)
     }
 
-    /// Changes the value of the entry for as long as the table is borrowed; its deadline must stay.
+    /// Changes the value of the entry for as long as the table is borrowed; what it waits for must stay.
     #[inline]
     pub fn into_mut(mut self) -> EntryMut<'t> {
         self.segment.entry_mut(self.place)
     }
 
-    /// Lets the table know of the entry's deadline.
+    /// Lets the table know that the entry, which waited for `before`, may now wait for something else.
     #[inline]
-    pub fn deadline_changed(&mut self, now: UnixMs) {
-        let deadline = self.get().deadline();
-        let before = self.segment.timed();
-        self.segment.note_deadline(self.place, deadline, now);
-        self.table.timed = self.table.timed + self.segment.timed() - before;
+    pub fn note_dues(&mut self, before: Dues, now: UnixMs) {
+        let after = self.get().dues();
+        if before != after {
+            self.segment.note_due(self.place, after.earliest(), now);
+            self.table.count(before, after);
+        }
     }
 
-    /// Puts another entry with the same key in its place and returns the old one.
-    pub fn replace(&mut self, entry: Entry, now: UnixMs) -> Entry {
-        let before = self.segment.timed();
-        let old = self.segment.replace(self.place, entry, now);
-        self.table.timed = self.table.timed + self.segment.timed() - before;
-        old
+    /// Puts another entry with the same key in its place and returns the old one, which waited for `before` when its value
+    /// was still there.
+    pub fn replace(&mut self, entry: Entry, before: Dues, now: UnixMs) -> Entry {
+        self.table.count(before, entry.get().dues());
+        self.segment.replace(self.place, entry, now)
     }
 
     /// Takes the entry out.
     pub fn remove(mut self) -> Entry {
         let entry = self.segment.remove(self.place);
         self.table.len -= 1;
-        self.table.timed -= usize::from(entry.get().deadline().is_some());
+        self.table.count(entry.get().dues(), Dues::default());
         if self.segment.len().is_multiple_of(8) {
             self.table.shrink(self.hash);
         }
@@ -562,7 +595,10 @@ mod tests {
             let hashed = self.hasher.key(&key);
             let entry = Entry::new(&key, StringSource::Int(i64::from(n)), deadline.map(UnixMs));
             match self.table.find(hashed) {
-                Some(mut found) => drop(found.replace(entry, now)),
+                Some(mut found) => {
+                    let before = found.get().dues();
+                    drop(found.replace(entry, before, now));
+                }
                 None => self.table.insert(hashed.hash, entry, now),
             }
             self.model.insert(key, deadline);
@@ -577,7 +613,7 @@ mod tests {
         fn expire(&mut self, now: UnixMs) {
             let (mut at, mut due, mut expired) = (Some(0), i64::MAX, BTreeSet::new());
             while let Some(from) = at {
-                at = self.table.expire(from, 8, now, &mut due, &mut |entry| {
+                at = self.table.expire(from, 8, now, &mut due, &mut 100, &mut |entry| {
                     expired.insert(entry.get().key().to_vec());
                 });
             }

@@ -6,7 +6,7 @@ use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, Ticket};
 use crate::util::clock::UnixMs;
-use crate::value::object::{Collection, Kind, Source};
+use crate::value::object::{Collection, Kind, Object, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use parking_lot::MutexGuard;
@@ -28,6 +28,15 @@ pub enum AddError {
     Overflow,
 }
 
+/// What [`View::edit`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Edited<R> {
+    /// What the change returned.
+    pub result: R,
+    /// The collection was left empty, and its key removed.
+    pub removed: bool,
+}
+
 /// What a write does to the deadline of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ttl {
@@ -46,6 +55,8 @@ pub enum LockPlan {
     Keys,
     /// Those of its keys in every database.
     KeysEverywhere,
+    /// All of its database.
+    Database,
     /// All of them.
     All,
 }
@@ -82,6 +93,7 @@ impl<'a> View<'a> {
         let mut view = View { keyspace, db, now, touch, held: SmallVec::new() };
         match plan {
             LockPlan::Keys => view.lock_keys(hashes),
+            LockPlan::Database => view.hold_all((0..keyspace.shards()).collect()),
             LockPlan::KeysEverywhere | LockPlan::All => view.lock_many(plan, hashes),
         }
         view
@@ -232,6 +244,30 @@ impl<'a> View<'a> {
         entry.object().and_then(T::of).ok_or(WrongType).map(Some)
     }
 
+    /// The collections at `keys`, to be looked at together: hits, misses and uses as for [`View::get`].
+    pub fn get_all<T: Collection>(&mut self, keys: &[Key<'_>]) -> Result<Vec<Option<&T>>, WrongType> {
+        for key in keys {
+            self.get::<T>(*key)?;
+        }
+        Ok(keys.iter().map(|key| self.again(*key)).collect())
+    }
+
+    /// The collection at `key`, which this request has looked up before.
+    fn again<T: Collection>(&self, key: Key<'_>) -> Option<&T> {
+        let place = (self.db, self.keyspace.shard_of(key.hash));
+        let held = self.held.binary_search_by_key(&place, |held| (held.db, held.shard));
+        let entry = self.held.get(held.ok()?)?.guard.table().get(key)?;
+        entry.object().and_then(T::of)
+    }
+
+    /// The collection at `key`, to look at beside others: neither hit, miss nor use. `None` for strings too.
+    pub fn glance(&self, key: Key<'_>) -> Option<ObjectRef<'_>> {
+        let shard = self.keyspace.shard_of(key.hash);
+        let held = self.held.iter().find(|held| held.db == self.db && held.shard == shard)?;
+        let entry = held.guard.table().get(key)?;
+        entry.object().filter(|_| entry.deadline().is_none_or(|deadline| deadline > self.now))
+    }
+
     /// The collection at `key`, for changing it: neither hit nor miss. Must not be left empty, see
     /// [`View::remove_if_empty`].
     #[inline]
@@ -252,15 +288,60 @@ impl<'a> View<'a> {
         self.get_mut(key)?.ok_or(WrongType)
     }
 
+    /// Lets `work` change the collection at `key` (neither hit nor miss); one left empty is removed. `None` when there is no
+    /// such key. One lookup.
+    #[inline]
+    pub fn edit<T: Collection, R>(
+        &mut self,
+        key: Key<'_>,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> Result<Option<Edited<R>>, WrongType> {
+        let now = self.now;
+        self.shard(self.db, key.hash).edit(key, now, work).transpose()
+    }
+
+    /// As [`View::edit`]; where there is no such key `work` gets an empty collection, which is stored, without deadline, if
+    /// something was put in.
+    #[inline]
+    pub fn edit_or_new<T: Collection, R>(
+        &mut self,
+        key: Key<'_>,
+        work: impl FnOnce(&mut T) -> R,
+    ) -> Result<Edited<R>, WrongType> {
+        let (mut work, now) = (Some(work), self.now);
+        let shard = self.shard(self.db, key.hash);
+        let edited = shard.edit(key, now, |value: &mut T| work.take().map(|work| work(value)));
+        if let Some(edited) = edited.transpose()?
+            && let Edited { result: Some(result), removed } = edited
+        {
+            return Ok(Edited { result, removed });
+        }
+        let mut value = T::default();
+        let Some(work) = work else { unreachable!("run once, on what is there or on what is new") };
+        let result = work(&mut value);
+        let removed = value.is_empty();
+        if !removed {
+            let mut entry = Entry::new(key.bytes, Source::Object(value.into_object()), None);
+            entry.get_mut().set_access(access_seconds(now));
+            shard.insert(key.hash, entry, now);
+        }
+        Ok(Edited { result, removed })
+    }
+
     /// Stores a collection at `key`, whatever was there. It must not be empty.
     pub fn put<T: Collection>(&mut self, key: Key<'_>, value: T, ttl: Ttl) {
+        self.put_object(key, value.into_object(), ttl);
+    }
+
+    /// As [`View::put`], for a collection of any type.
+    pub fn put_object(&mut self, key: Key<'_>, value: Object, ttl: Ttl) {
         let deadline = match ttl {
             Ttl::Clear => None,
             Ttl::At(deadline) => Some(deadline),
             Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
         };
         self.remove(key);
-        let mut entry = Entry::new(key.bytes, Source::Object(value.into_object()), deadline);
+        let mut entry = Entry::new(key.bytes, Source::Object(value), deadline);
         entry.get_mut().set_access(access_seconds(self.now));
         let now = self.now;
         self.shard(self.db, key.hash).insert(key.hash, entry, now);
@@ -270,6 +351,15 @@ impl<'a> View<'a> {
     pub fn remove_if_empty(&mut self, key: Key<'_>) -> bool {
         let empty = self.peek(key).and_then(EntryRef::object).is_some_and(|object| object.len() == 0);
         empty && self.remove(key)
+    }
+
+    /// Makes a key look as if it had last been used so many seconds ago.
+    pub fn set_idle(&mut self, key: Key<'_>, seconds: i64) {
+        let now = self.now;
+        let used = access_seconds(UnixMs(now.0.saturating_sub(seconds.saturating_mul(1000))));
+        if let Some(mut entry) = self.shard(self.db, key.hash).change(key, now) {
+            entry.set_access(used);
+        }
     }
 
     // Strings
@@ -282,8 +372,8 @@ impl<'a> View<'a> {
             Ttl::At(deadline) => Some(deadline),
             Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
         };
-        let (now, reclaimer) = (self.now, self.keyspace.reclaimer());
-        self.shard(self.db, key.hash).put_string(key, value, deadline, now, reclaimer);
+        let now = self.now;
+        self.shard(self.db, key.hash).put_string(key, value, deadline, now);
     }
 
     /// Adds `delta` to the integer at `key` (0 when there is none), keeping the deadline; returns the sum. One lookup when
@@ -465,6 +555,11 @@ impl<'a> View<'a> {
         self.sum(db, |shard| shard.table().timed())
     }
 
+    /// Number of keys of a database with a hash of which fields expire.
+    pub fn volatile(&mut self, db: usize) -> usize {
+        self.sum(db, |shard| shard.table().volatile())
+    }
+
     /// Bytes of the tables of a database, entries not included.
     pub fn table_bytes(&mut self, db: usize) -> usize {
         self.sum(db, |shard| shard.table().memory_bytes())
@@ -559,7 +654,7 @@ impl<'a> View<'a> {
                 for _ in 0..homes {
                     let Some(from) = at else { break };
                     at = shard.table().visit(from, &mut |entry| {
-                        if entry.deadline().is_none_or(|deadline| deadline > now) {
+                        if entry.is_live(now) {
                             visit(entry);
                         }
                     });
@@ -589,7 +684,7 @@ impl<'a> View<'a> {
             let number = random();
             let shard = self.keyspace.shard_of(number);
             let hit = self.with_shard(db, shard, |shard| match shard.table().pick(number) {
-                Some(entry) if entry.deadline().is_none_or(|deadline| deadline > now) => {
+                Some(entry) if entry.is_live(now) => {
                     found(entry);
                     true
                 }

@@ -434,6 +434,14 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// A double that is text already. RESP2: a bulk string.
+    pub fn double_text(&mut self, text: &str) {
+        match self.resp {
+            Resp::V2 => self.bulk(text.as_bytes()),
+            Resp::V3 => self.out.line(b',', text.as_bytes()),
+        }
+    }
+
     /// A boolean. RESP2: 1 or 0.
     #[inline]
     pub fn boolean(&mut self, value: bool) {

@@ -51,7 +51,12 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     };
     let (keyspace, reclaiming) = keyspace(&config);
     let threads = config.threads();
-    let shared = Shared::new(Arc::clone(&config), keyspace, threads, GROUPS, identity(&config));
+    let mut shared = Shared::new(Arc::clone(&config), keyspace, threads, GROUPS, identity(&config));
+    for (from, to) in config.renames() {
+        if let Err(why) = shared.commands.rename(from, to) {
+            return fail(&format!("rename-command {}: {why}", String::from_utf8_lossy(from)));
+        }
+    }
     // Lives as long as the process: every thread refers to it, and none outlives it.
     let shared: &'static Shared = Box::leak(Box::new(shared));
     let freeing = std::thread::Builder::new().name("larder-free".to_owned()).spawn(move || reclaiming.run());

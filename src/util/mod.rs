@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod extended;
 pub mod glob;
+pub mod hash;
 pub mod memory;
 pub mod number;
 pub mod process;

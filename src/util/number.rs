@@ -148,6 +148,29 @@ pub fn format_f64(value: f64) -> Text {
     text
 }
 
+/// The text of a double with 17 significant digits, as C's `%.17g` lays it out: not the shortest, but what Valkey sends in
+/// places where a `long double` is printed. O(1) for usual numbers.
+#[must_use]
+pub fn format_f64_long(value: f64) -> String {
+    if !value.is_finite() {
+        return String::from_utf8_lossy(&format_f64(value)).into_owned();
+    }
+    let scientific = format!("{value:.16e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    match usize::try_from(16 - exponent) {
+        Ok(decimals) if exponent >= -4 => trimmed(&format!("{value:.decimals$}")),
+        _ => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{}e{sign}{:02}", trimmed(mantissa), exponent.unsigned_abs())
+        }
+    }
+}
+
 /// Writes decimal digits with a point, zeros or an exponent.
 fn lay_out(decimal: &shortest::Decimal, text: &mut Text) {
     let digits = decimal.digits();
@@ -274,6 +297,29 @@ mod tests {
             (0.4589708835265289, "0.45897088352652893"),
         ] {
             assert_eq!(String::from_utf8_lossy(&format_f64(value)), expected);
+        }
+    }
+
+    /// Expected texts are those that Valkey 9.1 replied to ZSCAN.
+    #[test]
+    fn doubles_print_long_as_in_c() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (0.2, "0.20000000000000001"),
+            (100.0, "100"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (1e-7, "9.9999999999999995e-08"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (4611686018427387904.0, "4.6116860184273879e+18"),
+            (-1.5e300, "-1.5000000000000001e+300"),
+            (123456789.12345679, "123456789.12345679"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(format_f64_long(value), expected);
         }
     }
 

@@ -260,3 +260,54 @@ impl<const TAG: usize> fmt::Debug for TaggedBlob<TAG> {
         self[..].fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_vector(
+            start in proptest::collection::vec(any::<u8>(), 0..300),
+            steps in proptest::collection::vec((any::<u16>(), any::<u16>(), proptest::collection::vec(any::<u8>(), 0..200)), 0..40),
+        ) {
+            let (mut model, mut blob) = (start.clone(), TaggedBlob::<3>::from(&start[..]));
+            for (one, other, bytes) in steps {
+                let (one, other) = (usize::from(one) % (model.len() + 1), usize::from(other) % (model.len() + 1));
+                let range = one.min(other)..one.max(other);
+                match bytes.len() % 4 {
+                    0 => model.truncate(one),
+                    1 => model.extend_from_slice(&bytes),
+                    _ => _ = model.splice(range.clone(), bytes.iter().copied()),
+                }
+                match bytes.len() % 4 {
+                    0 => blob.truncate(one),
+                    1 => blob.extend_from_slice(&bytes),
+                    _ => blob.splice(range, &bytes),
+                }
+                prop_assert_eq!(&blob[..], &model[..]);
+                prop_assert_eq!(blob.memory_bytes(), size_class(4 + model.len()));
+            }
+            prop_assert_eq!(&blob.clone(), &blob);
+            // SAFETY: the pointer was given away just before, and only here.
+            let back = unsafe { TaggedBlob::<3>::from_raw(blob.into_raw()) };
+            prop_assert_eq!(&back[..], &model[..]);
+        }
+    }
+
+    #[test]
+    fn small_things_hold() {
+        let mut blob = Blob::zeroed(5);
+        blob[4] = 7;
+        assert_eq!((&blob[..], format!("{blob:?}").as_str()), (&[0, 0, 0, 0, 7][..], "[0, 0, 0, 0, 7]"));
+        assert!(Blob::new().is_empty() && Blob::default() == Blob::from(&b""[..]));
+        assert_eq!(blob.gap(1..4, 1), [0], "what was there stays until it is overwritten");
+    }
+
+    #[test]
+    #[should_panic(expected = "a range outside the blob")]
+    fn ranges_outside_are_refused() {
+        Blob::zeroed(5).splice(4..6, b"");
+    }
+}

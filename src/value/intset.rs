@@ -286,3 +286,96 @@ fn search<const WIDTH: usize>(
     }
     members.binary_search_by(|member| read(member).cmp(&value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn values() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            4 => -20i64..20,
+            2 => 32_760i64..32_776,
+            2 => -32_776i64..-32_760,
+            1 => 2_147_483_640i64..2_147_483_656,
+            1 => -2_147_483_656i64..-2_147_483_640,
+            1 => any::<i64>(),
+        ]
+    }
+
+    fn compare(set: &Intset, model: &BTreeSet<i64>) {
+        set.validate().unwrap();
+        assert_eq!((set.len(), set.is_empty()), (model.len(), model.is_empty()));
+        assert!(set.iter().eq(model.iter().copied()) && set.iter().rev().eq(model.iter().rev().copied()));
+        assert_eq!((set.first(), set.last()), (model.first().copied(), model.last().copied()));
+        for (index, value) in model.iter().enumerate() {
+            assert!(set.contains(*value));
+            assert_eq!(set.get(index), Some(*value));
+        }
+        assert_eq!((set.get(model.len()), set.get(usize::MAX)), (None, None));
+        assert_eq!(Intset::from_bytes(set.bytes()).as_ref(), Some(set));
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_sorted_set(steps in proptest::collection::vec((any::<bool>(), values()), 0..200)) {
+            let (mut set, mut model) = (Intset::new(), BTreeSet::new());
+            for (add, value) in steps {
+                prop_assert_eq!(set.contains(value), model.contains(&value));
+                if add {
+                    prop_assert_eq!(set.insert(value), model.insert(value));
+                } else {
+                    prop_assert_eq!(set.remove(value), model.remove(&value));
+                }
+                prop_assert_eq!(set.len(), model.len());
+            }
+            compare(&set, &model);
+        }
+
+        #[test]
+        fn flipped_bytes_are_refused_or_harmless(
+            values in proptest::collection::vec(values(), 0..20),
+            flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = values.into_iter().collect::<Intset>().bytes().to_vec();
+            for (place, value) in flips {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+                Intset::from_bytes(&bytes).iter().for_each(|set| compare(set, &set.iter().collect()));
+            }
+            bytes.truncate(cut.index(bytes.len() + 1));
+            Intset::from_bytes(&bytes).iter().for_each(|set| compare(set, &set.iter().collect()));
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_other_servers() {
+        let mut set: Intset = [2, -1].into_iter().collect();
+        assert_eq!(set.bytes(), b"\x02\0\0\0\x02\0\0\0\xff\xff\x02\0");
+        set.insert(1 << 20);
+        assert_eq!(set.bytes(), b"\x04\0\0\0\x03\0\0\0\xff\xff\xff\xff\x02\0\0\0\0\0\x10\0");
+        set.insert(-1 << 40);
+        assert_eq!((set.bytes()[0], set.len(), set.first(), set.memory_bytes()), (8, 4, Some(-1 << 40), 48));
+        set.remove(-1 << 40);
+        assert_eq!((set.bytes()[0], set.contains(2)), (8, true), "the width stays");
+    }
+
+    #[test]
+    fn random_members_are_evenly_drawn() {
+        let set: Intset = (0..10).collect();
+        let (mut state, mut seen) = (1u64, [0u32; 10]);
+        let mut rng = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state
+        };
+        for _ in 0..10_000 {
+            let member = set.random(&mut rng).unwrap();
+            seen[usize::try_from(member).unwrap()] += 1;
+        }
+        assert!(seen.iter().all(|count| (850..1150).contains(count)), "{seen:?}");
+        assert_eq!(set.random(&mut || u64::MAX), Some(9));
+        assert_eq!(Intset::new().random(&mut rng), None);
+    }
+}

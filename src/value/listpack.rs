@@ -16,8 +16,15 @@
 //! text that is the canonical form of a 64-bit integer is held as that integer. Must not know: keys, thresholds, what
 //! the elements mean. Source: the listpack specification (github.com/antirez/listpack).
 
+mod encoding;
+#[cfg(test)]
+mod tests;
+
+pub use encoding::{Item, Needle};
+
 use super::blob::TaggedBlob;
-use crate::util::number;
+pub(super) use encoding::{Encoded, decode, encode, end_of};
+use encoding::{Sizes, check, size_bytes, start_before, written_size};
 use std::iter::FusedIterator;
 use std::ops::Range;
 
@@ -31,103 +38,6 @@ pub(super) const HEADER_BYTES: usize = 6;
 pub(super) const END: u8 = 0xff;
 pub(super) const UNKNOWN_COUNT: u16 = u16::MAX;
 pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
-
-/// An element as it is held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Item<'a> {
-    /// An integer.
-    Int(i64),
-    /// Bytes.
-    Text(&'a [u8]),
-}
-
-impl<'a> Item<'a> {
-    /// The form in which `text` is held: an integer where it spells one canonically. O(1).
-    #[inline]
-    #[must_use]
-    pub fn new(text: &'a [u8]) -> Item<'a> {
-        number::parse_i64(text).map_or(Item::Text(text), Item::Int)
-    }
-
-    /// The text, written to `buffer` for an integer. Allocates nothing.
-    #[inline]
-    pub fn text<'b>(self, buffer: &'b mut itoa::Buffer) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        match self {
-            Item::Int(value) => buffer.format(value).as_bytes(),
-            Item::Text(text) => text,
-        }
-    }
-
-    /// Length of the text in bytes. O(1).
-    #[inline]
-    #[must_use]
-    pub fn len(self) -> usize {
-        match self {
-            Item::Int(value) => number::i64_len(value),
-            Item::Text(text) => text.len(),
-        }
-    }
-
-    /// Whether the text is empty.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        matches!(self, Item::Text([]))
-    }
-
-    /// Whether the text is exactly `text`. O(length); allocates nothing.
-    #[inline]
-    #[must_use]
-    pub fn equals(self, text: &[u8]) -> bool {
-        match self {
-            Item::Int(value) => number::parse_i64(text) == Some(value),
-            Item::Text(own) => own == text,
-        }
-    }
-
-    /// The integer that it is or spells, if it does.
-    #[inline]
-    #[must_use]
-    pub fn integer(self) -> Option<i64> {
-        match self {
-            Item::Int(value) => Some(value),
-            Item::Text(text) => number::parse_i64(text),
-        }
-    }
-
-    /// The text in memory of its own.
-    #[must_use]
-    pub fn to_vec(self) -> Vec<u8> {
-        self.text(&mut itoa::Buffer::new()).to_vec()
-    }
-}
-
-/// A text to compare elements with, read once.
-#[derive(Clone, Copy, Debug)]
-pub struct Needle<'a> {
-    text: &'a [u8],
-    integer: Option<i64>,
-}
-
-impl<'a> Needle<'a> {
-    /// Reads `text`. O(1).
-    #[must_use]
-    pub fn new(text: &'a [u8]) -> Needle<'a> {
-        Needle { text, integer: number::parse_i64(text) }
-    }
-
-    /// Whether the text of `item` is exactly this. O(length).
-    #[inline]
-    #[must_use]
-    pub fn is(&self, item: Item<'_>) -> bool {
-        match item {
-            Item::Int(value) => self.integer == Some(value),
-            Item::Text(text) => text == self.text,
-        }
-    }
-}
 
 /// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -257,21 +167,21 @@ impl Listpack {
             from_start = place <= len / 2;
             steps = if from_start { place } else { len - place };
         }
-        if from_start { self.entries().nth(steps) } else { self.entries().nth_back(steps - 1) }.map(|(at, _)| at)
+        let (bytes, mut at) = (&self.0[..], if from_start { HEADER_BYTES } else { self.end() });
+        for _ in 0..steps {
+            at = if from_start { end_of(bytes, at)? } else { start_before(bytes, at)? };
+        }
+        self.element_at(at)
     }
 
     /// The first place at or behind `from` whose text is `needle`, looking at one element and then skipping `skip`.
     /// O(bytes); decodes no integers where `needle` is none.
     #[must_use]
     pub fn find(&self, from: At, needle: &[u8], skip: usize) -> Option<At> {
-        let (bytes, integer) = (&self.0[..], number::parse_i64(needle));
+        let (bytes, needle) = (&self.0[..], Needle::new(needle));
         let mut at = from.0;
         loop {
-            let found = match (decode(bytes, at)?.0, integer) {
-                (Item::Text(text), _) => text == needle,
-                (Item::Int(value), integer) => integer == Some(value),
-            };
-            if found {
+            if needle.is_at(bytes, at)? {
                 return Some(At(at));
             }
             for _ in 0..=skip {
@@ -422,7 +332,7 @@ impl Listpack {
     /// Replaces the element at `at` by `item`, in the form given. O(bytes behind), or O(length) at equal size.
     #[inline]
     pub fn replace_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or(at.0);
+        let behind = end_of(&self.0, at.0).unwrap_or(at.0).min(self.end());
         self.write(at.0..behind, item);
         self.set_total();
         at
@@ -441,7 +351,7 @@ impl Listpack {
             let Some(end) = end_of(&self.0, behind) else { break };
             (behind, removed) = (end, removed + 1);
         }
-        self.0.splice(at.0..behind, &[]);
+        self.0.splice(at.0..behind.min(self.end()), &[]);
         if let Some(len) = self.known_len() {
             self.set_count(len.saturating_sub(removed));
         }
@@ -647,210 +557,6 @@ impl DoubleEndedIterator for Iter<'_> {
 
 impl FusedIterator for Iter<'_> {}
 
-/// The first bytes of an element: what it is, and an integer's value or a text's length.
-struct Head {
-    bytes: [u8; 9],
-    len: usize,
-}
-
-impl Head {
-    #[inline]
-    fn new(parts: &[u8]) -> Head {
-        let mut bytes = [0; 9];
-        bytes[..parts.len()].copy_from_slice(parts);
-        Head { bytes, len: parts.len() }
-    }
-
-    #[inline]
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-/// An element as it will stand in a listpack.
-pub(super) struct Encoded<'a> {
-    head: Head,
-    body: &'a [u8],
-    /// Bytes of head and body.
-    size: usize,
-}
-
-impl Encoded<'_> {
-    /// Bytes that it takes, its size included.
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.size + size_bytes(self.size)
-    }
-
-    /// Fills `room`, which is as long as it is.
-    #[inline]
-    pub(super) fn write(&self, room: &mut [u8]) {
-        let (head_room, rest) = room.split_at_mut(self.head.len);
-        let (body_room, size_room) = rest.split_at_mut(self.body.len());
-        head_room.copy_from_slice(self.head.as_slice());
-        body_room.copy_from_slice(self.body);
-        write_size(size_room, self.size);
-    }
-}
-
-/// Bytes that these texts take as elements, and their number.
-fn encoded_len<'a>(texts: impl Iterator<Item = &'a [u8]>) -> (usize, usize) {
-    texts.fold((0, 0), |(bytes, count), text| (bytes + encode(Item::new(text)).len(), count + 1))
-}
-
-#[inline]
-pub(super) fn encode(item: Item<'_>) -> Encoded<'_> {
-    let (head, body) = match item {
-        Item::Int(value) => (int_head(value), &[][..]),
-        Item::Text(text) => (text_head(text.len()), text),
-    };
-    let size = head.len + body.len();
-    Encoded { head, body, size }
-}
-
-#[inline]
-fn int_head(value: i64) -> Head {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    match value {
-        0..=0x7f => Head::new(&[a]),
-        -0x1000..=0xfff => Head::new(&[0xc0 | b & 0x1f, a]),
-        -0x8000..=0x7fff => Head::new(&[0xf1, a, b]),
-        -0x80_0000..=0x7f_ffff => Head::new(&[0xf2, a, b, c]),
-        -0x8000_0000..=0x7fff_ffff => Head::new(&[0xf3, a, b, c, d]),
-        _ => Head::new(&[0xf4, a, b, c, d, e, f, g, h]),
-    }
-}
-
-#[inline]
-fn text_head(len: usize) -> Head {
-    // Lengths beyond 32 bits never reach a listpack: the blob refuses them.
-    let [a, b, c, d, ..] = len.to_le_bytes();
-    match len {
-        0..=0x3f => Head::new(&[0x80 | a]),
-        0x40..=0xfff => Head::new(&[0xe0 | b, a]),
-        _ => Head::new(&[0xf0, a, b, c, d]),
-    }
-}
-
-/// How many bytes hold the size of an element of `size` bytes: seven bits each.
-#[inline]
-fn size_bytes(size: usize) -> usize {
-    match size {
-        0..=0x7f => 1,
-        0x80..=0x3fff => 2,
-        0x4000..=0x1f_ffff => 3,
-        0x20_0000..=0x0fff_ffff => 4,
-        _ => 5,
-    }
-}
-
-/// Fills `room` with `size`, seven bits a byte, the lowest last; every byte but the first says that more is before it.
-#[inline]
-fn write_size(room: &mut [u8], size: usize) {
-    let mut rest = size;
-    for place in (0..room.len()).rev() {
-        let more = if place == 0 { 0 } else { 0x80 };
-        room[place] = more | rest.to_le_bytes()[0] & 0x7f;
-        rest >>= 7;
-    }
-}
-
-/// The element at `at` and the size of its head and body; `None` when it does not lie within the bytes.
-#[inline]
-pub(super) fn decode(bytes: &[u8], at: usize) -> Option<(Item<'_>, usize)> {
-    let (first, rest) = bytes.get(at..)?.split_first()?;
-    match *first {
-        small @ 0..=0x7f => Some((Item::Int(i64::from(small)), 1)),
-        0x80..=0xbf => text(rest, 0, usize::from(first & 0x3f)),
-        0xc0..=0xdf => {
-            let raw = i16::from_be_bytes([first & 0x1f, *rest.first()?]);
-            Some((Item::Int(i64::from(raw << 3 >> 3)), 2))
-        }
-        0xe0..=0xef => text(rest, 1, usize::from(u16::from_be_bytes([first & 0xf, *rest.first()?]))),
-        0xf0 => text(rest, 4, u32::from_le_bytes(*rest.first_chunk()?) as usize),
-        0xf1 => Some((Item::Int(i64::from(i16::from_le_bytes(*rest.first_chunk()?))), 3)),
-        0xf2 => {
-            let [a, b, c] = *rest.first_chunk()?;
-            Some((Item::Int(i64::from(i32::from_le_bytes([0, a, b, c]) >> 8)), 4))
-        }
-        0xf3 => Some((Item::Int(i64::from(i32::from_le_bytes(*rest.first_chunk()?))), 5)),
-        0xf4 => Some((Item::Int(i64::from_le_bytes(*rest.first_chunk()?)), 9)),
-        _ => None,
-    }
-}
-
-/// A text of `len` bytes behind `skipped` bytes of `rest`, which lacks the head's first byte.
-#[inline]
-fn text(rest: &[u8], skipped: usize, len: usize) -> Option<(Item<'_>, usize)> {
-    Some((Item::Text(rest.get(skipped..skipped + len)?), 1 + skipped + len))
-}
-
-/// Where the element at `at` ends, its size included; `None` when there is none.
-#[inline]
-pub(super) fn end_of(bytes: &[u8], at: usize) -> Option<usize> {
-    let (_, size) = decode(bytes, at)?;
-    Some(at + size + size_bytes(size))
-}
-
-/// Where the element that ends at `end` starts; `None` when there is none.
-#[inline]
-pub(super) fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
-    let (mut size, mut shift, mut place) = (0usize, 0, end);
-    while place > HEADER_BYTES && shift <= 28 {
-        place -= 1;
-        let byte = *bytes.get(place)?;
-        size |= usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return place.checked_sub(size).filter(|start| *start >= HEADER_BYTES && size > 0);
-        }
-        shift += 7;
-    }
-    None
-}
-
-/// How the sizes of a valid listpack's elements are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Sizes {
-    /// All in as few bytes as they need, as everything here expects.
-    Shortest,
-    /// Some with a leading zero, as Redis writes the largest that 2, 3 or 4 bytes can hold.
-    Mixed,
-}
-
-/// Checks that `bytes` are a listpack: total, number and every element's size as its head says, nothing left over before
-/// the end mark. O(bytes).
-fn check(bytes: &[u8]) -> Option<Sizes> {
-    let [a, b, c, d, e, f] = *bytes.first_chunk::<HEADER_BYTES>()?;
-    let (total, count) = (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]));
-    if total as usize != bytes.len() || !(EMPTY.len()..=MAX_BYTES).contains(&bytes.len()) || bytes.last() != Some(&END)
-    {
-        return None;
-    }
-    let (mut at, mut found, mut sizes) = (HEADER_BYTES, 0, Sizes::Shortest);
-    while at < bytes.len() - 1 {
-        let (_, size) = decode(bytes, at)?;
-        let (width, form) = written_size(bytes.get(at + size..)?, size)?;
-        (at, found) = (at + size + width, found + 1);
-        if form == Sizes::Mixed {
-            sizes = form;
-        }
-    }
-    let counted = count == UNKNOWN_COUNT || usize::from(count) == found;
-    if at == bytes.len() - 1 && counted { Some(sizes) } else { None }
-}
-
-/// In how many bytes `rest` starts with `size`, and whether these are as few as can be; `None` when it does not.
-fn written_size(rest: &[u8], size: usize) -> Option<(usize, Sizes)> {
-    let (mut room, width) = ([0; 6], size_bytes(size));
-    write_size(&mut room[..width], size);
-    if rest.starts_with(&room[..width]) {
-        return Some((width, Sizes::Shortest));
-    }
-    let largest = width < 5 && size + 1 == 1 << (7 * width) && width > 1;
-    write_size(&mut room[..=width], size);
-    if largest && rest.starts_with(&room[..=width]) { Some((width + 1, Sizes::Mixed)) } else { None }
-}
-
 /// The valid listpack `bytes` with all sizes as short as can be.
 fn rewritten(bytes: &[u8]) -> Option<Listpack> {
     let (mut pack, mut at) = (Listpack::new(), HEADER_BYTES);
@@ -860,4 +566,9 @@ fn rewritten(bytes: &[u8]) -> Option<Listpack> {
         at += size + written_size(bytes.get(at + size..)?, size)?.0;
     }
     Some(pack)
+}
+
+/// Bytes that these texts take as elements, and their number.
+fn encoded_len<'a>(texts: impl Iterator<Item = &'a [u8]>) -> (usize, usize) {
+    texts.fold((0, 0), |(bytes, count), text| (bytes + encode(Item::new(text)).len(), count + 1))
 }

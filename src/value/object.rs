@@ -8,6 +8,7 @@ use super::set::Set;
 use super::sorted_set::SortedSet;
 use super::stream::Stream;
 use super::string::StringSource;
+use super::table::Table;
 
 /// The type of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,7 +128,7 @@ impl Object {
     }
 }
 
-impl ObjectRef<'_> {
+impl<'a> ObjectRef<'a> {
     /// Its type.
     pub fn kind(self) -> Kind {
         match self {
@@ -170,6 +171,17 @@ impl ObjectRef<'_> {
             ObjectRef::Set(it) => it.memory_bytes(),
             ObjectRef::SortedSet(it) => it.memory_bytes(),
             ObjectRef::Stream(it) => it.memory_bytes(),
+        }
+    }
+
+    /// The table in which it finds elements by name, if it is large enough to have one.
+    #[inline]
+    pub fn table(self) -> Option<&'a Table> {
+        match self {
+            ObjectRef::SortedSet(it) => it.table(),
+            ObjectRef::Set(it) => it.table(),
+            ObjectRef::Hash(it) => it.table(),
+            ObjectRef::List(_) | ObjectRef::Stream(_) => None,
         }
     }
 

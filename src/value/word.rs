@@ -382,6 +382,6 @@ mod tests {
         }
         let texts: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
         assert_eq!(texts, ["A(11)", "B(12)", "C([3, 3, 13])"]);
-        assert_eq!(words.into_iter().map(Word::into_form).last(), Some(Form::C(Box::new([3, 3, 13]))));
+        assert_eq!(words.into_iter().map(Word::into_form).next_back(), Some(Form::C(Box::new([3, 3, 13]))));
     }
 }

@@ -85,6 +85,16 @@ impl Client {
         self.send(&request)
     }
 
+    /// Sends arguments and returns the reply as it is, without the head of a bulk string.
+    pub fn bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        let mut out = Output::new();
+        let request = OwnedRequest::from_args(words.iter().copied());
+        let _ = self.dispatcher.run_one(&request, &mut self.session, &mut out);
+        let reply = out.to_vec();
+        let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if reply.starts_with(b"$") { reply[head..reply.len() - 2].to_vec() } else { reply }
+    }
+
     /// Sends and compares.
     #[track_caller]
     pub fn check(&mut self, line: &str, expected: &str) {

@@ -15,6 +15,7 @@ import os
 import random
 import sys
 import time
+from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import catalogue  # noqa: E402
@@ -27,7 +28,7 @@ from shrink import shrink  # noqa: E402
 
 # Replies that depend on a clock or on what ran in the background: a difference counts when it is seen three times.
 TIMED = {"ttl", "pttl", "keyspace", "info", "slowlog", "commandlog", "latency"}
-GROUPS = ["string", "list", "generic", "connection", "server", "protocol"]
+GROUPS = sorted(path.stem for path in (Path(__file__).parent / "groups").glob("[a-z]*.py"))
 
 
 def arguments():

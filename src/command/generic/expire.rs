@@ -1,65 +1,21 @@
 //! Deadlines of keys: the EXPIRE family sets them, the TTL family answers them.
 
-use super::quoted;
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
-use crate::call::expiry::TimeForm;
+use crate::call::expiry::{Conditions, TimeForm};
 use crate::call::spec::Outcome;
 use crate::keyspace::entry::EntryRef;
 use crate::util::clock::UnixMs;
 use crate::util::number;
 
-/// When the EXPIRE family sets a deadline at all.
-#[derive(Clone, Copy, Default)]
-struct Conditions {
-    /// Only if there is none.
-    nx: bool,
-    /// Only if there is one.
-    xx: bool,
-    /// Only if it comes later; no deadline is later than any.
-    gt: bool,
-    /// Only if it comes earlier.
-    lt: bool,
-}
-
-impl Conditions {
-    fn read(args: &mut Args<'_>) -> Result<Conditions, CommandError> {
-        let mut read = Conditions::default();
-        while args.remaining() > 0 {
-            if args.word("NX") {
-                read.nx = true;
-            } else if args.word("XX") {
-                read.xx = true;
-            } else if args.word("GT") {
-                read.gt = true;
-            } else if args.word("LT") {
-                read.lt = true;
-            } else {
-                let option = quoted(args.bytes()?);
-                return Err(CommandError::Bytes([b"ERR Unsupported option ", option].concat()));
-            }
-        }
-        read.check()
+fn read_conditions(args: &mut Args<'_>) -> Result<Conditions, CommandError> {
+    let mut read = Conditions::default();
+    while args.remaining() > 0 {
+        read.read_word(args)?;
     }
-
-    fn check(self) -> Result<Conditions, CommandError> {
-        if self.nx && (self.xx || self.gt || self.lt) {
-            const TEXT: &str = "ERR NX and XX, GT or LT options at the same time are not compatible";
-            return Err(CommandError::text(TEXT));
-        }
-        if self.gt && self.lt {
-            return Err(CommandError::text("ERR GT and LT options at the same time are not compatible"));
-        }
-        Ok(self)
-    }
-
-    fn allow(self, old: Option<UnixMs>, new: UnixMs) -> bool {
-        match old {
-            None => !self.xx && !self.gt,
-            Some(old) => !self.nx && (!self.gt || new > old) && (!self.lt || new < old),
-        }
-    }
+    read.check()?;
+    Ok(read)
 }
 
 /// `EXPIRE key seconds [NX|XX|GT|LT]`
@@ -92,7 +48,7 @@ fn set_deadline<'a>(
 ) -> Result<Outcome, CommandError> {
     let (key, amount) = (args.key()?, args.bytes()?);
     // The options' errors come before the number's, as in Redis.
-    let conditions = Conditions::read(args)?;
+    let conditions = read_conditions(args)?;
     let amount = number::parse_i64(amount).ok_or(CommandError::NotInteger)?;
     let deadline = form.deadline(amount, ctx.now, command)?;
 

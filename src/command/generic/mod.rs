@@ -8,10 +8,14 @@ use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Scope};
 
+pub mod dump;
+pub mod element_scan;
 mod expire;
 mod keys;
 mod object;
+mod pattern;
 pub mod scan;
+pub mod sort;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[

@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 /// Bits of a position that a cursor leaves out, so that clients which keep it in a double lose nothing. A table of 2^37
 /// segments would need them.
-const CURSOR_SHIFT: u32 = 11;
+pub const CURSOR_SHIFT: u32 = 11;
 
 /// Keys of a home bucket on average, in a well-filled table.
 const KEYS_PER_HOME: usize = 6;
@@ -36,7 +36,7 @@ const SLICE_NANOS: u64 = 1_000_000;
 const PART_BYTES: usize = 64 * 1024;
 
 /// What COUNT is when it is not given.
-const DEFAULT_COUNT: usize = 10;
+pub const DEFAULT_COUNT: usize = 10;
 
 /// The types that keys can have, by the names of TYPE.
 const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
@@ -238,7 +238,8 @@ pub fn keys<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     Ok(Search::new(walk, Budget::ALL, filter, false).run(ctx))
 }
 
-fn read_count(args: &mut Args<'_>) -> Result<usize, CommandError> {
+/// The argument of COUNT.
+pub fn read_count(args: &mut Args<'_>) -> Result<usize, CommandError> {
     let count = args.integer()?;
     match usize::try_from(count) {
         Ok(count) if count > 0 => Ok(count),
@@ -253,7 +254,7 @@ fn read_type(name: &[u8]) -> Result<&'static str, CommandError> {
 
 /// A cursor as Valkey reads it: a canonical integer that is not negative, or what C's `strtoull` takes as a whole: white
 /// space, a sign that negates modulo 2^64, digits. A NUL ends it.
-fn read_cursor(text: &[u8]) -> Option<u64> {
+pub fn read_cursor(text: &[u8]) -> Option<u64> {
     let text = text.split(|byte| *byte == 0).next()?;
     if let Some(number) = number::parse_i64(text) {
         return u64::try_from(number).ok();

@@ -9,11 +9,25 @@ use crate::call::error::CommandError;
 use crate::call::spec::Outcome;
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{LockPlan, View};
+use crate::util::number;
+use crate::value::list::Side;
+use crate::value::object::{Kind, ObjectRef};
+use crate::value::stream::id::StreamId;
 use sha1::{Digest as _, Sha1};
 use std::fmt;
 
-/// What Redis calls a string in the digest, big endian.
-const STRING_TYPE: [u8; 4] = 0_u32.to_be_bytes();
+/// The number that stands for a type in the digest, big-endian.
+fn type_number(kind: Kind) -> [u8; 4] {
+    let number: u32 = match kind {
+        Kind::String => 0,
+        Kind::List => 1,
+        Kind::Set => 2,
+        Kind::SortedSet => 3,
+        Kind::Hash => 4,
+        Kind::Stream => 6,
+    };
+    number.to_be_bytes()
+}
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 struct Digest([u8; 20]);
@@ -34,13 +48,50 @@ impl Digest {
 
     /// Takes in type and value of an entry, and that it expires, but not when.
     fn value(&mut self, entry: EntryRef<'_>) {
-        self.mix(&STRING_TYPE);
-        if let Some(string) = entry.string() {
-            self.mix(&string.text());
+        self.mix(&type_number(entry.kind()));
+        match (entry.string(), entry.object()) {
+            (Some(string), _) => self.mix(&string.text()),
+            (_, Some(object)) => self.object(object),
+            _ => {}
         }
         if entry.deadline().is_some() {
             self.xor(b"!!expire!!");
         }
+    }
+
+    /// Elements of lists and streams in order, those of the others without one.
+    fn object(&mut self, object: ObjectRef<'_>) {
+        let buffer = &mut itoa::Buffer::new();
+        match object {
+            ObjectRef::List(list) => list.iter(Side::Left).for_each(|item| self.mix(item.text(buffer))),
+            ObjectRef::Set(set) => set.iter().for_each(|item| self.xor(item.text(buffer))),
+            ObjectRef::SortedSet(set) => {
+                set.iter().for_each(|(item, score)| self.pair(item.text(buffer), number::format_f64(score).as_bytes()));
+            }
+            ObjectRef::Hash(hash) => {
+                // Expired fields that are still there count: the digest does not depend on the time.
+                hash.iter(i64::MIN).for_each(|(field, value)| {
+                    self.pair(field.text(buffer), value.text(&mut itoa::Buffer::new()));
+                });
+            }
+            ObjectRef::Stream(stream) => {
+                for entry in stream.entries().range(StreamId::MIN, StreamId::MAX) {
+                    self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                    for (field, value) in entry.fields() {
+                        self.mix(field.text(buffer));
+                        self.mix(value.text(buffer));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Two texts that belong together.
+    fn pair(&mut self, first: &[u8], second: &[u8]) {
+        let mut digest = Digest::default();
+        digest.mix(first);
+        digest.mix(second);
+        self.xor(&digest.0);
     }
 
     /// The digest of an entry with its key, to be taken into that of the data.

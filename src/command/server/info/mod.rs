@@ -242,8 +242,9 @@ fn keyspace(lines: &mut Lines, ctx: &mut Context<'_>) {
         let keys = ctx.db.len(db);
         if keys > 0 {
             let (timed, average_ms) = (ctx.db.timed(db), ctx.db.average_ttl_ms(db));
+            let volatile = ctx.db.volatile(db);
             lines.push(format_args!(
-                "db{db}:keys={keys},expires={timed},avg_ttl={average_ms},keys_with_volatile_items=0\r\n"
+                "db{db}:keys={keys},expires={timed},avg_ttl={average_ms},keys_with_volatile_items={volatile}\r\n"
             ));
         }
     }

@@ -38,7 +38,7 @@ fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
     let shards = ctx.db.stats();
     lines.field("expired_keys", shards.expired);
     lines.field("expired_keys_active", shards.expired_active);
-    lines.field("expired_fields", 0);
+    lines.field("expired_fields", shards.expired_fields);
     // Deadlines are not sampled: what is due is found.
     lines.field("expired_stale_perc", "0.00");
     lines.field("expired_time_cap_reached_count", 0);

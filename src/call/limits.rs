@@ -1,0 +1,35 @@
+//! Thresholds of the compact forms of collections, as the configuration has them now.
+
+use crate::config::Config;
+use crate::value::list::Fill;
+use crate::value::{hash, set, sorted_set};
+
+fn size(option: u64) -> usize {
+    usize::try_from(option).unwrap_or(usize::MAX)
+}
+
+/// Of nodes of lists.
+pub fn list(config: &Config) -> Fill {
+    Fill::new(config.list_max_listpack_size())
+}
+
+/// Of hashes.
+pub fn hash(config: &Config) -> hash::Limits {
+    let entries = size(config.hash_max_listpack_entries());
+    hash::Limits { entries, value_bytes: size(config.hash_max_listpack_value()) }
+}
+
+/// Of sets.
+pub fn set(config: &Config) -> set::Limits {
+    set::Limits {
+        intset: size(config.set_max_intset_entries()),
+        listpack: size(config.set_max_listpack_entries()),
+        value: size(config.set_max_listpack_value()),
+    }
+}
+
+/// Of sorted sets.
+pub fn sorted_set(config: &Config) -> sorted_set::Limits {
+    let entries = size(config.zset_max_listpack_entries());
+    sorted_set::Limits { entries, value_bytes: size(config.zset_max_listpack_value()) }
+}

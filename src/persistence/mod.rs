@@ -1,0 +1,5 @@
+//! Values as bytes: what DUMP answers, RESTORE takes and snapshots consist of.
+//!
+//! Must not know: commands, clients; it yields values, and never runs a request.
+
+pub mod rdb;

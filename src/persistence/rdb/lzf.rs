@@ -1,0 +1,157 @@
+//! LZF, the compression of long strings in snapshots.
+//!
+//! ```text
+//! 000lllll  then l+1 bytes as they are
+//! lllooooo oooooooo            l+2 (3..8) bytes from o+1 behind
+//! 111ooooo llllllll oooooooo   l+9 (9..264) bytes from o+1 behind
+//! ```
+//!
+//! Invariant: decompression allocates only after the length of what comes out has been found to be the one promised.
+//! Source: the format of liblzf (Marc Lehmann); the crate for it is deprecated.
+
+const HASH_BITS: u32 = 13;
+const MAX_LITERAL: usize = 32;
+const MAX_OFFSET: usize = 1 << 13;
+const MAX_MATCH: usize = 264;
+const MIN_MATCH: usize = 3;
+
+/// The compressed form of `data`, if it is at least four bytes shorter (as Redis wants it). O(length).
+pub fn compress(data: &[u8]) -> Option<Vec<u8>> {
+    let limit = data.len().checked_sub(4)?;
+    let mut heads = vec![usize::MAX; 1 << HASH_BITS];
+    let mut out = Vec::with_capacity(limit / 2);
+    let (mut at, mut literal) = (0, 0);
+    while at + MIN_MATCH <= data.len() {
+        let head = &mut heads[hash(data, at)];
+        let from = std::mem::replace(head, at);
+        if from == usize::MAX || at - from > MAX_OFFSET || data[from..from + MIN_MATCH] != data[at..at + MIN_MATCH] {
+            at += 1;
+            continue;
+        }
+        put_literal(&data[literal..at], &mut out);
+        let most = MAX_MATCH.min(data.len() - at);
+        let same = (MIN_MATCH..most).take_while(|n| data[from + n] == data[at + n]).count() + MIN_MATCH;
+        put_match(at - from - 1, same, &mut out);
+        if out.len() >= limit {
+            return None;
+        }
+        at += same;
+        literal = at;
+    }
+    put_literal(&data[literal..], &mut out);
+    (out.len() <= limit).then_some(out)
+}
+
+fn hash(data: &[u8], at: usize) -> usize {
+    let word = u32::from_le_bytes([data[at], data[at + 1], data[at + 2], 0]);
+    (word.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
+}
+
+fn put_literal(bytes: &[u8], out: &mut Vec<u8>) {
+    for run in bytes.chunks(MAX_LITERAL) {
+        out.push(low_byte(run.len() - 1));
+        out.extend_from_slice(run);
+    }
+}
+
+fn put_match(offset: usize, len: usize, out: &mut Vec<u8>) {
+    let high = low_byte(offset >> 8);
+    if len < 9 {
+        out.push(low_byte(len - 2) << 5 | high);
+    } else {
+        out.extend_from_slice(&[0xe0 | high, low_byte(len - 9)]);
+    }
+    out.push(low_byte(offset & 0xff));
+}
+
+fn low_byte(number: usize) -> u8 {
+    number.to_le_bytes()[0]
+}
+
+/// One step of the compressed form.
+enum Step<'a> {
+    Literal(&'a [u8]),
+    Match { back: usize, len: usize },
+}
+
+/// Splits the first step off; `None` when it is cut short.
+fn step(data: &[u8]) -> Option<(Step<'_>, &[u8])> {
+    let (control, rest) = data.split_first()?;
+    let control = usize::from(*control);
+    if control < MAX_LITERAL {
+        let (bytes, rest) = rest.split_at_checked(control + 1)?;
+        return Some((Step::Literal(bytes), rest));
+    }
+    let (more, rest) = if control >> 5 == 7 {
+        let (more, rest) = rest.split_first()?;
+        (usize::from(*more), rest)
+    } else {
+        (0, rest)
+    };
+    let (low, rest) = rest.split_first()?;
+    let back = (control & 0x1f) << 8 | usize::from(*low);
+    Some((Step::Match { back: back + 1, len: (control >> 5) + more + 2 }, rest))
+}
+
+/// The `len` bytes that `data` was made from; `None` when it makes other than that, or reaches back before the beginning.
+/// O(len), and two passes over `data`.
+pub fn decompress(data: &[u8], len: usize) -> Option<Vec<u8>> {
+    let (mut rest, mut made) = (data, 0);
+    while !rest.is_empty() {
+        let (found, behind) = step(rest)?;
+        made += match found {
+            Step::Literal(bytes) => bytes.len(),
+            Step::Match { back, len } if back <= made => len,
+            Step::Match { .. } => return None,
+        };
+        rest = behind;
+    }
+    if made != len {
+        return None;
+    }
+    let mut out = Vec::with_capacity(len);
+    rest = data;
+    while let Some((found, behind)) = step(rest) {
+        match found {
+            Step::Literal(bytes) => out.extend_from_slice(bytes),
+            Step::Match { back, len } if back >= len => {
+                out.extend_from_within(out.len() - back..out.len() - back + len);
+            }
+            Step::Match { back, len } => (0..len).for_each(|_| out.push(out[out.len() - back])),
+        }
+        rest = behind;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn gives_back_what_it_was_given(data in prop::collection::vec(0_u8..4, 0..3000), repeat in 1_usize..4) {
+            let data = data.repeat(repeat);
+            if let Some(packed) = compress(&data) {
+                prop_assert!(packed.len() + 4 <= data.len());
+                prop_assert_eq!(decompress(&packed, data.len()), Some(data.clone()));
+                prop_assert_eq!(decompress(&packed, data.len() + 1), None);
+            }
+        }
+
+        #[test]
+        fn rubbish_is_refused_or_has_the_promised_length(data in prop::collection::vec(any::<u8>(), 0..300), len in 0_usize..5000) {
+            if let Some(out) = decompress(&data, len) {
+                prop_assert_eq!(out.len(), len);
+            }
+        }
+    }
+
+    #[test]
+    fn runs_shrink() {
+        let packed = compress(&[b'x'; 10_000]).expect("a run compresses");
+        assert!(packed.len() < 130, "{}", packed.len());
+        assert_eq!(compress(b"abcdefgh"), None);
+    }
+}

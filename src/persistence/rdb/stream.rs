@@ -1,0 +1,153 @@
+//! Streams in the format.
+//!
+//! ```text
+//! nodes       number, each: first id (a string of 16 bytes, big-endian), listpack
+//! figures     length, last id (ms, seq); from type 19 on: first id, greatest deleted id, entries added
+//! groups      number, each: name, last id; from type 19 on: entries read
+//!   pending   number, each: id (16 bytes), delivered (ms, 8 bytes), deliveries
+//!   consumers number, each: name, seen (ms, 8 bytes); from type 21 on: active (ms, 8 bytes); ids pending (16 bytes each)
+//! ```
+//!
+//! Source: the RDB format.
+
+use super::bytes::{Malformed, Reader, put_count, put_number, put_string};
+use crate::value::stream::Stream;
+use crate::value::stream::entries::{Entries, Figures};
+use crate::value::stream::group::{Group, Groups};
+use crate::value::stream::id::StreamId;
+
+/// The type that is written: the latest that Redis 7.0 reads.
+const WRITTEN: u8 = 19;
+const OLDEST: u8 = 15;
+const WITH_ACTIVE: u8 = 21;
+
+/// The number that stands for an unknown count of entries read.
+const UNKNOWN: u64 = u64::MAX;
+
+/// Appends type and value.
+pub fn save(stream: &Stream, compress: bool, out: &mut Vec<u8>) {
+    out.push(WRITTEN);
+    let entries = stream.entries();
+    put_count(entries.nodes().len(), out);
+    for (first, pack) in entries.nodes() {
+        put_string(&first.to_bytes(), false, out);
+        put_string(pack, compress, out);
+    }
+    let figures = entries.figures();
+    put_number(figures.len, out);
+    for id in [figures.last_id, figures.first_id, figures.max_deleted_id] {
+        put_id(id, out);
+    }
+    put_number(figures.added, out);
+    put_count(stream.groups().len(), out);
+    for (name, group) in stream.groups().iter() {
+        put_string(name, compress, out);
+        save_group(group, compress, out);
+    }
+}
+
+fn put_id(id: StreamId, out: &mut Vec<u8>) {
+    put_number(id.ms, out);
+    put_number(id.seq, out);
+}
+
+fn save_group(group: &Group, compress: bool, out: &mut Vec<u8>) {
+    put_id(group.last_id, out);
+    put_number(group.entries_read.and_then(|read| u64::try_from(read).ok()).unwrap_or(UNKNOWN), out);
+    put_count(group.pending_len(), out);
+    for (id, pending) in group.pending(StreamId::MIN, StreamId::MAX) {
+        out.extend_from_slice(&id.to_bytes());
+        out.extend_from_slice(&pending.delivered_ms.to_le_bytes());
+        put_number(pending.count, out);
+    }
+    put_count(group.consumers_len(), out);
+    for consumer in group.consumers() {
+        put_string(consumer.name(), compress, out);
+        out.extend_from_slice(&consumer.seen_ms.to_le_bytes());
+        put_count(consumer.pending_len(), out);
+        for id in consumer.pending(StreamId::MIN, StreamId::MAX) {
+            out.extend_from_slice(&id.to_bytes());
+        }
+    }
+}
+
+/// Reads a stream of type `kind`.
+pub fn load(kind: u8, reader: &mut Reader<'_>) -> Result<Stream, Malformed> {
+    let mut nodes = Vec::new();
+    for _ in 0..reader.count(2)? {
+        let first = <[u8; 16]>::try_from(&reader.string()?[..]).map_err(|_| Malformed)?;
+        nodes.push((StreamId::from_bytes(first), reader.string()?));
+    }
+    let (len, last_id) = (reader.number()?, read_id(reader)?);
+    let mut figures = Figures { len, last_id, added: len, ..Figures::default() };
+    if kind > OLDEST {
+        figures.first_id = read_id(reader)?;
+        figures.max_deleted_id = read_id(reader)?;
+        figures.added = reader.number()?;
+    }
+    let borrowed = nodes.iter().map(|(first, pack)| (*first, &pack[..]));
+    let entries = Entries::from_nodes(borrowed, figures).ok_or(Malformed)?;
+    let mut groups = Groups::default();
+    for _ in 0..reader.count(1)? {
+        let name = reader.string()?;
+        let group = load_group(kind, reader, &entries)?;
+        if !groups.insert(&name, group) {
+            return Err(Malformed);
+        }
+    }
+    Ok(Stream::new(entries, groups))
+}
+
+fn read_id(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
+    Ok(StreamId { ms: reader.number()?, seq: reader.number()? })
+}
+
+fn raw_id(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
+    reader.array().map(StreamId::from_bytes)
+}
+
+fn load_group(kind: u8, reader: &mut Reader<'_>, entries: &Entries) -> Result<Group, Malformed> {
+    let last_id = read_id(reader)?;
+    let entries_read = match kind {
+        OLDEST => entries.position(last_id),
+        _ => i64::try_from(reader.number()?).ok(),
+    };
+    let mut group = Group::new(last_id, entries_read);
+    let mut deliveries = std::collections::BTreeMap::new();
+    for _ in 0..reader.count(25)? {
+        let id = raw_id(reader)?;
+        let delivery = (reader.millis()?, reader.number()?);
+        if deliveries.insert(id, delivery).is_some() {
+            return Err(Malformed);
+        }
+    }
+    for _ in 0..reader.count(10)? {
+        load_consumer(kind, reader, &mut group, &mut deliveries)?;
+    }
+    // A delivery that is nobody's could never be acknowledged.
+    if deliveries.is_empty() { Ok(group) } else { Err(Malformed) }
+}
+
+fn load_consumer(
+    kind: u8,
+    reader: &mut Reader<'_>,
+    group: &mut Group,
+    deliveries: &mut std::collections::BTreeMap<StreamId, (i64, u64)>,
+) -> Result<(), Malformed> {
+    let name = reader.string()?;
+    let seen_ms = reader.millis()?;
+    let active_ms = if kind >= WITH_ACTIVE { reader.millis()? } else { seen_ms };
+    let (consumer, made) = group.consumer_or_new(&name, seen_ms);
+    if !made {
+        return Err(Malformed);
+    }
+    if let Some(consumer) = group.consumer_mut(consumer) {
+        consumer.active_ms = active_ms;
+    }
+    for _ in 0..reader.count(16)? {
+        let id = raw_id(reader)?;
+        let (delivered_ms, count) = deliveries.remove(&id).ok_or(Malformed)?;
+        group.deliver(id, consumer, delivered_ms, count);
+    }
+    Ok(())
+}
