@@ -7,6 +7,7 @@
 //! talks over many connections is woken once for all of them. Must not know: any particular command.
 
 use super::socket::Socket;
+use super::spare_files;
 use super::worker::{Bench, PARKED_BYTES, READ_BYTES};
 use crate::call::blocking::Blocked;
 use crate::call::error::CommandError;
@@ -462,7 +463,10 @@ impl Connection {
             Next::Abort => self.close(State::Closed),
             Next::Slices(slices) => self.slices = Some(slices),
             Next::Block(blocked) => {
-                if let Ok(probe) = self.socket.probe() {
+                // Without one, the client may be served though it has just gone.
+                if (self.shared.blocked.len() as u64) <= spare_files(&self.shared.config)
+                    && let Ok(probe) = self.socket.probe()
+                {
                     let _ = blocked.probe.set(probe);
                 }
                 let sleep = Box::pin(tokio::time::sleep(blocked.timeout.unwrap_or_default()));

@@ -93,18 +93,29 @@ fn identity(config: &Config) -> Identity {
     Identity { run_id: random_id(), started: UnixMs::now(), executable, config_file }
 }
 
-/// Raises the limit of open files to what `maxclients` needs, as far as that is allowed.
+/// Files that the server opens beside connections.
+const OWN_FILES: u64 = 64;
+
+/// Raises the limit of open files to what `maxclients` needs, as far as that is allowed; twice, because a client that waits
+/// for keys takes a second one.
 fn raise_file_limit(config: &Config) {
-    let wanted = u64::from(config.maxclients()) + 64;
+    let needed = u64::from(config.maxclients()) + OWN_FILES;
+    let wanted = needed + u64::from(config.maxclients());
     let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     if limits.current.is_some_and(|current| current < wanted) {
         let current = limits.maximum.map_or(wanted, |maximum| maximum.min(wanted));
         let raised = rustix::process::Rlimit { current: Some(current), maximum: limits.maximum };
         let result = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
-        if result.is_err() || current < wanted {
+        if result.is_err() || current < needed {
             tracing::warn!("Only {current} files can be open: fewer than maxclients needs");
         }
     }
+}
+
+/// How many files may be opened that the server does not need. A system call.
+fn spare_files(config: &Config) -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    limit.saturating_sub(u64::from(config.maxclients()) + OWN_FILES)
 }
 
 fn write_pid_file(config: &Config) {

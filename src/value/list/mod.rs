@@ -82,6 +82,14 @@ impl Fill {
         }
     }
 
+    /// Whether a node of so many bytes, which has grown in other ways than by being added to, is to be split.
+    fn is_overfull(self, bytes: usize) -> bool {
+        match self {
+            Fill::Bytes(most) => bytes > 2 * most,
+            Fill::Elements(_) => bytes > 2 * SAFE_BYTES,
+        }
+    }
+
     /// Whether a listpack may have so many that was loaded as a quicklist.
     fn loaded_holds(self, bytes: usize, len: usize) -> bool {
         match self {

@@ -282,13 +282,29 @@ impl Quicklist {
         let large = self.fill.is_large(text.len());
         match &mut self.nodes[at] {
             Node::Plain(bytes) if large => *bytes = Bytes::copy_from_slice(text),
-            Node::Packed(pack) if !large => pack.replace(inside, Item::new(text)),
+            Node::Packed(pack) if !large => {
+                pack.replace(inside, Item::new(text));
+                if self.fill.is_overfull(pack.size()) {
+                    self.halve(at);
+                }
+            }
             Node::Plain(_) => {
                 self.insert(index, Side::Right, text);
                 self.nodes.remove(at);
                 self.len -= 1;
             }
             Node::Packed(_) => self.set_large(at, inside, text),
+        }
+    }
+
+    /// Splits a node that has outgrown its limit, because its elements were replaced by longer ones. (Redis lets it grow, up
+    /// to 1 GiB; each change then moves all of it.)
+    #[cold]
+    fn halve(&mut self, at: usize) {
+        let half = self.nodes[at].len() / 2;
+        if half > 0 {
+            let behind = self.split(at, half);
+            self.nodes.insert(at + 1, Node::Packed(behind));
         }
     }
 

@@ -180,3 +180,20 @@ fn nodes_can_be_put_together_again() {
     assert!(copy.iter(Side::Left).eq(list.iter(Side::Left)));
     assert_eq!(copy.validate(), Ok(()));
 }
+
+/// Elements that are replaced by longer ones must not make a node that takes long to move.
+#[test]
+fn nodes_stay_small_when_elements_grow() {
+    let (fill, mut list) = (Fill::new(-1), List::default());
+    for _ in 0..3000 {
+        list.grow(fill, 1, 1);
+        list.push(Side::Right, b"x");
+    }
+    for index in 0..3000 {
+        list.set(index, &[b'y'; 4000]);
+    }
+    assert_eq!(list.validate(), Ok(()));
+    let longest = list.nodes().map(|node| if let NodeRef::Packed(bytes) = node { bytes.len() } else { 0 }).max();
+    assert!(longest.is_some_and(|bytes| bytes < 64 * 1024), "{longest:?}");
+    assert!(list.iter(Side::Left).all(|element| element.len() == 4000) && list.len() == 3000);
+}
