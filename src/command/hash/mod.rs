@@ -477,6 +477,19 @@ impl<'a> Iterator for Rest<'a> {
     }
 }
 
+/// The arguments that are left, as fields with their values.
+#[derive(Clone)]
+struct Pairs<'a>(Rest<'a>);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.0.next()?, self.0.next()?))
+    }
+}
+
 /// `HGET key field`
 ///
 /// Replies the value, or null. O(1).

@@ -1,6 +1,6 @@
 //! The hash commands that write values.
 
-use super::{Rest, limits};
+use super::{Pairs, Rest, limits};
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
@@ -31,7 +31,7 @@ pub(super) fn hmset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
 
 #[inline]
 fn set_pairs<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, command: &'static str) -> Result<usize, CommandError> {
-    let (key, mut words) = (args.key()?, Rest(args.clone()));
+    let (key, words) = (args.key()?, Rest(args.clone()));
     if !words.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity(command.into()));
     }
@@ -39,11 +39,7 @@ fn set_pairs<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, command: &'static s
     let (limits, now) = (limits(ctx), ctx.now.0);
     let edited = ctx.db.edit_or_new(key, |hash: &mut Hash| {
         hash.expect(words.len() / 2, limits);
-        let mut added = 0;
-        while let (Some(field), Some(value)) = (words.next(), words.next()) {
-            added += usize::from(hash.set(field, value, Lifetime::Clear, now, limits));
-        }
-        added
+        hash.set_all(Pairs(words), Lifetime::Clear, now, limits)
     })?;
     ctx.touch(key, Event::Hash("hset"));
     Ok(edited.result)

@@ -2,7 +2,7 @@
 
 use super::deadline::{NUMFIELDS, has_fields, read_deadline, read_fields};
 use super::store::announce_removal;
-use super::{Rest, limits, reply_found};
+use super::{Pairs, limits, reply_found};
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
@@ -146,8 +146,8 @@ impl<'a> SetOptions<'a> {
     }
 
     /// Whether the condition on the fields of `pairs` holds in a hash.
-    fn allow(self, hash: &Hash, pairs: Rest<'a>, now: i64) -> bool {
-        self.fields.is_none_or(|wanted| pairs.step_by(2).all(|field| hash.contains(field, now) == wanted))
+    fn allow(self, hash: &Hash, mut pairs: Pairs<'a>, now: i64) -> bool {
+        self.fields.is_none_or(|wanted| pairs.all(|(field, _)| hash.contains(field, now) == wanted))
     }
 
     fn lifetime(self, deadline: Option<UnixMs>) -> Lifetime {
@@ -179,7 +179,7 @@ pub(super) fn hsetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
         return Err(NUMFIELDS);
     }
     let options = SetOptions::read(args)?;
-    let pairs = read_fields(args, 2, NUMFIELDS)?;
+    let pairs = Pairs(read_fields(args, 2, NUMFIELDS)?);
 
     let exists = ctx.db.get::<Hash>(key)?.is_some();
     if options.key.is_some_and(|wanted| wanted != exists) {
@@ -209,14 +209,13 @@ pub(super) fn hsetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     Ok(Outcome::Done)
 }
 
-fn set_all(hash: &mut Hash, mut pairs: Rest<'_>, lifetime: Lifetime, now: i64, limits: Limits) {
-    let past = matches!(lifetime, Lifetime::Until(deadline) if deadline <= now);
-    while let (Some(field), Some(value)) = (pairs.next(), pairs.next()) {
-        if past {
+fn set_all(hash: &mut Hash, pairs: Pairs<'_>, lifetime: Lifetime, now: i64, limits: Limits) {
+    if matches!(lifetime, Lifetime::Until(deadline) if deadline <= now) {
+        for (field, _) in pairs {
             hash.remove(field, now);
-        } else {
-            hash.set(field, value, lifetime, now, limits);
         }
+    } else {
+        hash.set_all(pairs, lifetime, now, limits);
     }
 }
 

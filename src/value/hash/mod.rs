@@ -30,6 +30,9 @@ pub struct Limits {
     pub value_bytes: usize,
 }
 
+/// Up to so many fields a new hash is written in one step: each is compared with all others.
+const MOST_AT_ONCE: usize = 16;
+
 /// What a write does to the deadline of its field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lifetime {
@@ -271,6 +274,26 @@ impl Hash {
         }
     }
 
+    /// Sets the values of several fields, in order; returns how many are new. As [`Hash::set`] for each; those of a small new
+    /// hash are written in one step.
+    pub fn set_all<'t>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'t [u8], &'t [u8])> + Clone,
+        lifetime: Lifetime,
+        now: i64,
+        limits: Limits,
+    ) -> usize {
+        if let Form::A(pack) = self.0.get_mut()
+            && !matches!(lifetime, Lifetime::Until(_))
+            && pack.is_empty()
+            && let Some(count) = count_different(pairs.clone(), limits)
+        {
+            pack.push_back_all(pairs.flat_map(|(field, value)| [field, value]));
+            return count;
+        }
+        pairs.filter(|(field, value)| self.set(field, value, lifetime, now, limits)).count()
+    }
+
     /// Removes a field; `false` when there is none. O(1); O(bytes) while it is a listpack.
     pub fn remove(&mut self, field: &[u8], now: i64) -> bool {
         match self.0.get_mut() {
@@ -390,6 +413,20 @@ fn pack_set(pack: &mut Listpack, field: &[u8], value: &[u8], limits: Limits) -> 
             Some(true)
         }
     }
+}
+
+/// The number of fields that a new listpack can take in one step; `None` unless they are few, small and different.
+fn count_different<'t>(mut pairs: impl Iterator<Item = (&'t [u8], &'t [u8])> + Clone, limits: Limits) -> Option<usize> {
+    let longest = limits.value_bytes.min(usize::from(u16::MAX));
+    let mut count = 0;
+    while let Some((field, value)) = pairs.next() {
+        count += 1;
+        let fits = count <= limits.entries.min(MOST_AT_ONCE) && field.len().max(value.len()) <= longest;
+        if !fits || pairs.clone().any(|(other, _)| other == field) {
+            return None;
+        }
+    }
+    Some(count)
 }
 
 /// The pairs of a listpack.

@@ -34,6 +34,21 @@ impl Pair {
         self.model.insert(field, (value, deadline));
     }
 
+    /// Sets fields to their own names, in a new hash half of the time.
+    fn set_all(&mut self, fields: Vec<Vec<u8>>) {
+        if fields.len().is_multiple_of(2) {
+            (self.hash, self.model) = (Hash::default(), Model::new());
+        }
+        let pairs = fields.iter().map(|field| (&field[..], &field[..]));
+        let added = self.hash.set_all(pairs, Lifetime::Clear, self.now, self.limits);
+        let mut new = 0;
+        for field in fields {
+            new += usize::from(self.live(&field).is_none());
+            self.model.insert(field.clone(), (field, None));
+        }
+        assert_eq!(added, new);
+    }
+
     fn remove(&mut self, field: &[u8]) {
         let there = self.live(field).is_some();
         assert_eq!(self.hash.remove(field, self.now), there);
@@ -130,6 +145,7 @@ proptest! {
                 11 => pair.set_deadline(&field, None),
                 12 => pair.expire(usize::from(span)),
                 13 => (0..span).for_each(|number| pair.set(name(number), value.clone(), Lifetime::Keep)),
+                14 if time % 2 == 0 => pair.set_all((number..number.saturating_add(span % 20)).map(name).collect()),
                 14 => pair.hash = pair.hash.clone(),
                 _ => pair.now += time / 4,
             }
