@@ -19,7 +19,7 @@ type Numbers<'r> = &'r mut dyn FnMut() -> u64;
 
 /// A number below `bound`, even to one part in 2^(64 - bits of `bound`).
 fn below(random: Numbers<'_>, bound: usize) -> usize {
-    usize::try_from(u128::from(random()) * bound as u128 >> 64).unwrap_or(0)
+    usize::try_from((u128::from(random()) * bound as u128) >> 64).unwrap_or(0)
 }
 
 /// Moves `count` elements, drawn by chance, to the front.
