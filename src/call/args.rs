@@ -9,6 +9,7 @@ use crate::value::string::StringSource;
 use std::time::Duration;
 
 const LONG_TIMEOUT: CommandError = CommandError::text("ERR timeout is out of range");
+const NEGATIVE_TIMEOUT: CommandError = CommandError::text("ERR timeout is negative");
 
 /// Redis adds the wait to the present and refuses what does not fit 64 bits; this leaves the present some centuries.
 const LONGEST_WAIT_MS: i64 = i64::MAX - (1 << 43);
@@ -125,9 +126,10 @@ impl<'a> Args<'a> {
     pub fn timeout(&mut self) -> Result<Option<Duration>, CommandError> {
         let text = self.bytes()?;
         let seconds = Extended::parse(text).ok_or(CommandError::text("ERR timeout is not a float or out of range"))?;
-        let millis = seconds.ceil_times(1000).ok_or(LONG_TIMEOUT)?;
+        let too_far = if seconds.is_negative() { NEGATIVE_TIMEOUT } else { LONG_TIMEOUT };
+        let millis = seconds.ceil_times(1000).ok_or(too_far)?;
         if millis < 0 {
-            return Err(CommandError::text("ERR timeout is negative"));
+            return Err(NEGATIVE_TIMEOUT);
         }
         Args::wait(millis)
     }
@@ -136,7 +138,7 @@ impl<'a> Args<'a> {
     pub fn timeout_ms(&mut self) -> Result<Option<Duration>, CommandError> {
         let millis = self.integer_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
         if millis < 0 {
-            return Err(CommandError::text("ERR timeout is negative"));
+            return Err(NEGATIVE_TIMEOUT);
         }
         Args::wait(millis)
     }
@@ -147,6 +149,14 @@ impl<'a> Args<'a> {
         }
         let millis = u64::try_from(millis).unwrap_or(0);
         Ok((millis != 0).then(|| Duration::from_millis(millis)))
+    }
+
+    /// All arguments that are left.
+    #[inline]
+    pub fn rest(&mut self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
+        let (request, first) = (self.request, self.next);
+        self.next = request.argc();
+        (first..self.next).map(move |index| request.arg(index))
     }
 
     /// Takes the next argument if it is `word` in any letter case.

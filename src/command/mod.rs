@@ -27,7 +27,6 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     stream::COMMANDS,
     set::COMMANDS,
     sorted_set::COMMANDS,
-    hash::COMMANDS,
     geo::COMMANDS,
     generic::COMMANDS,
     generic::sort::COMMANDS,

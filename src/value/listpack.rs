@@ -265,6 +265,33 @@ impl Listpack {
         self.insert(HEADER_BYTES, item)
     }
 
+    /// Appends all texts at once: one allocation of the size that is needed. O(bytes added).
+    pub fn push_back_all<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]> + Clone) {
+        let (bytes, count) = encoded_len(texts.clone());
+        let end = self.end();
+        let mut room = self.0.gap(end..end, bytes);
+        for text in texts {
+            let element = encode(Item::new(text));
+            let (own, rest) = room.split_at_mut(element.len());
+            element.write(own);
+            room = rest;
+        }
+        self.count_more(count);
+    }
+
+    /// Puts all texts first, one before the other, so that the last one comes first. O(bytes).
+    pub fn push_front_all<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]> + Clone) {
+        let (bytes, count) = encoded_len(texts.clone());
+        let mut room = self.0.gap(HEADER_BYTES..HEADER_BYTES, bytes);
+        for text in texts {
+            let element = encode(Item::new(text));
+            let (rest, own) = room.split_at_mut(room.len() - element.len());
+            element.write(own);
+            room = rest;
+        }
+        self.count_more(count);
+    }
+
     /// Inserts `text` before the element at `at`; returns its place, which is `at`. O(bytes behind).
     #[inline]
     pub fn insert_before(&mut self, at: At, text: &[u8]) -> At {
@@ -392,11 +419,17 @@ impl Listpack {
     #[inline]
     fn insert(&mut self, offset: usize, item: Item<'_>) -> At {
         self.write(offset..offset, item);
+        self.count_more(1);
+        At(offset)
+    }
+
+    /// Brings the header up to date after `count` elements were added.
+    #[inline]
+    fn count_more(&mut self, count: usize) {
         if let Some(len) = self.known_len() {
-            self.set_count(len + 1);
+            self.set_count(len + count);
         }
         self.set_total();
-        At(offset)
     }
 
     /// Puts `item` in the place of the bytes of `range`.
@@ -533,4 +566,9 @@ fn rewritten(bytes: &[u8]) -> Option<Listpack> {
         at += size + written_size(bytes.get(at + size..)?, size)?.0;
     }
     Some(pack)
+}
+
+/// Bytes that these texts take as elements, and their number.
+fn encoded_len<'a>(texts: impl Iterator<Item = &'a [u8]>) -> (usize, usize) {
+    texts.fold((0, 0), |(bytes, count), text| (bytes + encode(Item::new(text)).len(), count + 1))
 }

@@ -365,16 +365,34 @@ impl Segment {
         })
     }
 
+    /// The elements, in the order of their places.
+    pub fn elements<'t>(self) -> impl Iterator<Item = &'t Element> {
+        (0..self.buckets()).flat_map(move |index| self.bucket(index).slots.iter().flatten())
+    }
+
+    /// Starts loading every element: some 400 cache misses, all at once instead of a few at a time.
+    pub fn prefetch_elements(self) {
+        self.elements().for_each(|element| prefetch(element.as_raw().as_ptr()));
+    }
+
     /// The place of slot `number`, if there is such a slot and it is occupied.
     pub fn at(self, number: usize) -> Option<Place> {
         let place = Place { bucket: number / SLOTS, slot: number % SLOTS };
         (number < self.slots() && self.element(place).is_some()).then_some(place)
     }
 
-    /// Fingerprint and hash bits of the element at an occupied place.
-    pub fn mark_at(self, place: Place) -> Mark {
-        let fingerprint = self.bucket(place.bucket).tags.to_le_bytes()[place.slot];
-        Mark { h16: self.element(place).map_or(0, Element::tag), fingerprint }
+    /// Takes every element out, in the order of [`Segment::places`], and hands it to `take` with its hash bits.
+    pub fn empty(&mut self, mut take: impl FnMut(Mark, Element)) {
+        for index in 0..self.buckets() {
+            let bucket = self.bucket_mut(index);
+            let tags = std::mem::take(&mut bucket.tags).to_le_bytes();
+            for (slot, fingerprint) in bucket.slots.iter_mut().zip(tags) {
+                if let Some(element) = slot.take() {
+                    take(Mark { h16: element.tag(), fingerprint }, element);
+                }
+            }
+        }
+        self.header_mut().len = 0;
     }
 
     /// Calls `visit` for every element whose home is the bucket that `h16` falls into; returns the first `h16` of the next
@@ -412,6 +430,7 @@ impl Segment {
     /// Nobody uses this handle or a copy of it any more.
     pub unsafe fn free(mut self) {
         if self.len() > 0 {
+            self.prefetch_elements();
             for index in 0..self.buckets() {
                 self.bucket_mut(index).slots = [const { None }; SLOTS];
             }
@@ -427,7 +446,9 @@ impl Segment {
         let mut len = 0;
         for place in self.places() {
             let element = self.element(place).expect("an occupied slot");
-            assert_eq!(Mark::new(hash(element.name()), u32::from(self.depth())), self.mark_at(place));
+            let fingerprint = self.bucket(place.bucket).tags.to_le_bytes()[place.slot];
+            let mark = Mark { h16: element.tag(), fingerprint };
+            assert_eq!(Mark::new(hash(element.name()), u32::from(self.depth())), mark);
             let mut index = home_of(element.tag(), self.buckets());
             while index != place.bucket {
                 overflow[index] += 1;
@@ -444,6 +465,19 @@ impl Segment {
             assert_eq!(tagged, bucket.slots.iter().map(Option::is_some).collect::<Vec<_>>());
         }
     }
+}
+
+/// Starts loading the cache line at `address`; a hint, valid for any address.
+#[inline]
+pub fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching has no effect but on the cache, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 impl Place {

@@ -24,7 +24,9 @@ mod tests;
 pub use iter::{IntoIter, Iter};
 
 use super::element::Element;
-use super::segment::{BUCKETS_BITS, MOST_SLOTS, Mark, Place, SPLIT_SLOTS, SPLIT_STEP, Segment, bytes_at, step_for};
+use super::segment::{
+    BUCKETS_BITS, MOST_SLOTS, Mark, Place, SPLIT_SLOTS, SPLIT_STEP, Segment, bytes_at, prefetch, step_for,
+};
 use crate::util::hash;
 use std::fmt;
 
@@ -307,10 +309,9 @@ impl Table {
     /// Moves a segment's elements, untouched, into one of another size.
     fn rebuild(&mut self, hash: u64, mut old: Segment, step: u8) {
         let mut new = Segment::new(step, old.depth());
-        for place in old.places() {
-            let mark = old.mark_at(place);
-            old.take(place).map(|element| new.insert(mark, element));
-        }
+        old.empty(|mark, element| {
+            new.insert(mark, element);
+        });
         self.publish(hash, new);
         self.retire(old);
     }
@@ -320,16 +321,15 @@ impl Table {
             self.double_directory();
         }
         let (depth, bit) = (old.depth() + 1, 1_u64 << (63 - old.depth()));
-        let elements = || old.places().filter_map(|place| old.element(place));
-        // Some 400 cache misses, all at once instead of a few at a time.
-        elements().for_each(|element| prefetch(element.as_raw().as_ptr()));
-        let hashes: Vec<u64> = elements().map(|element| hash::hash(element.name())).collect();
+        old.prefetch_elements();
+        let hashes: Vec<u64> = old.elements().map(|element| hash::hash(element.name())).collect();
         let upper = hashes.iter().filter(|hash| *hash & bit != 0).count();
         let mut halves = [hashes.len() - upper, upper].map(|len| Segment::new(step_for(len, SPLIT_STEP), depth));
-        for (place, hash) in old.places().zip(hashes) {
-            let half = &mut halves[usize::from(hash & bit != 0)];
-            old.take(place).map(|element| half.insert(Mark::new(hash, u32::from(depth)), element));
-        }
+        let mut in_order = hashes.into_iter();
+        old.empty(|_, element| {
+            let hash = in_order.next().unwrap_or_else(|| hash::hash(element.name()));
+            halves[usize::from(hash & bit != 0)].insert(Mark::new(hash, u32::from(depth)), element);
+        });
         self.publish(hash & !bit, halves[0]);
         self.publish(hash | bit, halves[1]);
         self.deepest += if depth == self.bits { 2 } else { 0 };
@@ -402,11 +402,9 @@ impl Table {
         let (lower, upper) = if hash & bit == 0 { (segment, buddy) } else { (buddy, segment) };
         let mut new = Segment::new(step_for(segment.len() + buddy.len(), SPLIT_STEP), depth);
         for (mut half, high) in [(lower, 0), (upper, 0x8000)] {
-            for place in half.places() {
-                let mark = half.mark_at(place);
-                let mark = Mark { h16: mark.h16 >> 1 | high, ..mark };
-                half.take(place).map(|element| new.insert(mark, element));
-            }
+            half.empty(|mark, element| {
+                new.insert(Mark { h16: mark.h16 >> 1 | high, ..mark }, element);
+            });
         }
         self.deepest -= if depth + 1 == self.bits { 2 } else { 0 };
         self.publish(hash, new);
@@ -637,17 +635,4 @@ impl FromIterator<Element> for Table {
         table.extend(elements);
         table
     }
-}
-
-/// Starts loading the cache line at `address`; a hint, valid for any address.
-#[inline]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching has no effect but on the cache, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
+use larder::call::blocking::Blocked;
 use larder::call::clients::Peer;
 use larder::call::session::Session;
 use larder::call::shared::{Identity, Shared, random_id};
@@ -21,6 +22,7 @@ pub struct Client {
     pub shared: &'static Shared,
     dispatcher: Dispatcher<'static>,
     session: Session,
+    blocked: Option<Arc<Blocked>>,
 }
 
 /// Runs `body` as a client that speaks RESP2, then as one that speaks RESP3, each on an empty server.
@@ -43,10 +45,31 @@ impl Client {
             config_file: String::new(),
         };
         let shared = Box::leak(Box::new(Shared::new(Arc::new(Config::default()), keyspace, 1, GROUPS, identity)));
+        Client::of(shared, resp)
+    }
+
+    /// Another client of the same server.
+    pub fn beside(&self) -> Client {
+        Client::of(self.shared, self.session.resp)
+    }
+
+    fn of(shared: &'static Shared, resp: Resp) -> Client {
         let peer = Peer { addr: "test:1".to_owned(), laddr: "test:2".to_owned(), fd: -1, unix: false, worker: 0 };
         let mut session = Session::new(shared.clients.add(peer, UnixMs::now()), true);
         session.resp = resp;
-        Client { shared, dispatcher: Dispatcher::new(shared, 0), session }
+        Client { shared, dispatcher: Dispatcher::new(shared, 0), session, blocked: None }
+    }
+
+    /// The reply that ended the wait of a request that was answered `blocked`; `blocked` while it lasts.
+    pub fn served(&mut self) -> String {
+        let blocked = self.blocked.take().expect("a client that waits");
+        if !blocked.ticket.is_done() {
+            self.blocked = Some(blocked);
+            return "blocked".to_owned();
+        }
+        self.shared.blocked.remove(&blocked, &self.shared.keyspace);
+        let reply = blocked.reply.lock().take().unwrap();
+        show(&mut &reply[..])
     }
 
     /// Sends words separated by spaces (`""` is an empty one) and returns the reply as [`show`] shows it.
@@ -62,6 +85,16 @@ impl Client {
         self.send(&request)
     }
 
+    /// Sends arguments and returns the reply as it is, without the head of a bulk string.
+    pub fn bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
+        let mut out = Output::new();
+        let request = OwnedRequest::from_args(words.iter().copied());
+        let _ = self.dispatcher.run_one(&request, &mut self.session, &mut out);
+        let reply = out.to_vec();
+        let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if reply.starts_with(b"$") { reply[head..reply.len() - 2].to_vec() } else { reply }
+    }
+
     /// Sends and compares.
     #[track_caller]
     pub fn check(&mut self, line: &str, expected: &str) {
@@ -70,8 +103,13 @@ impl Client {
 
     fn send(&mut self, request: &OwnedRequest) -> String {
         let mut out = Output::new();
-        if let Next::Slices(mut slices) = self.dispatcher.run_one(request, &mut self.session, &mut out) {
-            while !self.dispatcher.resume(&mut *slices, &mut self.session, &mut out) {}
+        match self.dispatcher.run_one(request, &mut self.session, &mut out) {
+            Next::Slices(mut slices) => while !self.dispatcher.resume(&mut *slices, &mut self.session, &mut out) {},
+            Next::Block(blocked) => {
+                self.blocked = Some(blocked);
+                return "blocked".to_owned();
+            }
+            _ => {}
         }
         let bytes = out.to_vec();
         let mut rest = &bytes[..];

@@ -2,9 +2,14 @@
 
 mod bitmap;
 mod connection;
+mod dump;
+mod geo;
 mod harness;
+mod hash;
 mod hyperloglog;
+mod list;
 mod set;
 mod sort;
+mod sorted_set;
 mod stream;
 mod string;

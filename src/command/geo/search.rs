@@ -16,6 +16,7 @@ const NO_ANY: CommandError = CommandError::text("ERR the ANY argument requires C
 const NO_COUNT: CommandError = CommandError::text("ERR COUNT must be > 0");
 const NEGATIVE_RADIUS: CommandError = CommandError::text("ERR radius cannot be negative");
 const NEGATIVE_EXTENT: CommandError = CommandError::text("ERR height or width cannot be negative");
+const NOT_CORNERS: CommandError = CommandError::text("ERR invalid number of vertices");
 const FEW_CORNERS: CommandError = CommandError::text("ERR GEOSEARCH BYPOLYGON must have at least 3 vertices");
 const STORED_MORE: CommandError =
     CommandError::text("ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options");
@@ -46,12 +47,18 @@ enum Order {
     Farthest,
 }
 
+/// Where a shape lies.
+#[derive(Clone, Copy)]
+enum Centre {
+    /// Around a member; nowhere, where there are no members.
+    Member(Option<Point>),
+    Place(Point),
+}
+
 /// What a request asks for.
 struct Query<'a> {
     family: Family,
-    centre: Option<Point>,
-    /// The centre is a member, or a place, even if it was not looked up.
-    has_centre: bool,
+    centre: Option<Centre>,
     outline: Option<Outline>,
     /// Metres of the unit in which distances are replied.
     unit_m: f64,
@@ -71,7 +78,6 @@ impl<'a> Query<'a> {
         Query {
             family,
             centre: None,
-            has_centre: false,
             outline: None,
             unit_m: 1.0,
             with_distance: false,
@@ -85,8 +91,8 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Reads all words behind the fixed arguments. `set`: where members are looked up.
-    fn read(&mut self, args: &mut Args<'a>, set: Option<&SortedSet>, name: &str) -> Result<(), CommandError> {
+    /// Reads all words behind the fixed arguments. `set`: where members are looked up; `name`: the command's, as typed.
+    fn read(&mut self, args: &mut Args<'a>, set: Option<&SortedSet>, name: &[u8]) -> Result<(), CommandError> {
         while args.remaining() > 0 {
             if !(self.read_flag(args) || self.read_count(args)? || self.read_destination(args)?)
                 && !(self.family.is_search() && (self.read_centre(args, set)? || self.read_outline(args)?))
@@ -141,30 +147,36 @@ impl<'a> Query<'a> {
     }
 
     fn read_centre(&mut self, args: &mut Args<'a>, set: Option<&SortedSet>) -> Result<bool, CommandError> {
-        if self.has_centre || matches!(self.outline, Some(Outline::Polygon(_))) {
-            return Ok(false);
-        }
-        if args.remaining() > 1 && args.word("FROMMEMBER") {
+        let polygon = matches!(self.outline, Some(Outline::Polygon(_)));
+        let (member, place) = match self.centre {
+            _ if polygon => (false, false),
+            None => (true, true),
+            Some(centre) => (matches!(centre, Centre::Member(_)), matches!(centre, Centre::Place(_))),
+        };
+        if member && args.remaining() > 1 && args.word("FROMMEMBER") {
             let member = args.bytes()?;
-            self.centre = set.map(|set| find(set, member)).transpose()?;
-        } else if args.remaining() > 2 && args.word("FROMLONLAT") {
-            self.centre = Some(read_point(args)?);
+            self.centre = Some(Centre::Member(set.map(|set| find(set, member)).transpose()?));
+        } else if place && args.remaining() > 2 && args.word("FROMLONLAT") {
+            self.centre = Some(Centre::Place(read_point(args)?));
         } else {
             return Ok(false);
         }
-        self.has_centre = true;
         Ok(true)
     }
 
+    /// An outline may be given again, but not another kind of one.
     fn read_outline(&mut self, args: &mut Args<'a>) -> Result<bool, CommandError> {
-        if self.outline.is_some() {
-            return Ok(false);
-        }
-        if args.remaining() > 2 && args.word("BYRADIUS") {
+        let (circle, rectangle, polygon) = match &self.outline {
+            None => (true, true, self.centre.is_none()),
+            Some(Outline::Circle { .. }) => (true, false, false),
+            Some(Outline::Box { .. }) => (false, true, false),
+            Some(Outline::Polygon(_)) => (false, false, true),
+        };
+        if circle && args.remaining() > 2 && args.word("BYRADIUS") {
             self.read_circle(args)?;
-        } else if args.remaining() > 3 && args.word("BYBOX") {
+        } else if rectangle && args.remaining() > 3 && args.word("BYBOX") {
             self.read_box(args)?;
-        } else if args.remaining() > 2 && !self.has_centre && args.word("BYPOLYGON") {
+        } else if polygon && args.remaining() > 2 && args.word("BYPOLYGON") {
             self.read_polygon(args)?;
         } else {
             return Ok(false);
@@ -194,8 +206,8 @@ impl<'a> Query<'a> {
     }
 
     fn read_polygon(&mut self, args: &mut Args<'_>) -> Result<(), CommandError> {
-        let count = args.integer_or(CommandError::text("ERR invalid number of vertices"))?;
-        let count = usize::try_from(count).unwrap_or(0);
+        let number = i32::try_from(args.integer_or(NOT_CORNERS)?).map_err(|_| NOT_CORNERS)?;
+        let count = usize::try_from(number).unwrap_or(0);
         if count < 3 || count > args.remaining() / 2 {
             return Err(FEW_CORNERS);
         }
@@ -204,17 +216,20 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    fn check(&self, name: &str) -> Result<(), CommandError> {
+    fn check(&self, name: &[u8]) -> Result<(), CommandError> {
         let more = self.with_distance || self.with_hash || self.with_point;
         if more && (self.destination.is_some() || self.family == Family::SearchStore) {
             return Err(if self.family == Family::SearchStore { STORED_MORE } else { STORED_MORE_RADIUS });
         }
+        let refused = |what: &[u8]| {
+            Err(CommandError::Bytes([b"ERR exactly one of ", what, b" can be specified for ", name].concat()))
+        };
         let polygon = matches!(self.outline, Some(Outline::Polygon(_)));
-        if !self.has_centre && !polygon {
-            return Err(format!("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {name}").into());
+        if self.centre.is_none() && !polygon {
+            return refused(b"FROMMEMBER or FROMLONLAT");
         }
         if self.outline.is_none() {
-            return Err(format!("ERR exactly one of BYRADIUS, BYBOX and BYPOLYGON can be specified for {name}").into());
+            return refused(b"BYRADIUS, BYBOX and BYPOLYGON");
         }
         if self.any && self.count == 0 { Err(NO_ANY) } else { Ok(()) }
     }
@@ -223,7 +238,7 @@ impl<'a> Query<'a> {
     fn run<'s>(self, set: &'s SortedSet) -> (Vec<Hit<'s>>, Answer) {
         let shape = match (self.outline, self.centre) {
             (Some(Outline::Polygon(corners)), _) => Shape::polygon(corners),
-            (Some(outline), Some(centre)) => Shape { centre, outline },
+            (Some(outline), Some(Centre::Place(centre) | Centre::Member(Some(centre)))) => Shape { centre, outline },
             _ => Shape {
                 centre: Point { longitude: 0.0, latitude: MAX_LATITUDE },
                 outline: Outline::Polygon(Vec::new()),
@@ -231,11 +246,10 @@ impl<'a> Query<'a> {
         };
         let mut hits = shape.search(set, if self.any { self.count } else { 0 });
         // The nearest are wanted when only some are, unless any will do.
-        let order = self.order.or((self.count != 0 && !self.any).then_some(Order::Nearest));
-        match order {
-            Some(Order::Nearest) => hits.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m)),
+        match self.order {
+            None if self.count == 0 || self.any => {}
+            None | Some(Order::Nearest) => hits.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m)),
             Some(Order::Farthest) => hits.sort_by(|a, b| b.distance_m.total_cmp(&a.distance_m)),
-            None => {}
         }
         if self.count != 0 {
             hits.truncate(self.count);
@@ -278,8 +292,11 @@ impl Answer {
 
 /// The place of a member that must be there.
 fn find(set: &SortedSet, member: &[u8]) -> Result<Point, CommandError> {
-    place(set, member)
-        .ok_or_else(|| CommandError::Bytes([b"ERR member ", member, b" does not exist".as_slice()].concat()))
+    place(set, member).ok_or_else(|| {
+        // A NUL ends a name in the texts of Redis.
+        let shown = member.split(|byte| *byte == 0).next().unwrap_or(member);
+        CommandError::Bytes([b"ERR member ", shown, b" does not exist"].concat())
+    })
 }
 
 /// The sorted set at a key whose lookup has been counted already.
@@ -333,9 +350,9 @@ fn around_place<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, family: Family) 
     let key = args.key()?;
     ctx.db.get::<SortedSet>(key)?; // a wrong type is reported before anything else
     let mut query = Query::new(family);
-    (query.centre, query.has_centre) = (Some(read_point(args)?), true);
+    query.centre = Some(Centre::Place(read_point(args)?));
     query.read_circle(args)?;
-    query.read(args, None, &ctx.command_name())?;
+    query.read(args, None, ctx.request.arg(0))?;
     finish(ctx, key, query)
 }
 
@@ -354,20 +371,20 @@ pub(super) fn georadiusbymember_ro<'a>(ctx: &mut Context<'a>, args: &mut Args<'a
 fn around_member<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, family: Family) -> Result<Outcome, CommandError> {
     let (key, member) = (args.key()?, args.bytes()?);
     let mut query = Query::new(family);
-    query.has_centre = true;
     match ctx.db.get::<SortedSet>(key)? {
         Some(set) => {
-            query.centre = Some(find(set, member)?);
+            query.centre = Some(Centre::Member(Some(find(set, member)?)));
             query.read_circle(args)?;
         }
         // As in Redis, the circle is not judged then.
         None => {
             args.bytes()?;
             args.bytes()?;
+            query.centre = Some(Centre::Member(None));
             query.outline = Some(Outline::Circle { radius_m: 0.0 });
         }
     }
-    query.read(args, None, &ctx.command_name())?;
+    query.read(args, None, ctx.request.arg(0))?;
     finish(ctx, key, query)
 }
 
@@ -378,8 +395,8 @@ fn around_member<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, family: Family)
 pub(super) fn geosearch<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
     let mut query = Query::new(Family::Search);
-    let name = ctx.command_name();
-    query.read(args, ctx.db.get::<SortedSet>(key)?, &name)?;
+    let name = ctx.request.arg(0);
+    query.read(args, ctx.db.get::<SortedSet>(key)?, name)?;
     finish(ctx, key, query)
 }
 
@@ -391,7 +408,7 @@ pub(super) fn geosearchstore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> 
     let (destination, source) = (args.key()?, args.key()?);
     let mut query = Query::new(Family::SearchStore);
     query.destination = Some(destination);
-    let name = ctx.command_name();
-    query.read(args, ctx.db.get::<SortedSet>(source)?, &name)?;
+    let name = ctx.request.arg(0);
+    query.read(args, ctx.db.get::<SortedSet>(source)?, name)?;
     finish(ctx, source, query)
 }

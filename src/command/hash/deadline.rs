@@ -38,9 +38,10 @@ pub(super) fn read_fields<'a>(
     if fits == Some(rest.len()) { Ok(rest) } else { Err(mismatch) }
 }
 
-/// Whether the word FIELDS is still to come.
+/// Whether the word FIELDS is still to come, with something behind it.
 pub(super) fn has_fields(args: &Args<'_>) -> bool {
-    Rest(args.clone()).any(|word| word.eq_ignore_ascii_case(b"FIELDS"))
+    let mut words = Rest(args.clone());
+    words.any(|word| word.eq_ignore_ascii_case(b"FIELDS")) && words.len() > 0
 }
 
 /// The deadline that a number states, which must not be negative; 0 is the past.

@@ -38,6 +38,7 @@ fn set_pairs<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, command: &'static s
 
     let (limits, now) = (limits(ctx), ctx.now.0);
     let edited = ctx.db.edit_or_new(key, |hash: &mut Hash| {
+        hash.expect(words.len() / 2, limits);
         let mut added = 0;
         while let (Some(field), Some(value)) = (words.next(), words.next()) {
             added += usize::from(hash.set(field, value, Lifetime::Clear, now, limits));

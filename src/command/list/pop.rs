@@ -46,13 +46,11 @@ fn pop<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, side: Side) -> Result<Out
 fn pop_one(ctx: &mut Context<'_>, key: Key<'_>, side: Side, name: Option<&[u8]>) -> Result<bool, CommandError> {
     let fill = fill(ctx);
     let Some(list) = ctx.db.get_mut::<List>(key)? else { return Ok(false) };
-    let Some(element) = list.end(side) else { return Ok(false) };
     if let Some(name) = name {
         ctx.reply.array(2);
         ctx.reply.bulk(name);
     }
-    reply_element(&mut ctx.reply, element);
-    list.pop(side);
+    list.pop(side, |element| reply_element(&mut ctx.reply, element));
     list.shrink(fill);
     let empty = list.is_empty();
     removed(ctx, key, pop_event(side), empty);

@@ -47,15 +47,15 @@ enum Missing {
 #[inline]
 fn push<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, side: Side, missing: Missing) -> Result<Outcome, CommandError> {
     let (key, fill) = (args.key()?, fill(ctx));
-    let count = args.remaining();
+    let (count, elements) = (args.remaining(), args.rest());
 
     let len = match ctx.db.get_mut::<List>(key)? {
-        Some(list) => add(list, args, side, fill)?,
+        Some(list) => add(list, elements, side, fill),
         None if missing == Missing::IsLeft => {
             ctx.reply.integer(0);
             return Ok(Outcome::Done);
         }
-        None => push_new(ctx, key, args, side)?,
+        None => push_new(ctx, key, elements, side),
     };
     ctx.touch(key, Event::List(push_event(side)));
     ctx.dirty += count as u64 - 1; // the arity demands an element
@@ -64,25 +64,33 @@ fn push<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, side: Side, missing: Mis
 }
 
 #[cold]
-fn push_new(ctx: &mut Context<'_>, key: Key<'_>, args: &mut Args<'_>, side: Side) -> Result<usize, CommandError> {
+fn push_new<'a>(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    elements: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    side: Side,
+) -> usize {
     let mut list = List::default();
-    let len = add(&mut list, args, side, fill(ctx))?;
+    let len = add(&mut list, elements, side, fill(ctx));
     ctx.db.put(key, list, Ttl::Clear);
-    Ok(len)
+    len
 }
 
-/// Puts what is left of the arguments at an end; returns the length.
+/// Puts elements at an end; returns the length.
 #[inline]
-fn add(list: &mut List, args: &mut Args<'_>, side: Side, fill: Fill) -> Result<usize, CommandError> {
-    let (mut ahead, mut bytes) = (args.clone(), 0);
-    while ahead.remaining() > 0 {
-        bytes += ahead.bytes()?.len();
+fn add<'a>(
+    list: &mut List,
+    elements: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    side: Side,
+    fill: Fill,
+) -> usize {
+    list.grow(fill, elements.clone().map(<[u8]>::len).sum(), elements.len());
+    if elements.len() == 1 {
+        elements.for_each(|element| list.push(side, element));
+    } else {
+        list.push_all(side, elements);
     }
-    list.grow(fill, bytes, args.remaining());
-    while args.remaining() > 0 {
-        list.push(side, args.bytes()?);
-    }
-    Ok(list.len())
+    list.len()
 }
 
 /// The event of an element put at an end.

@@ -40,8 +40,7 @@ impl<'a> Transfer<'a> {
         }
         let made = ctx.db.get_mut::<List>(self.target)?.is_none();
         let Some(list) = ctx.db.get_mut::<List>(self.source)? else { return Ok(false) };
-        let Some(element) = list.end(self.from).map(|element| element.to_vec()) else { return Ok(false) };
-        list.pop(self.from);
+        let Some(element) = list.pop(self.from, |element| element.to_vec()) else { return Ok(false) };
 
         let mut fresh = List::default();
         let target = if made { Some(&mut fresh) } else { ctx.db.get_mut::<List>(self.target)? };

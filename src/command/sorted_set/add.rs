@@ -92,13 +92,14 @@ pub(super) fn zadd<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
 
 /// `ZINCRBY key increment member`
 ///
-/// Replies the new score. O(log n).
+/// Replies the new score. O(log n). A word of ZADD in place of the increment is a syntax error, as in Redis.
 pub(super) fn zincrby<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
+    let rules = Rules { increment: true, ..AddOptions::read(args).rules };
+    AddOptions { rules, count_changed: false }.check(args.remaining())?;
     let pairs = read_pairs(args)?;
     args.finish()?;
 
-    let rules = Rules { increment: true, ..Rules::default() };
     let score = add(ctx, key, &pairs, rules)?.score;
     ctx.reply.double(score.unwrap_or(0.0));
     Ok(Outcome::Done)

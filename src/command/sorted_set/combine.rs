@@ -8,8 +8,11 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::spec::Outcome;
+use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{Key, View};
+use crate::value::listpack::Item;
 use crate::value::object::{Collection, ObjectRef};
+use crate::value::set::Set;
 use crate::value::sorted_set::{Collected, Limits, SortedSet};
 
 const NOT_WEIGHT: CommandError = CommandError::text("ERR weight value is not a float");
@@ -148,7 +151,7 @@ impl<'a> Query<'a> {
 
     /// The operands' contents, the smallest first where the order is free.
     fn sources<'db>(&self, db: &'db View<'_>) -> Vec<Source<'db>> {
-        let source = |operand: &Operand<'_>| Source { set: find(db, operand.key), weight: operand.weight };
+        let source = |operand: &Operand<'_>| Source { content: Content::of(db, operand.key), weight: operand.weight };
         let mut sources: Vec<Source<'db>> = self.operands.iter().map(source).collect();
         if self.operation != Operation::Diff {
             sources.sort_by_key(Source::len);
@@ -172,43 +175,74 @@ fn read_keys<'a>(ctx: &Context<'a>, args: &mut Args<'a>) -> Result<Vec<Operand<'
     (0..number).map(|_| Ok(Operand { key: args.key()?, weight: 1.0 })).collect()
 }
 
-/// Refuses keys that hold no sorted set.
+/// Refuses keys that hold neither a sorted set nor a set.
 fn check_type(db: &mut View<'_>, key: Key<'_>) -> Result<(), CommandError> {
-    match db.peek(key) {
-        Some(entry) if !matches!(entry.object(), Some(ObjectRef::SortedSet(_))) => Err(CommandError::WrongType),
-        _ => Ok(()),
+    match db.peek(key).map(EntryRef::object) {
+        None | Some(Some(ObjectRef::SortedSet(_) | ObjectRef::Set(_))) => Ok(()),
+        Some(_) => Err(CommandError::WrongType),
     }
 }
 
-fn find<'db>(db: &'db View<'_>, key: Key<'_>) -> Option<&'db SortedSet> {
-    match db.glance(key) {
-        Some(ObjectRef::SortedSet(set)) => Some(set),
-        _ => None,
+/// What a key holds.
+#[derive(Clone, Copy)]
+enum Content<'db> {
+    Nothing,
+    SortedSet(&'db SortedSet),
+    /// Every member counts as one with the score 1.
+    Set(&'db Set),
+}
+
+impl<'db> Content<'db> {
+    fn of(db: &'db View<'_>, key: Key<'_>) -> Content<'db> {
+        match db.glance(key) {
+            Some(ObjectRef::SortedSet(set)) => Content::SortedSet(set),
+            Some(ObjectRef::Set(set)) => Content::Set(set),
+            _ => Content::Nothing,
+        }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Content::Nothing => 0,
+            Content::SortedSet(set) => set.len(),
+            Content::Set(set) => set.len(),
+        }
+    }
+
+    fn score(self, member: Item<'_>) -> Option<f64> {
+        match self {
+            Content::Nothing => None,
+            Content::SortedSet(set) => set.score(member.text(&mut itoa::Buffer::new())),
+            Content::Set(set) => set.contains_item(member).then_some(1.0),
+        }
     }
 }
 
 /// What an operand holds.
 struct Source<'db> {
-    set: Option<&'db SortedSet>,
+    content: Content<'db>,
     weight: f64,
 }
 
 impl Source<'_> {
     fn len(&self) -> usize {
-        self.set.map_or(0, Collection::len)
+        self.content.len()
     }
 
     /// The weighted score of a member; may be NaN.
-    fn score(&self, member: &[u8]) -> Option<f64> {
-        Some(self.set?.score(member)? * self.weight)
+    fn score(&self, member: Item<'_>) -> Option<f64> {
+        Some(self.content.score(member)? * self.weight)
     }
 
     /// Shows the members with their weighted scores, which may be NaN, while `visit` wants more.
-    fn each(&self, visit: &mut dyn FnMut(&[u8], f64) -> bool) {
-        let mut buffer = itoa::Buffer::new();
-        for (member, score) in self.set.into_iter().flat_map(SortedSet::iter) {
-            if !visit(member.text(&mut buffer), score * self.weight) {
-                break;
+    fn each(&self, visit: &mut dyn FnMut(Item<'_>, f64) -> bool) {
+        match self.content {
+            Content::Nothing => {}
+            Content::SortedSet(set) => {
+                set.iter().all(|(member, score)| visit(member, score * self.weight));
+            }
+            Content::Set(set) => {
+                set.iter().all(|member| visit(member, self.weight));
             }
         }
     }
@@ -218,7 +252,7 @@ fn union(sources: &[Source<'_>], aggregate: Aggregate) -> Collected {
     let mut result = Collected::default();
     for source in sources {
         source.each(&mut |member, score| {
-            result.add(member, number(score), |one, other| aggregate.merge(one, other));
+            result.add(member.text(&mut itoa::Buffer::new()), number(score), |one, other| aggregate.merge(one, other));
             true
         });
     }
@@ -231,7 +265,7 @@ fn inter(sources: &[Source<'_>], aggregate: Aggregate) -> Collected {
         first.each(&mut |member, score| {
             let merge = |sum: f64, source: &Source<'_>| Some(aggregate.merge(sum, source.score(member)?));
             if let Some(score) = others.iter().try_fold(number(score), merge) {
-                result.add(member, score, |_, other| other);
+                result.add(member.text(&mut itoa::Buffer::new()), score, |_, other| other);
             }
             true
         });
@@ -244,7 +278,7 @@ fn diff(sources: &[Source<'_>]) -> Collected {
     if let [first, others @ ..] = sources {
         first.each(&mut |member, score| {
             if others.iter().all(|source| source.score(member).is_none()) {
-                result.add(member, score, |_, other| other);
+                result.add(member.text(&mut itoa::Buffer::new()), score, |_, other| other);
             }
             true
         });

@@ -52,10 +52,11 @@ struct Query<'a> {
     count: i64,
 }
 
-/// Reads a range of scores: a number at either end, `(` before one that is left out.
+/// Reads a range of scores: a number at either end, `(` before one that is left out. As in Redis, a NUL ends a number.
 pub(super) fn read_score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
     let end = |text: &[u8]| {
         let (open, number) = text.strip_prefix(b"(").map_or((false, text), |rest| (true, rest));
+        let number = number.split(|byte| *byte == 0).next().unwrap_or(number);
         number::parse_f64_lenient(number).map(|score| (score, open)).ok_or(NOT_SCORES)
     };
     let ((min, above_min), (max, below_max)) = (end(min)?, end(max)?);
@@ -125,7 +126,7 @@ impl<'a> Query<'a> {
             Err(_) if set.as_listpack().is_some() => ranks.len(),
             Err(_) => {
                 let left = usize::try_from(self.offset.unsigned_abs()).unwrap_or(usize::MAX);
-                ranks.len().checked_sub(left).unwrap_or(ranks.len())
+                ranks.len().checked_sub(left).unwrap_or_else(|| ranks.len())
             }
         };
         let taken = usize::try_from(self.count).unwrap_or(usize::MAX).min(ranks.len() - skipped);

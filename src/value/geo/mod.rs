@@ -159,11 +159,12 @@ impl Cell {
         }
     }
 
-    /// The cell so many columns east and rows north, around the edges of the map.
+    /// The cell so many columns east and rows north, around the edges of the map. A coordinate that is not moved stays as it
+    /// is, even one at the very edge, which is one too many.
     fn moved(self, east: i32, north: i32) -> Cell {
         let mask = u32::MAX >> (32 - self.steps);
-        let column = gather(self.bits >> 1).wrapping_add_signed(east) & mask;
-        let row = gather(self.bits).wrapping_add_signed(north) & mask;
+        let moved = |index: u32, by: i32| if by == 0 { index } else { index.wrapping_add_signed(by) & mask };
+        let (column, row) = (moved(gather(self.bits >> 1), east), moved(gather(self.bits), north));
         Cell { bits: spread(row) | spread(column) << 1, steps: self.steps }
     }
 

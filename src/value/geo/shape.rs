@@ -149,17 +149,15 @@ impl Bounds {
     }
 }
 
-/// The place below the middle of some places in space.
+/// The place below the middle of some places in space. Directions are added up; their length does not matter.
 fn centroid(corners: &[Point]) -> Point {
-    let count = corners.len() as f64;
     let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
     for corner in corners {
         let (longitude, latitude) = (corner.longitude.to_radians_as_c(), corner.latitude.to_radians_as_c());
-        x += EARTH_RADIUS_M * latitude.cos() * longitude.cos();
-        y += EARTH_RADIUS_M * latitude.cos() * longitude.sin();
-        z += EARTH_RADIUS_M * latitude.sin();
+        x += latitude.cos() * longitude.cos();
+        y += latitude.cos() * longitude.sin();
+        z += latitude.sin();
     }
-    (x, y, z) = (x / count, y / count, z / count);
     Point { longitude: y.atan2(x).to_degrees_as_c(), latitude: z.atan2((x * x + y * y).sqrt()).to_degrees_as_c() }
 }
 

@@ -312,6 +312,15 @@ impl Hash {
         count
     }
 
+    /// Prepares for a write of `fields` fields at once. As in Redis, too many for a listpack make a table even where some are
+    /// there already, or named twice.
+    #[inline]
+    pub fn expect(&mut self, fields: usize, limits: Limits) {
+        if fields > limits.entries {
+            self.grow();
+        }
+    }
+
     /// Turns a listpack into a table.
     fn grow(&mut self) {
         if let Form::A(pack) = self.0.get() {

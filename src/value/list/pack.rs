@@ -144,33 +144,23 @@ impl Pack {
         self.write_header();
     }
 
-    /// Removes `count` elements from an end. O(count).
-    pub fn remove_end(&mut self, side: Side, count: usize) {
-        match side {
-            Side::Left => self.remove(0, count),
-            Side::Right => self.remove(self.len.saturating_sub(count), count),
-        }
-    }
-
-    /// Removes the element at an end. O(1).
+    /// Removes the element at an end and hands it to `take` before it goes. O(1).
     #[inline]
-    pub fn pop(&mut self, side: Side) {
+    pub fn pop<R>(&mut self, side: Side, take: impl FnOnce(Item<'_>) -> R) -> Option<R> {
         let mut entries = self.entries();
+        let (_, element) = if side == Side::Left { entries.next() } else { entries.next_back() }?;
+        let (taken, left) = (take(element), entries.extent());
         match side {
-            Side::Left => {
-                let _ = entries.next();
-                self.start += entries.extent().start - HEADER_BYTES;
-            }
+            Side::Left => self.start += left.start - HEADER_BYTES,
             Side::Right => {
-                let _ = entries.next_back();
-                let end = entries.extent().end;
-                self.end = self.start + end + 1;
+                self.end = self.start + left.end + 1;
                 self.buffer[self.end - 1] = END;
             }
         }
-        self.len -= usize::from(self.len > 0);
+        self.len -= 1;
         self.write_header();
         self.give_back();
+        Some(taken)
     }
 
     /// Inserts an element before the one at `index`, or last. O(bytes to the nearer end, and the search).

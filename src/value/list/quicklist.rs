@@ -200,15 +200,18 @@ impl Quicklist {
         }
     }
 
-    /// Removes the element at an end. O(1).
+    /// Removes the element at an end and hands it to `take` before it goes. O(1).
     #[inline]
-    pub fn pop(&mut self, side: Side) {
-        match self.end_node(side) {
-            Some(Node::Packed(pack)) if pack.len() > 1 => pack.pop(side),
-            Some(_) => self.pop_node(side),
-            None => return,
+    pub fn pop<R>(&mut self, side: Side, take: impl FnOnce(Item<'_>) -> R) -> Option<R> {
+        let (taken, emptied) = match self.end_node(side)? {
+            Node::Packed(pack) => (pack.pop(side, take)?, pack.len() == 0),
+            Node::Plain(bytes) => (take(Item::Text(bytes)), true),
+        };
+        if emptied {
+            self.pop_node(side);
         }
         self.len -= 1;
+        Some(taken)
     }
 
     #[cold]

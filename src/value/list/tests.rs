@@ -45,15 +45,18 @@ fn run(step: Step, fill: Fill, list: &mut List, model: &mut Vec<Vec<u8>>) {
     match step {
         Step::Push(side, texts) => {
             list.grow(fill, texts.iter().map(Vec::len).sum(), texts.len());
+            match &texts[..] {
+                [one] => list.push(side, one),
+                several => list.push_all(side, several.iter().map(|text| &text[..])),
+            }
             for text in texts {
-                list.push(side, &text);
                 let at = if side == Side::Left { 0 } else { model.len() };
                 model.insert(at, text);
             }
         }
         Step::Pop(side) if !model.is_empty() => {
-            list.pop(side);
-            model.remove(if side == Side::Left { 0 } else { model.len() - 1 });
+            let taken = list.pop(side, |element| element.to_vec());
+            assert_eq!(taken, Some(model.remove(if side == Side::Left { 0 } else { model.len() - 1 })));
             list.shrink(fill);
         }
         Step::Pop(_) => {}
@@ -133,7 +136,7 @@ fn a_short_queue_stays_small() {
         list.grow(fill, 8, 1);
         list.push(Side::Left, format!("{number:08}").as_bytes());
         if number >= 5 {
-            list.pop(Side::Right);
+            list.pop(Side::Right, |_| ());
         }
     }
     assert_eq!((list.len(), list.encoding()), (5, "quicklist"));
@@ -152,7 +155,7 @@ fn encodings_change_where_redis_changes_them() {
         assert_eq!(encodings(&list), if len <= 4 { "listpack" } else { "quicklist" }, "{len}");
     }
     for len in (1..12).rev() {
-        list.pop(Side::Left);
+        list.pop(Side::Left, |_| ());
         list.shrink(fill);
         assert_eq!(encodings(&list), if len <= 2 { "listpack" } else { "quicklist" }, "{len}");
     }

@@ -489,7 +489,9 @@ mod tests {
     fn foreign_listpacks_are_checked() {
         let list = |items: &[&str]| {
             let mut list = Listpack::new();
-            items.iter().for_each(|item| drop(list.push_back(item.as_bytes())));
+            for item in items {
+                list.push_back(item.as_bytes());
+            }
             list
         };
         assert!(SortedSet::from_listpack(list(&["a", "1", "b", "1", "5", "2.5"])).is_ok());

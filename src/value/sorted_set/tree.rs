@@ -743,7 +743,7 @@ mod tests {
     }
 
     fn scrambled(count: u32) -> impl Iterator<Item = u32> {
-        (0..count).map(move |n| (u64::from(n) * 2_654_435_761 % u64::from(count)) as u32)
+        (0..count).filter_map(move |n| u32::try_from(u64::from(n) * 2_654_435_761 % u64::from(count)).ok())
     }
 
     #[test]

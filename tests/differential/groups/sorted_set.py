@@ -8,6 +8,7 @@ command = group.command
 group.readers["zset"] = lambda key: [[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]]
 
 KEYS = [b"z%d" % i for i in range(5)]
+SETS = [b"t0", b"t1"]
 MEMBERS = [b"a", b"b", b"c", b"d", b"e", b"aa", b"ab", b"abc", b"b1", b"1", b"2", b"10", b"-3", b"007", b"", b"\x00\xff", b"member", b"A", b"x" * 64, b"y" * 65]
 SCORES = b"0 1 2 3 4 5 -1 -2 1.5 2.5 0.1 0.2 0.3 -0 1e3 3.0 10 100 1e17 1e20 123456789.123456789 -7.25 inf -inf +inf 1e-7 4611686018427387904 9007199254740993".split()
 BAD_SCORES = [b"nan", b"abc", b"", b" 1", b"1 ", b"0x10", b"1e400", b"1e-400", b"--1", b"-nan", b"(1", b"1\x00"]
@@ -56,7 +57,7 @@ def limit(g):
 
 def sources(g, most=4):
     """A number of keys and the keys."""
-    keys = [key(g) for _ in range(1 + g.below(most))]
+    keys = [g.pick(SETS) if g.can("sadd") and g.chance(0.15) else key(g) for _ in range(1 + g.below(most))]
     count = b"%d" % len(keys) if g.chance(0.94) else g.pick((b"0", b"-1", b"1", b"2", b"7", b"abc", b"", b"9223372036854775807"))
     return [count, *keys]
 
@@ -101,6 +102,11 @@ def _(g):
     for n in range(start, start + g.pick((100, 127, 128, 129, 200, 300))):
         words += [b"%d" % (n * 7 % 50), b"m%d" % n]
     return words
+
+
+@command("sadd", 8, mutable=False, label="sadd for zunion")
+def _(g):
+    return [b"SADD", g.pick(SETS), *(member(g) for _ in range(1 + g.below(4)))]
 
 
 @command("zincrby", 14)

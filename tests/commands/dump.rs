@@ -1,0 +1,72 @@
+//! DUMP, RESTORE and DEBUG DIGEST-VALUE.
+
+use crate::harness::{Client, both};
+use larder::protocol::reply::Resp;
+
+/// Commands that make a value of each type and form.
+const VALUES: &[&str] = &[
+    "SET k hello",
+    "SET k 12345",
+    "RPUSH k a 2 c",
+    "SADD k 1 2 300000",
+    "SADD k a b 3",
+    "HSET k field value other 2",
+    "ZADD k 1 a 2.5 b -inf c",
+    "XADD k 5-1 field value",
+    "PFADD k a b c",
+    "GEOADD k 13.361389 38.115556 Palermo",
+];
+
+#[test]
+fn what_is_dumped_is_restored() {
+    for line in VALUES {
+        for tiny in [false, true] {
+            let mut client = Client::new(Resp::V2);
+            if tiny {
+                for option in ["hash-max-listpack-entries", "zset-max-listpack-entries", "set-max-listpack-entries"] {
+                    client.check(&format!("CONFIG SET {option} 1"), "+OK");
+                }
+            }
+            client.ask(line);
+            let dump = client.bytes(&[b"DUMP", b"k"]);
+            assert_eq!(client.bytes(&[b"RESTORE", b"copy", b"0", &dump]), b"+OK\r\n", "{line}");
+            // A string that a command has changed in place is `raw`, and `embstr` again when it is restored.
+            let encoding = if line.starts_with("PFADD") { "TYPE" } else { "OBJECT ENCODING" };
+            for question in ["TYPE", encoding, "DEBUG DIGEST-VALUE"] {
+                assert_eq!(client.ask(&format!("{question} k")), client.ask(&format!("{question} copy")), "{line}");
+            }
+            assert_eq!(client.bytes(&[b"DUMP", b"copy"]), dump, "{line}");
+        }
+    }
+}
+
+#[test]
+fn options_and_refusals() {
+    let mut client = Client::new(Resp::V2);
+    client.ask("SET k hello");
+    let dump = client.bytes(&[b"DUMP", b"k"]);
+    let mut ask = |words: &[&[u8]]| {
+        let mut all: Vec<&[u8]> = vec![b"RESTORE"];
+        all.extend_from_slice(words);
+        String::from_utf8(client.bytes(&all)).expect("ASCII").trim_end().to_owned()
+    };
+    assert_eq!(ask(&[b"k", b"0", &dump]), "-BUSYKEY Target key name already exists.");
+    assert_eq!(ask(&[b"n", b"-1", &dump]), "-ERR Invalid TTL value, must be >= 0");
+    assert_eq!(ask(&[b"n", b"x", &dump]), "-ERR value is not an integer or out of range");
+    assert_eq!(ask(&[b"n", b"0", b"rubbish"]), "-ERR DUMP payload version or checksum are wrong");
+    assert_eq!(ask(&[b"n", b"0", &dump, b"IDLETIME", b"-1"]), "-ERR Invalid IDLETIME value, must be >= 0");
+    assert_eq!(ask(&[b"n", b"0", &dump, b"FREQ", b"256"]), "-ERR Invalid FREQ value, must be >= 0 and <= 255");
+    assert_eq!(ask(&[b"n", b"0", &dump, b"IDLETIME", b"1", b"FREQ", b"1"]), "-ERR syntax error");
+    assert_eq!(ask(&[b"k", b"1", &dump, b"ABSTTL", b"REPLACE"]), "+OK");
+    assert_eq!(ask(&[b"n", b"100000", &dump]), "+OK");
+    assert_eq!(ask(&[b"idle", b"0", &dump, b"IDLETIME", b"50"]), "+OK");
+    client.check("EXISTS k", ":0");
+    client.check("GET n", "$hello");
+    client.check("OBJECT IDLETIME idle", ":50");
+    assert_ne!(client.ask("PTTL n"), ":-1");
+}
+
+#[test]
+fn a_missing_key_is_null() {
+    both(|client| client.check("DUMP none", "nil"));
+}
