@@ -106,7 +106,7 @@ def _(g):
 
 @command("config|set", 4, mutable=False, label="limits of what is sorted")
 def _(g):
-    return [b"CONFIG", b"SET", *g.pick(([b"list-max-listpack-size", g.pick((b"-2", b"2", b"5", b"-1"))], [b"set-max-intset-entries", g.pick((b"512", b"0"))]))]
+    return [b"CONFIG", b"SET", *g.pick(([b"list-max-listpack-size", g.pick((b"-2", b"2", b"5", b"-1"))], [b"set-max-intset-entries", b"0", b"set-max-listpack-entries", b"0"], [b"set-max-intset-entries", b"512", b"set-max-listpack-entries", b"128"]))]
 
 
 def _sorted_set(pairs, tail):
