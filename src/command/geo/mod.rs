@@ -100,6 +100,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(M + log N) for M members in the cells around the circle.",
         syntax: "key:key#0 longitude:double latitude:double radius:double unit<m=M|km=KM|ft=FT|mi=MI> [withcoord=WITHCOORD] [withdist=WITHDIST] [withhash=WITHHASH] [count-block(COUNT count:integer [any=ANY@6.2.0])] [order<asc=ASC|desc=DESC>] [store<STORE storekey~key:key#1|STOREDIST storedistkey~key:key#2>]",
         history: &[("6.2.0", "ANY."), ("7.0.0", "Units in any letter case.")],
+        variable_flags: Some(|_| KeyFlags::OW.and(KeyFlags::UPDATE)),
         run: georadius,
         ..CommandSpec::DEFAULT
     },
@@ -134,6 +135,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(M + log N) for M members in the cells around the circle.",
         syntax: "key:key#0 member:string radius:double unit<m=M|km=KM|ft=FT|mi=MI> [withcoord=WITHCOORD] [withdist=WITHDIST] [withhash=WITHHASH] [count-block(COUNT count:integer [any=ANY])] [order<asc=ASC|desc=DESC>] [store<STORE storekey~key:key#1|STOREDIST storedistkey~key:key#2>]",
         history: &[("6.2.0", "ANY."), ("7.0.0", "Units in any letter case.")],
+        variable_flags: Some(|_| KeyFlags::OW.and(KeyFlags::UPDATE)),
         run: georadiusbymember,
         ..CommandSpec::DEFAULT
     },

@@ -8,8 +8,10 @@ use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
 use crate::call::expiry::TimeForm;
 use crate::call::spec::Outcome;
+use crate::keyspace::entry::EntryRef;
 use crate::util::clock::UnixMs;
 use crate::value::hash::{Hash, Lifetime, Limits};
+use crate::value::object::Kind;
 
 /// What the options say about deadlines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,7 +183,11 @@ pub(super) fn hsetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     let options = SetOptions::read(args)?;
     let pairs = Pairs(read_fields(args, 2, NUMFIELDS)?);
 
-    let exists = ctx.db.get::<Hash>(key)?.is_some();
+    let exists = match ctx.db.peek(key).map(EntryRef::kind) {
+        Some(Kind::Hash) => true,
+        Some(_) => return Err(CommandError::WrongType),
+        None => false,
+    };
     if options.key.is_some_and(|wanted| wanted != exists) {
         ctx.reply.integer(0);
         return Ok(Outcome::Done);

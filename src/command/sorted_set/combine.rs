@@ -107,11 +107,7 @@ impl<'a> Query<'a> {
     ) -> Result<Query<'a>, CommandError> {
         let operands = read_keys(ctx, args)?;
         for operand in &operands {
-            if purpose == Purpose::Store {
-                ctx.db.peek(operand.key);
-            } else {
-                ctx.db.read(operand.key);
-            }
+            ctx.db.read(operand.key);
             check_type(&mut ctx.db, operand.key)?;
         }
         let mut query = Query { operation, operands, aggregate: Aggregate::Sum, with_scores: false, limit: 0 };

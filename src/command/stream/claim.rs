@@ -118,6 +118,8 @@ fn read_ids(args: &mut Args<'_>) -> SmallVec<[StreamId; 8]> {
 pub(super) fn xclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let (key, name, consumer) = (args.key()?, args.bytes()?, args.bytes()?);
     let now_ms = ctx.now.0;
+    // A hit or a miss first: it writes, but counts as a read.
+    ctx.db.look(key);
     let group = ctx.db.get_mut::<Stream>(key)?.and_then(|stream| stream.with_group(name));
     let (entries, group) = group.ok_or_else(|| no_group(key, name, b""))?;
     let min_idle = args.integer_or(CommandError::text("ERR Invalid min-idle-time argument for XCLAIM"))?;
@@ -178,6 +180,8 @@ pub(super) fn xautoclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Resu
     let start = range_start(args.bytes()?)?;
     let (count, just_id) = read_count(args)?;
     let now_ms = ctx.now.0;
+    // A hit or a miss first: it writes, but counts as a read.
+    ctx.db.look(key);
     let group = ctx.db.get_mut::<Stream>(key)?.and_then(|stream| stream.with_group(name));
     let (entries, group) = group.ok_or_else(|| no_group(key, name, b""))?;
 
