@@ -41,6 +41,10 @@ pub(super) fn spop<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
 fn pop_many(ctx: &mut Context<'_>, key: Key<'_>, count: u64) -> Result<Outcome, CommandError> {
     let limits = limits::set(&ctx.shared.config);
     let Context { db, reply, .. } = ctx;
+    let len = db.get_mut::<Set>(key)?.map_or(0, |set| set.len());
+    if len > 0 && count >= len as u64 {
+        db.look(key); // all of it: in Redis that is a read of the whole set
+    }
     let set = db.get_mut::<Set>(key)?;
     let (Some(set), 1..) = (set, count) else {
         reply.set(0);

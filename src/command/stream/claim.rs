@@ -176,12 +176,12 @@ pub(super) fn announce(ctx: &mut Context<'_>, key: Key<'_>, consumer_made: bool)
 /// the entries, and the ids that were pending though their entries are gone. O(log n) an entry looked at.
 pub(super) fn xautoclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let (key, name, consumer) = (args.key()?, args.bytes()?, args.bytes()?);
+    // A hit or a miss first: it writes, but counts as a read.
+    ctx.db.look(key);
     let min_idle = args.integer_or(CommandError::text("ERR Invalid min-idle-time argument for XAUTOCLAIM"))?;
     let start = range_start(args.bytes()?)?;
     let (count, just_id) = read_count(args)?;
     let now_ms = ctx.now.0;
-    // A hit or a miss first: it writes, but counts as a read.
-    ctx.db.look(key);
     let group = ctx.db.get_mut::<Stream>(key)?.and_then(|stream| stream.with_group(name));
     let (entries, group) = group.ok_or_else(|| no_group(key, name, b""))?;
 

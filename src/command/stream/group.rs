@@ -170,6 +170,7 @@ pub(super) fn delete_consumer<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) ->
 pub(super) fn xack<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let (key, name) = (args.key()?, args.bytes()?);
     let mut acknowledged = 0;
+    ctx.db.look(key); // it writes, but counts as a read
     let stream = ctx.db.get_mut::<Stream>(key)?;
     if let Some(group) = stream.and_then(|stream| stream.groups_mut().get_mut(name)) {
         let ids = read_ids(args)?;
