@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::value::list::Fill;
+use crate::value::stream::node::NodeLimits;
 use crate::value::{hash, set, sorted_set};
 
 fn size(option: u64) -> usize {
@@ -32,4 +33,9 @@ pub fn set(config: &Config) -> set::Limits {
 pub fn sorted_set(config: &Config) -> sorted_set::Limits {
     let entries = size(config.zset_max_listpack_entries());
     sorted_set::Limits { entries, value_bytes: size(config.zset_max_listpack_value()) }
+}
+
+/// Of nodes of streams.
+pub fn stream(config: &Config) -> NodeLimits {
+    NodeLimits { bytes: size(config.stream_node_max_bytes()), entries: size(config.stream_node_max_entries()) }
 }

@@ -12,6 +12,7 @@ mod transfer;
 use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
+use crate::call::limits;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
 use crate::protocol::reply::Reply;
 use crate::value::list::{Fill, List, Side};
@@ -366,7 +367,7 @@ const LEAST_RANK: CommandError =
 /// How large nodes may be, by `list-max-listpack-size`.
 #[inline]
 fn fill(ctx: &Context<'_>) -> Fill {
-    Fill::new(ctx.shared.config.list_max_listpack_size())
+    limits::list(&ctx.shared.config)
 }
 
 /// Replies an element.

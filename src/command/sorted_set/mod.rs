@@ -14,6 +14,7 @@ mod remove;
 mod scan;
 
 use crate::call::context::{Context, Event};
+use crate::call::limits;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec};
 use crate::keyspace::{Key, Ttl};
 use crate::protocol::reply::{Reply, Resp};
@@ -555,12 +556,7 @@ pub const COMMANDS: &[CommandSpec] = &[
 
 /// The thresholds of the configuration.
 pub(super) fn limits(ctx: &Context<'_>) -> Limits {
-    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let config = &ctx.shared.config;
-    Limits {
-        entries: number(config.zset_max_listpack_entries()),
-        value_bytes: number(config.zset_max_listpack_value()),
-    }
+    limits::sorted_set(&ctx.shared.config)
 }
 
 /// Notes that `changes` members of the sorted set at `key` changed.

@@ -4,6 +4,7 @@ use super::{exact_id, reply_id};
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
+use crate::call::limits;
 use crate::call::spec::Outcome;
 use crate::config::Config;
 use crate::keyspace::Key;
@@ -75,8 +76,7 @@ fn read_fields<'a>(args: &mut Args<'a>) -> Result<SmallVec<[Field<'a>; 8]>, Comm
 }
 
 fn node_limits(config: &Config) -> NodeLimits {
-    let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
-    NodeLimits { bytes: size(config.stream_node_max_bytes()), entries: size(config.stream_node_max_entries()) }
+    limits::stream(config)
 }
 
 /// The stream at `key`, made where it is missing; `None` when it is and `no_make` forbids that.
