@@ -277,6 +277,7 @@ fn read_group(
     streams: &mut Streams,
 ) -> Result<(), CommandError> {
     let now_ms = ctx.now.0;
+    ctx.db.look(key); // a second hit, as in Redis: once to check the groups, once to read
     let Some(stream) = ctx.db.get_mut::<Stream>(key)? else { return Ok(()) };
     let Some((entries, group)) = stream.with_group(name) else { return Ok(()) };
     let (consumer, made) = group.consumer_or_new(consumer, now_ms);

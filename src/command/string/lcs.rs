@@ -98,8 +98,8 @@ pub(super) fn lcs<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outc
     let (first, second) = (args.key()?, args.key()?);
     let options = Options::read(args);
 
-    let (a, b) = (text_of(ctx, first)?, text_of(ctx, second)?);
-    let options = options?;
+    let (a, b) = (text_of(ctx, first), text_of(ctx, second));
+    let (a, b, options) = (a?, b?, options?);
     check_size(a.len(), b.len(), ctx.shared.config.proto_max_bulk_len())?;
 
     let mut lcs = Lcs::new(a, b, !options.len).map_err(|_| NO_MEMORY)?;
