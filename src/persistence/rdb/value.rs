@@ -23,7 +23,6 @@ use crate::value::listpack::{Item, Listpack};
 use crate::value::object::{Collection, Object, ObjectRef};
 use crate::value::set::{self, Set};
 use crate::value::sorted_set::{self, Collected, SortedSet};
-use crate::value::string::StringRef;
 use crate::value::word::Form;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -261,11 +260,4 @@ pub(super) fn pairs<'p, 'a>(
 /// The elements of a zipmap or ziplist that holds a hash.
 pub(super) fn old_hash<'a>(kind: u8, bytes: &'a [u8]) -> Result<Vec<Cow<'a, [u8]>>, Malformed> {
     if kind == 9 { zipmap(bytes) } else { ziplist(bytes) }
-}
-
-/// A string as it is dumped, for those who only want its length.
-pub fn string_len(string: StringRef<'_>) -> usize {
-    let mut out = Vec::new();
-    put_string(&string.text(), false, &mut out);
-    out.len()
 }

@@ -7,7 +7,9 @@ use crate::call::error::CommandError;
 use crate::call::spec::{Outcome, Slices};
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{Key, LockPlan, Ttl, View, access_seconds};
+use crate::persistence::rdb::value;
 use crate::util::clock::Ticks;
+use crate::util::clock::UnixMs;
 use crate::util::memory::used_bytes;
 use crate::util::number;
 use crate::value::string::{StringRef, StringSource};
@@ -39,10 +41,17 @@ fn describe(entry: EntryRef<'_>, fast: bool, now_seconds: u32) -> String {
     let (at, encoding, lru) = (entry.key().as_ptr(), entry.encoding(), entry.access());
     let length = match fast {
         true => String::new(),
-        false => format!("serializedlength:{} ", entry.string().map_or(0, serialized_len)),
+        false => format!("serializedlength:{} ", entry.string().map_or_else(|| content_len(entry), serialized_len)),
     };
     let idle = now_seconds.wrapping_sub(lru) % CLOCK_PERIOD;
     format!("Value at:{at:p} refcount:1 encoding:{encoding} {length}lru:{lru} lru_seconds_idle:{idle}")
+}
+
+/// Bytes of a collection in a snapshot, were it not compressed, the type not counted. O(size).
+fn content_len(entry: EntryRef<'_>) -> usize {
+    let mut out = Vec::new();
+    value::save(entry, UnixMs(i64::MIN), false, &mut out);
+    out.len() - 1
 }
 
 /// Bytes of a string in a snapshot, were it not compressed: integers of up to 32 bits, and spelled by up to 11 bytes, take
@@ -77,26 +86,35 @@ pub fn sdslen<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     Ok(Outcome::Done)
 }
 
-/// `DEBUG LISTPACK key`: there are no listpacks yet.
+/// What is answered where Redis prints a structure on its standard output.
+const NOT_PRINTED: CommandError = CommandError::text("ERR larder does not print the structure of values");
+
+/// An error in any case: `other` when the value is not held in this `encoding`.
+fn refuse<'a>(
+    ctx: &mut Context<'a>,
+    args: &mut Args<'a>,
+    encoding: &str,
+    other: &'static str,
+) -> Result<Outcome, CommandError> {
+    let key = args.key()?;
+    let held = about(ctx, key, |entry| entry.encoding() == encoding)?;
+    Err(if held { NOT_PRINTED } else { CommandError::text(other) })
+}
+
+/// `DEBUG LISTPACK key`: refused; a listpack is not printed.
 pub fn listpack<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let key = args.key()?;
-    about(ctx, key, |_| ())?;
-    Err(CommandError::text("ERR Not a listpack encoded object."))
+    refuse(ctx, args, "listpack", "ERR Not a listpack encoded object.")
 }
 
-/// `DEBUG QUICKLIST key [0|1]`: there are no lists yet.
+/// `DEBUG QUICKLIST key [0|1]`: refused; a quicklist is not printed.
 pub fn quicklist<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let key = args.key()?;
-    about(ctx, key, |_| ())?;
-    Err(CommandError::text("ERR Not a quicklist encoded object."))
+    refuse(ctx, args, "quicklist", "ERR Not a quicklist encoded object.")
 }
 
-/// `DEBUG HTSTATS-KEY key [full]`: no value is a table yet.
+/// `DEBUG HTSTATS-KEY key [full]`: refused; tables of values keep no such figures.
 pub fn htstats_key<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let key = args.key()?;
-    about(ctx, key, |_| ())?;
     const TEXT: &str = "ERR The value stored at the specified key is not represented using an hash table";
-    Err(CommandError::text(TEXT))
+    refuse(ctx, args, "hashtable", TEXT)
 }
 
 /// `DEBUG HTSTATS database [full]`: figures of the table. Deadlines are in the entries; the second part counts them.
