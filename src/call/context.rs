@@ -122,6 +122,32 @@ impl Context<'_> {
         }
     }
 
+    /// Whether somebody reads the log of effects: only then is it worth finding words for one.
+    #[inline]
+    pub fn logs(&self) -> bool {
+        self.shared.keyspace.attention().is_on(Switch::Log)
+    }
+
+    /// Logs the deadline of `key` in place of the request, as the time that it is.
+    pub fn effect_deadline(&mut self, key: Key<'_>, deadline: UnixMs) {
+        if self.logs() {
+            self.effect(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(deadline.0).as_bytes()]);
+        }
+    }
+
+    /// Logs the request with the arguments in `range` replaced by `words`.
+    pub fn effect_with(&mut self, range: std::ops::Range<usize>, words: &[&[u8]]) {
+        if self.logs() {
+            let request = self.request;
+            let all: Vec<&[u8]> = (0..range.start)
+                .map(|index| request.arg(index))
+                .chain(words.iter().copied())
+                .chain((range.end..request.argc()).map(|index| request.arg(index)))
+                .collect();
+            self.effect(&all);
+        }
+    }
+
     /// Logs these words in place of the request: for a command whose words would not do the same again. Several calls make
     /// several effects, in order.
     pub fn effect(&mut self, words: &[&[u8]]) {

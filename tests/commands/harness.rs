@@ -101,7 +101,8 @@ impl Client {
         assert_eq!(self.ask(line), expected, "{line}");
     }
 
-    fn send(&mut self, request: &OwnedRequest) -> String {
+    /// Sends a request and returns the reply as [`show`] shows it.
+    pub fn send(&mut self, request: &OwnedRequest) -> String {
         let mut out = Output::new();
         match self.dispatcher.run_one(request, &mut self.session, &mut out) {
             Next::Slices(mut slices) => while !self.dispatcher.resume(&mut *slices, &mut self.session, &mut out) {},

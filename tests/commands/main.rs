@@ -3,6 +3,7 @@
 mod bitmap;
 mod connection;
 mod dump;
+mod effects;
 mod geo;
 mod harness;
 mod hash;
