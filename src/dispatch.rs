@@ -11,14 +11,16 @@ use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::keys::declared_keys;
 use crate::call::logs::{LogEntry, LogKind, is_secret};
+use crate::call::pubsub::push_limit;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Outcome, Scope, Slices};
 use crate::call::table::Command;
+use crate::config::ClientClass;
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{Key, LockPlan, Ticket, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
-use crate::protocol::reply::{Mark, Output, Reply};
+use crate::protocol::reply::{Mark, Output, Reply, Resp};
 use crate::util::clock::{Ticks, UnixMs, unix_us};
 use crate::util::memory::used_bytes;
 use crate::value::object::ObjectRef;
@@ -388,6 +390,10 @@ impl Dispatcher {
         if !matches!(next, Next::Slices(_) | Next::Block(_)) {
             apply_reply_mode(session, out, mark);
         }
+        if session.own_pushes {
+            session.own_pushes = false;
+            session.client.take_pushes(out);
+        }
         next
     }
 
@@ -408,6 +414,9 @@ impl Dispatcher {
         let spec = command.spec;
         if !spec.accepts(request.argc()) {
             return Err(CommandError::WrongArity(command.full_name().into()));
+        }
+        if session.resp == Resp::V2 && !spec.while_subscribed && session.client.subscribed.load(Relaxed) {
+            return Err(not_while_subscribed(command));
         }
         if session.monitor && spec.flags.0 & KEYSPACE_FLAGS.0 != 0 {
             return Err(MONITOR_ONLY);
@@ -595,11 +604,10 @@ impl Dispatcher {
             return; // as Redis: administrative commands are not shown
         }
         let line = Bytes::from(monitor_line(request, &session.client, session.db));
-        let limit = self.shared.config.output_limits(crate::config::ClientClass::Normal).hard_bytes;
-        let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
+        let limit_bytes = push_limit(&self.shared.config, ClientClass::Normal);
         for client in self.shared.clients.all() {
             if client.monitor.load(Relaxed) {
-                client.push(line.clone(), limit);
+                client.push(&line, limit_bytes);
             }
         }
     }
@@ -771,6 +779,13 @@ struct Run {
 /// A browser or another program speaking HTTP to us, perhaps made to by a hostile page: it gets no answer at all.
 fn is_cross_protocol(request: RequestView<'_>) -> bool {
     [&b"post"[..], b"host:"].iter().any(|word| request.arg(0).eq_ignore_ascii_case(word))
+}
+
+#[cold]
+fn not_while_subscribed(command: &Command) -> CommandError {
+    let name = command.full_name();
+    let allowed = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET";
+    format!("ERR Can't execute '{name}': only {allowed} are allowed in this context").into()
 }
 
 #[cold]

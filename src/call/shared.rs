@@ -3,6 +3,7 @@
 use super::blocking::BlockedClients;
 use super::clients::{Client, Clients};
 use super::logs::{CommandLogs, LatencyMonitor};
+use super::pubsub::PubSub;
 use super::spec::CommandSpec;
 use super::stats::Stats;
 use super::table::CommandTable;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub clients: Clients,
     /// Clients that wait for keys.
     pub blocked: BlockedClients,
+    /// Channels and who listens to them.
+    pub pubsub: PubSub,
     /// Counters.
     pub stats: Stats,
     /// Logs of slow and large commands.
@@ -107,6 +110,7 @@ impl Shared {
             stats: Stats::new(workers, commands.len()),
             clients: Clients::default(),
             blocked: BlockedClients::default(),
+            pubsub: PubSub::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             config,
@@ -122,10 +126,11 @@ impl Shared {
 }
 
 impl Shared {
-    /// Closes a client's connection. If it waits for keys, it gets nothing from them any more, even before its connection
+    /// Closes a client's connection: it is told nothing more. If it waits for keys, it gets nothing from them any more, even before its connection
     /// knows.
     pub fn kill_client(&self, client: &Client) {
         self.clients.kill(client);
+        self.pubsub.leave(client);
         if let Some(blocked) = self.blocked.find(client.id) {
             blocked.ticket.abandon();
         }

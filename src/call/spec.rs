@@ -275,6 +275,8 @@ pub enum Group {
     Server,
     /// The cluster.
     Cluster,
+    /// Channels and messages.
+    PubSub,
 }
 
 impl Group {
@@ -294,6 +296,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
+            Group::PubSub => "pubsub",
         }
     }
 }
@@ -346,6 +349,8 @@ pub struct CommandSpec {
     /// Index of the argument that names an element of the collection at the key in argument 1 (a field, a member), by which
     /// the element is prefetched; 0 for none.
     pub element: usize,
+    /// Allowed for a RESP2 client that listens to channels: nothing else is.
+    pub while_subscribed: bool,
     /// Which shards are locked.
     pub scope: Scope,
     /// First Redis (or Valkey) version that has it.
@@ -384,6 +389,7 @@ impl CommandSpec {
         behind_keyword: None,
         own_keys: None,
         element: 0,
+        while_subscribed: false,
         scope: Scope::Keys,
         since: "1.0.0",
         group: Group::Server,
