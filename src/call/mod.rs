@@ -15,6 +15,7 @@ pub mod help;
 pub mod keys;
 pub mod limits;
 pub mod logs;
+pub mod notify;
 pub mod pubsub;
 pub mod session;
 pub mod shared;

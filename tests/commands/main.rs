@@ -8,6 +8,7 @@ mod harness;
 mod hash;
 mod hyperloglog;
 mod list;
+mod pubsub;
 mod set;
 mod sort;
 mod sorted_set;
