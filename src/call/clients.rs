@@ -8,7 +8,7 @@ use crate::util::clock::UnixMs;
 use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::Notify;
@@ -35,6 +35,38 @@ pub struct Mailbox {
     pub overflowed: bool,
     /// The socket takes nothing: the connection looks when it does, and is not woken for pushes before.
     stalled: bool,
+}
+
+/// Clients of one worker that have mail and do not know. The worker tells them, a few at a time, when it has read the requests
+/// that are there: what is sent meanwhile goes out in the same write, and who sends much is not held up by writing.
+#[derive(Default)]
+pub struct Post {
+    waiting: Mutex<VecDeque<Arc<Client>>>,
+    wake: Notify,
+}
+
+impl Post {
+    /// Takes up to `count` clients out, the first first, into `taken`.
+    pub fn take(&self, count: usize, taken: &mut Vec<Arc<Client>>) {
+        let mut waiting = self.waiting.lock();
+        let count = count.min(waiting.len());
+        taken.extend(waiting.drain(..count));
+    }
+
+    /// Until somebody waits.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
+    fn add(&self, client: &Arc<Client>) {
+        let mut waiting = self.waiting.lock();
+        waiting.push_back(Arc::clone(client));
+        let first = waiting.len() == 1;
+        drop(waiting);
+        if first {
+            self.wake.notify_one();
+        }
+    }
 }
 
 /// The names of channels and patterns, shared by those who listen.
@@ -129,6 +161,7 @@ pub struct Client {
     mailbox: Mutex<Mailbox>,
     mail: AtomicBool,
     wake: Notify,
+    post: Arc<Post>,
 }
 
 impl Client {
@@ -146,7 +179,7 @@ impl Client {
 
     /// Sends it bytes, RESP already, out of band and in order. When more than `limit_bytes` wait it is closed instead, as one
     /// that does not read.
-    pub fn push(&self, bytes: &Bytes, limit_bytes: usize) {
+    pub fn push(self: &Arc<Client>, bytes: &Bytes, limit_bytes: usize) {
         let mut mailbox = self.mailbox.lock();
         if mailbox.killed {
             return;
@@ -161,7 +194,7 @@ impl Client {
         drop(mailbox);
         // Who has been woken and has not looked yet will find this too.
         if !self.mail.swap(true, std::sync::atomic::Ordering::AcqRel) {
-            self.wake.notify_one();
+            self.post.add(self);
         }
     }
 
@@ -250,6 +283,7 @@ pub struct Buffers {
 #[derive(Default)]
 pub struct Clients {
     map: DashMap<u64, Arc<Client>>,
+    posts: Mutex<Vec<Arc<Post>>>,
     last_id: AtomicU64,
     monitors: AtomicUsize,
     paused: AtomicBool,
@@ -290,9 +324,19 @@ impl Clients {
             mailbox: Mutex::default(),
             mail: AtomicBool::new(false),
             wake: Notify::new(),
+            post: self.post(worker),
         });
         self.map.insert(id, Arc::clone(&client));
         client
+    }
+
+    /// The post of a worker.
+    pub fn post(&self, worker: usize) -> Arc<Post> {
+        let mut posts = self.posts.lock();
+        while posts.len() <= worker {
+            posts.push(Arc::default());
+        }
+        Arc::clone(&posts[worker])
     }
 
     /// Forgets a client whose connection has ended.
