@@ -3,6 +3,7 @@
 //! Invariant: nothing here owns a connection. A client is named by its id, looked up, and perhaps gone; its connection
 //! reads its mailbox when it is woken. Must not know: sockets.
 
+use super::tracked::{Name, Tracked};
 use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;
 use bytes::Bytes;
@@ -68,9 +69,6 @@ impl Post {
         }
     }
 }
-
-/// The names of channels and patterns, shared by those who listen.
-pub type Name = Arc<[u8]>;
 
 /// Kinds of subscriptions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,6 +156,8 @@ pub struct Client {
     pub subscriptions: Mutex<Subscriptions>,
     /// Whether that is anything; changed with it.
     pub subscribed: AtomicBool,
+    /// What it is told of the keys that it caches; changed through the table of these.
+    pub tracked: Tracked,
     mailbox: Mutex<Mailbox>,
     mail: AtomicBool,
     wake: Notify,
@@ -321,6 +321,7 @@ impl Clients {
             closing: AtomicBool::new(false),
             subscriptions: Mutex::default(),
             subscribed: AtomicBool::new(false),
+            tracked: Tracked::default(),
             mailbox: Mutex::default(),
             mail: AtomicBool::new(false),
             wake: Notify::new(),

@@ -22,3 +22,5 @@ pub mod shared;
 pub mod spec;
 pub mod stats;
 pub mod table;
+pub mod tracked;
+pub mod tracking;

@@ -6,7 +6,8 @@
 //! as long as somebody listens to it, and a client stands under the names of its own list. Nothing here waits
 //! for a receiver. Must not know: commands, sockets. Source: the Redis documentation of pub/sub.
 
-use super::clients::{Client, Listen, Name};
+use super::clients::{Client, Listen};
+use super::tracked::Name;
 use crate::config::{ClientClass, Config};
 use crate::protocol::reply::{Output, Reply, Resp};
 use crate::util::glob;

@@ -7,6 +7,7 @@ use super::pubsub::PubSub;
 use super::spec::CommandSpec;
 use super::stats::Stats;
 use super::table::CommandTable;
+use super::tracking::Tracking;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::util::clock::UnixMs;
@@ -75,6 +76,8 @@ pub struct Shared {
     pub blocked: BlockedClients,
     /// Channels and who listens to them.
     pub pubsub: PubSub,
+    /// Who has read which keys.
+    pub tracking: Tracking,
     /// Counters.
     pub stats: Stats,
     /// Logs of slow and large commands.
@@ -111,6 +114,7 @@ impl Shared {
             clients: Clients::default(),
             blocked: BlockedClients::default(),
             pubsub: PubSub::default(),
+            tracking: Tracking::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             config,
@@ -131,6 +135,7 @@ impl Shared {
     pub fn kill_client(&self, client: &Client) {
         self.clients.kill(client);
         self.pubsub.leave(client);
+        self.untrack(client);
         if let Some(blocked) = self.blocked.find(client.id) {
             blocked.ticket.abandon();
         }

@@ -5,11 +5,12 @@
 //! other clients. Source: the Redis command reference; Valkey 9.1 where it is silent.
 
 use crate::call::args::Args;
-use crate::call::clients::{Listen, Name};
+use crate::call::clients::Listen;
 use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::help;
 use crate::call::spec::{CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
+use crate::call::tracked::Name;
 use crate::protocol::reply::{Output, Reply};
 use bytes::Bytes;
 

@@ -152,6 +152,7 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.shared.clients.remove(&self.client);
         self.shared.pubsub.leave(&self.client);
+        self.shared.untrack(&self.client);
         self.shared.stats.workers[self.worker].clients.fetch_sub(1, Relaxed);
     }
 }

@@ -129,6 +129,7 @@ impl Client {
     /// Ends the connection.
     pub fn leave(self) {
         self.shared.pubsub.leave(&self.session.client);
+        self.shared.untrack(&self.session.client);
         self.shared.clients.remove(&self.session.client);
     }
 

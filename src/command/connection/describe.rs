@@ -1,11 +1,12 @@
 //! The line about a client that CLIENT LIST and CLIENT INFO show.
 //!
-//! Fields and their order are Valkey 9.1's. Those about what larder does not have (transactions, tracking,
+//! Fields and their order are Valkey 9.1's. Those about what larder does not have (transactions,
 //! reply buffers of fixed size) show the value of a client that does not use it.
 
-use super::until_zero;
+use super::{tracking, until_zero};
 use crate::call::clients::{Client, Labels, Listen};
 use crate::call::context::Context;
+use crate::call::tracked::mode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Every letter that may stand in `flags`.
@@ -21,6 +22,9 @@ pub(super) fn flags(client: &Client) -> String {
         (is(&client.monitor), 'O'),
         (is(&client.subscribed), 'P'),
         (is(&client.paused), 'b'),
+        (client.tracked.is(mode::ON), 't'),
+        (client.tracked.is(mode::BROKEN), 'R'),
+        (client.tracked.is(mode::BROADCAST), 'B'),
         (is(&client.closing), 'c'),
         (client.unix, 'U'),
         (is(&client.no_evict), 'e'),
@@ -59,10 +63,10 @@ pub(super) fn line(ctx: &Context<'_>, client: &Client) -> String {
     let (sizes, listens) = (sizes(ctx, client), listens(client));
     let (db, resp, command) = (client.db.load(Relaxed), client.resp.load(Relaxed), last_command(ctx, client));
     let (net_in, net_out) = (client.net_in.load(Relaxed), client.net_out.load(Relaxed));
-    let commands = client.commands.load(Relaxed);
+    let (commands, redirect) = (client.commands.load(Relaxed), tracking::redirect(&client.tracked));
     format!(
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} capa={capa} db={db} \
-         {listens} multi=-1 watch=0 {sizes} cmd={command} user=default redir=-1 resp={resp} \
+         {listens} multi=-1 watch=0 {sizes} cmd={command} user=default redir={redirect} resp={resp} \
          lib-name={lib_name} lib-ver={lib_ver} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={commands}\n"
     )
 }

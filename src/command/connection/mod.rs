@@ -16,6 +16,7 @@ mod client;
 mod describe;
 mod filter;
 mod handshake;
+mod tracking;
 
 const ANYTIME: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
 const GREETING: Flags = ANYTIME.and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
@@ -187,7 +188,7 @@ fn select<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Com
     Ok(Outcome::Done)
 }
 
-/// `RESET`: back to database 0, RESP2, no name, no modes, no subscriptions; without a password only where none is set. The names of the
+/// `RESET`: back to database 0, RESP2, no name, no modes, no subscriptions, no tracking; without a password only where none is set. The names of the
 /// library and the capabilities stay, as in Valkey.
 fn reset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
@@ -203,6 +204,7 @@ fn reset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
     let client = &session.client;
     ctx.shared.clients.set_monitor(client, false);
     ctx.shared.pubsub.leave(client);
+    ctx.shared.untrack(client);
     client.take_pushes(ctx.reply.output());
     client.no_touch.store(false, Relaxed);
     client.no_evict.store(false, Relaxed);

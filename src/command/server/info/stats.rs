@@ -33,7 +33,10 @@ pub fn stats(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits"]);
     lines.zeros(&["active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
     lines.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
-    lines.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    let tracking = &ctx.shared.tracking;
+    lines.field("tracking_total_keys", tracking.keys());
+    lines.field("tracking_total_items", tracking.items());
+    lines.field("tracking_total_prefixes", tracking.prefixes());
     replies(lines, stats);
     lines.field("acl_access_denied_auth", stats.errors().get("WRONGPASS").copied().unwrap_or(0));
     lines.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
