@@ -14,8 +14,9 @@ use crate::call::logs::{LogEntry, LogKind, is_secret};
 use crate::call::pubsub::push_limit;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
-use crate::call::spec::{Flags, Outcome, Scope, Slices};
+use crate::call::spec::{Flags, Group, Outcome, Scope, Slices};
 use crate::call::table::Command;
+use crate::call::tracked::mode;
 use crate::config::ClientClass;
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{Key, LockPlan, Ticket, View};
@@ -390,6 +391,10 @@ impl Dispatcher {
         if !matches!(next, Next::Slices(_) | Next::Block(_)) {
             apply_reply_mode(session, out, mark);
         }
+        // What CLIENT CACHING says holds for the next command, behind others of CLIENT.
+        if session.client.tracked.is(mode::CACHING) && !planned.command.is_ok_and(is_about_the_client) {
+            session.client.tracked.set_caching(false);
+        }
         if session.own_pushes {
             session.own_pushes = false;
             session.client.take_pushes(out);
@@ -480,6 +485,7 @@ impl Dispatcher {
         };
         let mut args = Args::new(request, planned.first_arg, keys, shared.keyspace.hasher());
         let outcome = (command.spec.run)(&mut context, &mut args);
+        context.remember();
         let dirty = context.dirty;
         let ready = std::mem::take(&mut context.ready);
         drop(context);
@@ -779,6 +785,11 @@ struct Run {
 /// A browser or another program speaking HTTP to us, perhaps made to by a hostile page: it gets no answer at all.
 fn is_cross_protocol(request: RequestView<'_>) -> bool {
     [&b"post"[..], b"host:"].iter().any(|word| request.arg(0).eq_ignore_ascii_case(word))
+}
+
+/// A subcommand of CLIENT.
+fn is_about_the_client(command: &Command) -> bool {
+    command.spec.group == Group::Connection && command.parent.is_some()
 }
 
 #[cold]

@@ -2,9 +2,12 @@
 
 use super::blocking::{Blocked, OnTimeout, awaited_kind};
 use super::error::CommandError;
+use super::keys::declared_keys;
+use super::notify;
 use super::session::Session;
 use super::shared::Shared;
-use super::spec::Outcome;
+use super::spec::{Flags, Outcome};
+use super::tracked::mode;
 use super::table::Command;
 use crate::keyspace::{Key, Ticket, View};
 use crate::protocol::batch::{OwnedRequest, RequestView};
@@ -94,8 +97,8 @@ impl Context<'_> {
     /// As [`Context::touch`], for a key of another database.
     #[inline]
     pub fn touch_in(&mut self, db: usize, key: Key<'_>, event: Event) {
-        // The log, keyspace notifications and client-side caches hang here; today the change is only counted.
         self.dirty += 1;
+        self.tell(db, key, event, true);
         if self.shared.blocked.any() && event.serves() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
         }
@@ -160,7 +163,34 @@ impl Context<'_> {
     /// `expire`.
     #[inline]
     pub fn notify(&mut self, key: Key<'_>, event: Event) {
-        let _ = (self.session.db, key, event);
+        self.tell(self.session.db, key, event, false);
+    }
+
+    /// Publishes an event and, of a change, tells those who have the key in their caches.
+    fn tell(&mut self, db: usize, key: Key<'_>, event: Event, changed: bool) {
+        let own = self.session.client.id;
+        if changed && event != Event::Silent {
+            self.session.own_pushes |= self.shared.invalidate(key.bytes, own);
+        }
+        if let Some(named) = event.named() {
+            self.session.own_pushes |= notify::publish(self.shared, db, key.bytes, named, own);
+        }
+    }
+
+    /// Tells all who cache keys that all of them are gone.
+    pub fn touch_all(&mut self) {
+        self.session.own_pushes |= self.shared.invalidate_all(self.session.client.id);
+    }
+
+    /// Enters the keys that the command has read for a client that caches them. Under the locks of the keys.
+    pub fn remember(&mut self) {
+        let tracked = &self.session.client.tracked;
+        if !tracked.is(mode::ON) || !self.command.spec.flags.has(Flags::READONLY) || !tracked.remembers() {
+            return;
+        }
+        let (request, mut keys) = (self.request, Vec::new());
+        let _ = declared_keys(self.command.spec, request, &mut |index, _| keys.push(request.arg(index)));
+        self.session.own_pushes |= self.shared.remember_reads(&self.session.client, keys.into_iter());
     }
 
     /// The whole name of the command, as error texts quote it: `get`, `config|set`.

@@ -215,12 +215,9 @@ impl Shared {
         self.tracking.clients.fetch_sub(1, Relaxed);
     }
 
-    /// Enters the keys that a client's command reads, if it is to be told of them. Under the locks of their shards.
+    /// Enters keys that a client has read; whether it is told that others are to be forgotten. Under the locks of their shards.
     pub fn remember_reads<'k>(&self, client: &Client, keys: impl Iterator<Item = &'k [u8]>) -> bool {
         let (mut own, tracking) = (false, &self.tracking);
-        if !client.tracked.remembers() {
-            return own;
-        }
         for key in keys {
             let new_key = tracking.enter(key, client.id);
             let most = self.config.tracking_table_max_keys();

@@ -126,6 +126,14 @@ impl Client {
         self.session.client.take_mail().killed
     }
 
+    /// Removes all keys that have expired, as the active cycle does.
+    pub fn expire(&mut self) {
+        let keyspace = &self.shared.keyspace;
+        for shard in 0..keyspace.shards() {
+            while keyspace.expire_turn(shard, UnixMs::now()) {}
+        }
+    }
+
     /// Ends the connection.
     pub fn leave(self) {
         self.shared.pubsub.leave(&self.session.client);
