@@ -1,14 +1,16 @@
 //! What a handler sees while it runs.
 
 use super::blocking::{Blocked, OnTimeout, awaited_kind};
+use super::effects::Effect;
 use super::error::CommandError;
 use super::keys::declared_keys;
 use super::notify;
 use super::session::Session;
 use super::shared::Shared;
 use super::spec::{Flags, Outcome};
-use super::tracked::mode;
 use super::table::Command;
+use super::tracked::mode;
+use crate::keyspace::attention::{Listener, Switch};
 use crate::keyspace::{Key, Ticket, View};
 use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::Reply;
@@ -85,6 +87,10 @@ pub struct Context<'a> {
     pub ready: Vec<(usize, Box<[u8]>)>,
     /// Number of changes made, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
+    /// What goes to the log; gathered only while somebody reads it.
+    pub effects: Vec<Effect>,
+    /// Whether `effects` has all that this command did, and the request itself is not to be logged.
+    pub replaced: bool,
 }
 
 impl Context<'_> {
@@ -98,9 +104,32 @@ impl Context<'_> {
     #[inline]
     pub fn touch_in(&mut self, db: usize, key: Key<'_>, event: Event) {
         self.dirty += 1;
-        self.tell(db, key, event, true);
-        if self.shared.blocked.any() && event.serves() && self.db.is_awaited(db, key) {
+        if self.shared.keyspace.attention().any() {
+            self.announce(db, key, event);
+        }
+    }
+
+    /// Tells those who listen that a key changed.
+    #[cold]
+    fn announce(&mut self, db: usize, key: Key<'_>, event: Event) {
+        self.hear_news();
+        let attention = self.shared.keyspace.attention();
+        if attention.has(Listener::Watching) && event != Event::Silent {
+            self.db.mark_changed(db, key);
+        }
+        self.tell(db, key, event, event != Event::Silent);
+        if attention.has(Listener::Waiting) && event.serves() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
+        }
+    }
+
+    /// Logs these words in place of the request: for a command whose words would not do the same again. Several calls make
+    /// several effects, in order.
+    pub fn effect(&mut self, words: &[&[u8]]) {
+        self.replaced = true;
+        if self.shared.keyspace.attention().is_on(Switch::Log) {
+            let request = OwnedRequest::from_args(words.iter().copied());
+            self.effects.push(Effect { db: self.session.db, request });
         }
     }
 
@@ -163,16 +192,21 @@ impl Context<'_> {
     /// `expire`.
     #[inline]
     pub fn notify(&mut self, key: Key<'_>, event: Event) {
-        self.tell(self.session.db, key, event, false);
+        if self.shared.keyspace.attention().is_on(Switch::Events) {
+            self.tell(self.session.db, key, event, false);
+        }
     }
 
-    /// Publishes an event and, of a change, tells those who have the key in their caches.
+    /// Tells those who have a changed key in their caches, and those who listen to events.
+    #[cold]
     fn tell(&mut self, db: usize, key: Key<'_>, event: Event, changed: bool) {
-        let own = self.session.client.id;
-        if changed && event != Event::Silent {
+        let (own, attention) = (self.session.client.id, self.shared.keyspace.attention());
+        if changed && attention.has(Listener::Tracking) {
             self.session.own_pushes |= self.shared.invalidate(key.bytes, own);
         }
-        if let Some(named) = event.named() {
+        if attention.is_on(Switch::Events)
+            && let Some(named) = event.named()
+        {
             self.session.own_pushes |= notify::publish(self.shared, db, key.bytes, named, own);
         }
     }
@@ -183,9 +217,12 @@ impl Context<'_> {
     }
 
     /// Enters the keys that the command has read for a client that caches them. Under the locks of the keys.
-    pub fn remember(&mut self) {
+    pub(super) fn remember(&mut self) {
         let tracked = &self.session.client.tracked;
-        if !tracked.is(mode::ON) || !self.command.spec.flags.has(Flags::READONLY) || !tracked.remembers() {
+        let flags = self.command.spec.flags;
+        // Those of a script are entered by the commands that it runs.
+        let reads = flags.has(Flags::READONLY) && !flags.has(Flags::NOSCRIPT);
+        if !reads || !tracked.is(mode::ON) || !tracked.remembers() {
             return;
         }
         let (request, mut keys) = (self.request, Vec::new());

@@ -8,6 +8,7 @@
 use super::context::Event;
 use super::shared::Shared;
 use crate::config::notify;
+use crate::keyspace::attention::Switch;
 
 impl Event {
     /// The class of the event, as `notify-keyspace-events` names it, and its name; `None` when nobody is told.
@@ -24,6 +25,15 @@ impl Event {
             Event::Silent => return None,
         })
     }
+}
+
+/// Has the keyspace report what the present `notify-keyspace-events` wants to know. To be called when that has changed.
+pub fn attend(shared: &Shared) {
+    let (wanted, attention) = (shared.config.notify_keyspace_events(), shared.keyspace.attention());
+    let heard = wanted & (notify::KEYSPACE | notify::KEYEVENT) != 0;
+    attention.switch(Switch::Events, heard);
+    attention.switch(Switch::Misses, heard && wanted & notify::KEY_MISS != 0);
+    attention.switch(Switch::Creations, heard && wanted & notify::NEW != 0);
 }
 
 /// Publishes an event of class `class` (a bit of [`notify`]) of `key`; `true` when client number `own` is among those told.

@@ -1,6 +1,7 @@
 //! What a connection is to the commands it sends.
 
 use super::clients::Client;
+use super::transaction::{Transaction, Watch};
 use crate::protocol::reply::Resp;
 use std::sync::Arc;
 
@@ -36,13 +37,28 @@ pub struct Session {
     pub monitor: bool,
     /// It has sent messages to itself: what its mailbox holds goes out behind the reply.
     pub own_pushes: bool,
+    /// What is queued since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    /// What it watches.
+    pub watch: Option<Box<Watch>>,
 }
 
 impl Session {
     /// A fresh session; `authenticated` when no password is set.
     pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
         let (db, resp, reply_mode) = (0, Resp::V2, ReplyMode::On);
-        Session { client, db, resp, authenticated, reply_mode, no_touch: false, monitor: false, own_pushes: false }
+        Session {
+            client,
+            db,
+            resp,
+            authenticated,
+            reply_mode,
+            no_touch: false,
+            monitor: false,
+            own_pushes: false,
+            transaction: None,
+            watch: None,
+        }
     }
 
     /// Whether the reply of the command that runs will be sent.

@@ -2,7 +2,9 @@
 
 use super::blocking::BlockedClients;
 use super::clients::{Client, Clients};
+use super::effects::EffectLog;
 use super::logs::{CommandLogs, LatencyMonitor};
+use super::notify;
 use super::pubsub::PubSub;
 use super::spec::CommandSpec;
 use super::stats::Stats;
@@ -78,6 +80,8 @@ pub struct Shared {
     pub pubsub: PubSub,
     /// Who has read which keys.
     pub tracking: Tracking,
+    /// Where the effects of writes go.
+    pub effects: EffectLog,
     /// Counters.
     pub stats: Stats,
     /// Logs of slow and large commands.
@@ -109,12 +113,13 @@ impl Shared {
     ) -> Shared {
         let commands = CommandTable::new(commands);
         let id = Mutex::new(random_id());
-        Shared {
+        let shared = Shared {
             stats: Stats::new(workers, commands.len()),
             clients: Clients::default(),
-            blocked: BlockedClients::default(),
+            blocked: BlockedClients::new(Arc::clone(keyspace.attention())),
             pubsub: PubSub::default(),
             tracking: Tracking::default(),
+            effects: EffectLog::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             config,
@@ -125,7 +130,9 @@ impl Shared {
             active_expire: AtomicBool::new(true),
             cron_paused: AtomicBool::new(false),
             shutdown: Shutdown::default(),
-        }
+        };
+        notify::attend(&shared);
+        shared
     }
 }
 

@@ -12,6 +12,7 @@ use super::pubsub::push_limit;
 use super::shared::Shared;
 use super::tracked::{Name, Wish, mode};
 use crate::config::ClientClass;
+use crate::keyspace::attention::Listener;
 use crate::protocol::reply::{Output, Reply, Resp};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -197,6 +198,7 @@ impl Shared {
     pub fn track(&self, client: &Arc<Client>, wish: &Wish<'_>) {
         if !client.tracked.is(mode::ON) {
             self.tracking.clients.fetch_add(1, Relaxed);
+            self.keyspace.attention().enter(Listener::Tracking);
         }
         client.tracked.begin(wish);
         if wish.bits & mode::BROADCAST != 0 {
@@ -213,6 +215,7 @@ impl Shared {
         }
         self.tracking.drop_prefixes(client);
         self.tracking.clients.fetch_sub(1, Relaxed);
+        self.keyspace.attention().leave(Listener::Tracking);
     }
 
     /// Enters keys that a client has read; whether it is told that others are to be forgotten. Under the locks of their shards.

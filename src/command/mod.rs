@@ -18,6 +18,7 @@ pub mod set;
 pub mod sorted_set;
 pub mod stream;
 pub mod string;
+pub mod transactions;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
@@ -33,6 +34,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     generic::sort::COMMANDS,
     generic::dump::COMMANDS,
     list::COMMANDS,
+    transactions::COMMANDS,
     connection::COMMANDS,
     pubsub::COMMANDS,
     cluster::COMMANDS,

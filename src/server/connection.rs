@@ -134,6 +134,7 @@ impl Drop for Connection {
             self.bench.borrow_mut().unpark();
         }
         self.stop_waiting();
+        self.session.discard(self.shared);
     }
 }
 
@@ -174,6 +175,7 @@ impl Connection {
                 poll_fn(|cx| {
                     if woken.as_mut().poll(cx).is_ready() {
                         woken.set(client.wake().notified());
+                        self.end_wait(); // messages about what it got come behind that
                         self.read_mail();
                         return Poll::Ready(());
                     }

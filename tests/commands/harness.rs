@@ -130,7 +130,7 @@ impl Client {
     pub fn expire(&mut self) {
         let keyspace = &self.shared.keyspace;
         for shard in 0..keyspace.shards() {
-            while keyspace.expire_turn(shard, UnixMs::now()) {}
+            while keyspace.expire_turn(shard, UnixMs::now(), &mut |db, news| self.shared.hear_all(db, &news)) {}
         }
     }
 

@@ -16,3 +16,8 @@ mod sorted_set;
 mod stream;
 mod string;
 mod tracking;
+mod transactions;
+
+/// What is used is counted, as in the server.
+#[global_allocator]
+static ALLOCATOR: larder::util::memory::Counting = larder::util::memory::Counting;

@@ -8,7 +8,7 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::session::{ReplyMode, Session};
-use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
+use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::protocol::reply::Resp;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -108,6 +108,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Closes this connection.",
         complexity: "O(1)",
         run: quit,
+        at_once: true,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -121,6 +122,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Makes this connection as it was when it opened.",
         complexity: "O(1)",
         run: reset,
+        at_once: true,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -134,6 +136,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1)",
         syntax: "index:integer",
         run: select,
+        scope: Scope::Select,
         ..CommandSpec::DEFAULT
     },
 ];
@@ -192,6 +195,7 @@ fn select<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Com
 /// library and the capabilities stay, as in Valkey.
 fn reset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
+    ctx.session.discard(ctx.shared);
     let session = &mut *ctx.session;
     set_db(session, 0);
     session.authenticated = ctx.shared.config.requirepass().is_none();

@@ -11,11 +11,6 @@ def _(g):
     return [b"CONFIG", b"SET", b"notify-keyspace-events", g.pick(CLASSES[:3]) if g.chance(0.6) else g.pick(CLASSES)]
 
 
-@command("config|get", 1, mutable=False)
-def _(g):
-    return [b"CONFIG", b"GET", b"notify-keyspace-events"]
-
-
 @command("psubscribe", 5, mutable=False)
 def _(g):
     return [b"PSUBSCRIBE", b"__key*__:*"]
@@ -29,8 +24,3 @@ def _(g):
 @command("reset", 2, mutable=False)
 def _(g):
     return [b"RESET"]
-
-
-@command("hello", 3, mutable=False)
-def _(g):
-    return [b"HELLO", b"3"]
