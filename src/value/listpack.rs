@@ -177,6 +177,20 @@ impl Listpack {
         self.layout().start_before(&self.0, at.0).map(At)
     }
 
+    /// The place of the last element but one. O(1), or O(elements) of a short listpack.
+    #[inline]
+    #[must_use]
+    pub fn last_pair(&self) -> Option<At> {
+        self.layout().pair_before(&self.0, self.end()).map(At)
+    }
+
+    /// The place two elements before `at`. O(1), or O(elements) of a short listpack.
+    #[inline]
+    #[must_use]
+    pub fn prev_pair(&self, at: At) -> Option<At> {
+        self.layout().pair_before(&self.0, at.0).map(At)
+    }
+
     /// The element at `at`; an empty text when `at` is not a place of this listpack. O(1).
     #[inline]
     #[must_use]

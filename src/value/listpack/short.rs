@@ -96,16 +96,17 @@ impl Layout {
     #[inline]
     pub(super) fn start_before(self, bytes: &[u8], end: usize) -> Option<usize> {
         match self {
-            Layout::Short => {
-                let mut at = None;
-                let mut next = NUMBER_BYTES;
-                while next < end {
-                    at = Some(next);
-                    next = self.end_of(bytes, next)?;
-                }
-                at
-            }
+            Layout::Short => short_before(bytes, end).1,
             Layout::Whole => start_before(bytes, end),
+        }
+    }
+
+    /// Where the last but one element before `end` starts. As [`Layout::start_before`] twice, in one walk.
+    #[inline]
+    pub(super) fn pair_before(self, bytes: &[u8], end: usize) -> Option<usize> {
+        match self {
+            Layout::Short => short_before(bytes, end).0,
+            Layout::Whole => start_before(bytes, start_before(bytes, end)?),
         }
     }
 
@@ -117,6 +118,16 @@ impl Layout {
             Layout::Whole => element.write(room),
         }
     }
+}
+
+/// Where the last two elements before `end` of a short listpack start, as far as there are such. O(elements).
+fn short_before(bytes: &[u8], end: usize) -> (Option<usize>, Option<usize>) {
+    let (mut first, mut second, mut next) = (0, 0, NUMBER_BYTES);
+    while next < end {
+        (first, second) = (second, next);
+        next = Layout::Short.end_of(bytes, next).unwrap_or(end);
+    }
+    ((first != 0).then_some(first), (second != 0).then_some(second))
 }
 
 /// The heads and bodies of a listpack, and the offsets between which each lies. Ends at the first that is none.
@@ -143,7 +154,7 @@ pub(super) fn to_whole(short: &[u8], mark: usize) -> (Vec<u8>, usize) {
     whole[4] = short.first().copied().unwrap_or(0);
     let mut marked = None;
     for (at, element) in elements(Layout::Short, short) {
-        marked = marked.or((at >= mark).then_some(whole.len()));
+        marked = marked.or_else(|| (at >= mark).then_some(whole.len()));
         let end = whole.len() + element.len();
         whole.extend_from_slice(element);
         whole.resize(end + size_bytes(element.len()), 0);
@@ -164,7 +175,7 @@ pub(super) fn to_short(whole: &[u8], most: usize, mark: usize) -> Option<(Vec<u8
     }
     let (mut short, mut marked, mut number) = (NONE.to_vec(), None, 0_u8);
     for (at, element) in elements(Layout::Whole, whole) {
-        marked = marked.or((at >= mark).then_some(short.len()));
+        marked = marked.or_else(|| (at >= mark).then_some(short.len()));
         number = number.checked_add(1)?;
         short.extend_from_slice(element);
         if usize::from(number) > most || short.len() > MOST_BYTES {

@@ -152,7 +152,9 @@ fn walk(pack: &Listpack) {
     while let Some(at) = prev {
         backwards.push(at);
         prev = pack.prev(at);
+        assert_eq!(pack.prev_pair(at), prev.and_then(|at| pack.prev(at)));
     }
+    assert_eq!(pack.last_pair(), pack.last().and_then(|at| pack.prev(at)));
     backwards.reverse();
     assert_eq!(forwards, backwards);
     let len = i64::try_from(forwards.len()).unwrap();
