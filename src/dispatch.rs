@@ -62,24 +62,24 @@ pub enum Next {
 
 /// A request with its row and keys.
 #[derive(Clone, Copy)]
-struct Planned<'a> {
-    command: Result<&'a Command, Unknown<'a>>,
+struct Planned {
+    command: Result<&'static Command, Unknown>,
     first_arg: usize,
     keys: (usize, usize),
 }
 
 #[derive(Clone, Copy)]
-enum Unknown<'a> {
+enum Unknown {
     Command,
-    Subcommand(&'a Command),
+    Subcommand(&'static Command),
 }
 
 /// Runs requests for one worker. Owns what is reused from batch to batch.
-pub struct Dispatcher<'s> {
-    shared: &'s Shared,
+pub struct Dispatcher {
+    shared: &'static Shared,
     worker: usize,
     /// What is parked, then the batch that runs.
-    planned: Vec<Planned<'s>>,
+    planned: Vec<Planned>,
     keys: Vec<KeyUse>,
     parked: Extent,
     /// The first parked key whose entry has not been prefetched.
@@ -89,7 +89,7 @@ pub struct Dispatcher<'s> {
     begun: Ticks,
     /// The last reading of the cycle counter, and the cheap commands that have run since.
     ticks: Ticks,
-    span: Span<'s>,
+    span: Span,
     /// Handlers that have run since the last [`Dispatcher::finish`].
     executed: u64,
 }
@@ -103,8 +103,8 @@ struct Extent {
 
 /// Runs of one command of constant cost, timed together: reading the clock costs a tenth of a GET.
 #[derive(Clone, Copy, Default)]
-struct Span<'s> {
-    command: Option<&'s Command>,
+struct Span {
+    command: Option<&'static Command>,
     calls: u64,
 }
 
@@ -117,9 +117,9 @@ const SERVE_ROUNDS: usize = 16;
 /// With a lower threshold of the slow log, in microseconds, every command is timed on its own.
 const SPAN_SLOWLOG_US: i64 = 1000;
 
-impl<'s> Dispatcher<'s> {
+impl Dispatcher {
     /// A dispatcher for worker number `worker`.
-    pub fn new(shared: &'s Shared, worker: usize) -> Dispatcher<'s> {
+    pub fn new(shared: &'static Shared, worker: usize) -> Dispatcher {
         let (now, ticks) = (UnixMs::now(), Ticks::now());
         Dispatcher {
             shared,
@@ -303,9 +303,9 @@ impl<'s> Dispatcher<'s> {
         requests: Range<usize>,
         db: usize,
     ) -> usize {
-        let key_of = |planned: &Planned<'_>| self.keys.get(planned.keys.0).map(|key| key.hash);
+        let key_of = |planned: &Planned| self.keys.get(planned.keys.0).map(|key| key.hash);
         let (first, element) = (self.planned[planned], command.spec.element);
-        let like = |other: &&Planned<'_>| {
+        let like = |other: &&Planned| {
             other.command.is_ok_and(|other| other.id == command.id) && key_of(other) == key_of(&first)
         };
         let most = requests.len().min(WARMED_ELEMENTS);
@@ -349,7 +349,7 @@ impl<'s> Dispatcher<'s> {
     }
 
     #[inline]
-    fn resolve(&self, request: RequestView<'_>) -> (Result<&'s Command, Unknown<'s>>, usize) {
+    fn resolve(&self, request: RequestView<'_>) -> (Result<&'static Command, Unknown>, usize) {
         let Some(command) = self.shared.commands.find(request.arg(0)) else { return (Err(Unknown::Command), 1) };
         if command.spec.subcommands.is_empty() || request.argc() < 2 {
             return (Ok(command), 1);
@@ -395,10 +395,10 @@ impl<'s> Dispatcher<'s> {
     #[inline]
     fn check(
         &self,
-        planned: Planned<'s>,
+        planned: Planned,
         request: RequestView<'_>,
         session: &Session,
-    ) -> Result<&'s Command, CommandError> {
+    ) -> Result<&'static Command, CommandError> {
         // First, so that a stranger does not even learn which commands there are.
         let open = planned.command.is_ok_and(|command| command.spec.flags.has(Flags::NO_AUTH));
         if !session.authenticated && !open && self.shared.config.requirepass().is_some() {
@@ -429,8 +429,8 @@ impl<'s> Dispatcher<'s> {
     #[inline]
     fn execute(
         &mut self,
-        command: &'s Command,
-        planned: Planned<'s>,
+        command: &'static Command,
+        planned: Planned,
         request: RequestView<'_>,
         session: &mut Session,
         out: &mut Output,
@@ -501,7 +501,7 @@ impl<'s> Dispatcher<'s> {
 
     /// Counts a run, and enters it in the logs that it belongs to.
     #[inline]
-    fn account(&mut self, command: &'s Command, request: RequestView<'_>, session: &Session, run: Run) {
+    fn account(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: Run) {
         let config = &self.shared.config;
         if run.failed {
             self.counters(command).failed.add(1);
@@ -641,17 +641,17 @@ impl<'s> Dispatcher<'s> {
 }
 
 /// Serving clients that wait.
-impl Dispatcher<'_> {
+impl Dispatcher {
     /// Lets those who wait for the keys of a request be served before it runs, as they would have been had it come a little
     /// later: between a write and the service that follows it, a request of another worker can come in.
-    fn serve_first<'v>(
+    fn serve_first(
         &self,
-        mut view: View<'v>,
+        mut view: View<'static>,
         plan: LockPlan,
         keys: &[KeyUse],
         request: RequestView<'_>,
         touch: bool,
-    ) -> View<'v> {
+    ) -> View<'static> {
         // Somebody is served each time, if only by another worker; writers that never rest must not hold the request up.
         for _ in 0..SERVE_ROUNDS {
             let due = due_keys(&mut view, keys, request);
@@ -774,7 +774,7 @@ fn is_cross_protocol(request: RequestView<'_>) -> bool {
 }
 
 #[cold]
-fn unknown_command(unknown: Unknown<'_>, request: RequestView<'_>) -> CommandError {
+fn unknown_command(unknown: Unknown, request: RequestView<'_>) -> CommandError {
     // Up to the first zero, where the texts of Redis end.
     let quote =
         |bytes: &[u8]| bytes.iter().copied().take(QUOTED_BYTES).take_while(|byte| *byte != 0).collect::<Vec<u8>>();

@@ -63,7 +63,7 @@ pub enum Blocking {
 /// One run of a command.
 pub struct Context<'a> {
     /// The declared keys.
-    pub db: View<'a>,
+    pub db: View<'static>,
     /// Time, read once a batch.
     pub now: UnixMs,
     /// Where the reply goes.
@@ -71,9 +71,9 @@ pub struct Context<'a> {
     /// The client that sent it.
     pub session: &'a mut Session,
     /// The server.
-    pub shared: &'a Shared,
+    pub shared: &'static Shared,
     /// The row that runs.
-    pub command: &'a Command,
+    pub command: &'static Command,
     /// The whole request.
     pub request: RequestView<'a>,
     /// What becomes of a command that finds nothing and would wait.

@@ -92,7 +92,7 @@ pub struct Bench {
     /// Connections with requests in `parked`.
     pub parkers: usize,
     /// What runs them.
-    pub dispatcher: Dispatcher<'static>,
+    pub dispatcher: Dispatcher,
 }
 
 impl Bench {
