@@ -136,8 +136,8 @@ impl Run<'_> {
     fn kill_some(&self) {
         let mut random = StdRng::seed_from_u64(self.seed ^ 0x6b69_6c6c);
         let mut admin = self.server.admin().expect("the server answers");
-        for _ in 0..8 {
-            thread::sleep(Duration::from_millis(random.random_range(1..25)));
+        for _ in 0..12 {
+            thread::sleep(Duration::from_millis(random.random_range(1..10)));
             let id = self.ids[random.random_range(0..self.ids.len())].swap(0, Relaxed);
             if self.over.load(Relaxed) {
                 return;
@@ -181,7 +181,9 @@ impl Run<'_> {
                 workload.reconnected();
             }
             if random.random_bool(0.3) {
-                thread::sleep(Duration::from_micros(random.random_range(0..500)));
+                // Deadlines pass in longer histories.
+                let most = if self.flavour == Flavour::Expiry { 5000 } else { 500 };
+                thread::sleep(Duration::from_micros(random.random_range(0..most)));
             }
         }
         operations

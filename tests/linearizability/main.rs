@@ -42,6 +42,8 @@ struct Count {
     operations: usize,
     unanswered: usize,
     aborted: usize,
+    /// Operations that another of the same part overlapped in time.
+    overlapping: usize,
     parts: usize,
     undecided: usize,
 }
@@ -56,6 +58,7 @@ impl Count {
         for operations in parts(history) {
             self.parts += 1;
             let spans: Vec<_> = operations.iter().map(Operation::span).collect();
+            self.overlapping += overlapping(&operations);
             let part = Part { operations, vanishing: flavour == Flavour::Vanishing };
             match check(&part, &spans, BUDGET) {
                 Verdict::Linearizable => {}
@@ -65,6 +68,24 @@ impl Count {
         }
         None
     }
+}
+
+/// How many operations were called before one that was called earlier had returned, from another process.
+fn overlapping(operations: &[Operation]) -> usize {
+    let mut order: Vec<&Operation> = operations.iter().collect();
+    order.sort_unstable_by_key(|operation| operation.called);
+    let mut latest: [(u64, u32); 2] = [(0, u32::MAX); 2]; // the last returns of two processes
+    let mut count = 0;
+    for operation in order {
+        count +=
+            usize::from(latest.iter().any(|(end, process)| *process != operation.process && *end > operation.called));
+        let mine = latest.iter().position(|(_, process)| *process == operation.process);
+        let place = mine.unwrap_or(usize::from(latest[1].0 <= latest[0].0));
+        if operation.returned > latest[place].0 {
+            latest[place] = (operation.returned, operation.process);
+        }
+    }
+    count
 }
 
 /// The operations at the end of the longest order, and those that cannot follow.
