@@ -4,12 +4,11 @@
 //! reads its mailbox when it is woken. Must not know: sockets.
 
 use crate::util::clock::UnixMs;
+use crate::util::sync::{self, Mutex, Notify};
 use bytes::Bytes;
 use dashmap::DashMap;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use tokio::sync::Notify;
 
 /// Texts of a client that `CLIENT` subcommands set.
 #[derive(Clone, Default, Debug)]
@@ -82,7 +81,7 @@ pub struct Client {
     /// Closes once its replies have left.
     pub closing: AtomicBool,
     mailbox: Mutex<Mailbox>,
-    mail: AtomicBool,
+    mail: sync::atomic::AtomicBool,
     wake: Notify,
 }
 
@@ -211,7 +210,7 @@ impl Clients {
             paused: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             mailbox: Mutex::default(),
-            mail: AtomicBool::new(false),
+            mail: sync::atomic::AtomicBool::new(false),
             wake: Notify::new(),
         });
         self.map.insert(id, Arc::clone(&client));

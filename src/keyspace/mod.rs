@@ -19,8 +19,8 @@ pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
+use crate::util::sync::Mutex;
 use crossbeam_epoch::Guard;
-use parking_lot::Mutex;
 use reclaim::Reclaimer;
 use shard::Shard;
 use std::sync::{Arc, OnceLock};
