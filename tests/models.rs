@@ -22,6 +22,7 @@ use larder::protocol::batch::OwnedRequest;
 use larder::protocol::reply::Output;
 use larder::util::clock::UnixMs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Two find all but the rarest faults, in seconds; three take minutes (`LOOM_MAX_PREEMPTIONS=3`).
 const PREEMPTIONS: usize = 2;
@@ -34,11 +35,16 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = model.preemption_bound.or(Some(PREEMPTIONS));
     model.max_branches = 100_000;
-    let test = Arc::new(test);
+    let (test, orders) = (Arc::new(test), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&orders);
     model.check(move || {
+        count.fetch_add(1, Relaxed);
         let test = Arc::clone(&test);
         spawn(move || test()).join().unwrap();
     });
+    let orders = orders.load(Relaxed);
+    println!("{orders} orders");
+    assert!(orders > 1, "threads that meet can do so in more than one order");
 }
 
 fn spawn<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> loom::thread::JoinHandle<R> {

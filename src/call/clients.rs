@@ -49,7 +49,7 @@ pub struct Client {
     /// When it connected.
     pub connected: UnixMs,
     /// Texts.
-    pub labels: Mutex<Labels>,
+    pub labels: parking_lot::Mutex<Labels>,
     /// When it last sent something, in milliseconds since the epoch.
     pub active_ms: AtomicI64,
     /// Selected database.
@@ -193,7 +193,7 @@ impl Clients {
             unix,
             worker,
             connected: now,
-            labels: Mutex::default(),
+            labels: parking_lot::Mutex::default(),
             active_ms: AtomicI64::new(now.0),
             db: AtomicUsize::new(0),
             resp: AtomicU32::new(2),
