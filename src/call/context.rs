@@ -15,7 +15,7 @@ use crate::keyspace::{Key, Ticket, View};
 use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::Reply;
 use crate::util::clock::UnixMs;
-use parking_lot::Mutex;
+use crate::util::sync::Mutex;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
