@@ -24,8 +24,8 @@ pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
-use attention::Attention;
 use crate::util::sync::Mutex;
+use attention::Attention;
 use crossbeam_epoch::Guard;
 use reclaim::Reclaimer;
 use shard::Shard;
