@@ -401,6 +401,13 @@ impl Segment {
         unsafe { Entry::from_raw(NonNull::new_unchecked(start)) }
     }
 
+    /// Takes all entries out.
+    pub fn drain(&mut self, taken: &mut impl FnMut(Entry)) {
+        for place in self.places() {
+            taken(self.remove(place));
+        }
+    }
+
     /// Puts `entry` in the place of another with the same key; that one is returned.
     pub fn replace(&mut self, place: Place, entry: Entry, now: UnixMs) -> Entry {
         let due = entry.get().due();
@@ -457,10 +464,17 @@ impl Segment {
 
     /// Looks at every entry that is due: removes those that have expired and hands them to `expired`, lets `fields` do so
     /// with the fields of a hash, some of which may stay due. One pass over the coarse deadlines (under a microsecond),
-    /// and a look at each entry that they name.
-    pub fn expire(&mut self, now: UnixMs, expired: &mut impl FnMut(Entry), fields: &mut impl FnMut(EntryMut<'_>)) {
+    /// and a look at each entry that they name; returns how many these were.
+    pub fn expire(
+        &mut self,
+        now: UnixMs,
+        expired: &mut impl FnMut(Entry),
+        fields: &mut impl FnMut(EntryMut<'_>),
+    ) -> usize {
+        let mut looked = 0;
         if now.0.saturating_sub(self.header().base_ms) > REBASE_MS {
             self.rebase(now);
+            looked += self.len();
         }
         let (base, mut due) = (self.header().base_ms, i64::MAX);
         for bucket in 0..self.buckets() {
@@ -475,6 +489,7 @@ impl Segment {
                     due = due.min(earliest);
                     continue;
                 }
+                looked += 1;
                 if !self.entry(place).is_live(now) {
                     expired(self.remove(place));
                     continue;
@@ -489,6 +504,7 @@ impl Segment {
             }
         }
         self.header_mut().due_ms = due;
+        looked
     }
 
     fn rebase(&mut self, now: UnixMs) {

@@ -28,6 +28,9 @@ const MAX_PREFIX_BITS: u32 = 40;
 
 const ADDRESS_BITS: u32 = 48;
 
+/// The pass over the coarse deadlines of a segment that is due, in cache lines.
+const DUE_SEGMENT_WORK: usize = 8;
+
 /// Segments in the order of their prefix; one of depth d stands in 2^(bits - d) neighbouring slots. Above the address,
 /// a slot holds the segment's step, so that the home bucket is known without touching the segment.
 struct Directory {
@@ -381,21 +384,23 @@ impl Table {
         self.segment_of(random).at(u32::from_le_bytes([a, b, c, d]) as usize)
     }
 
-    /// Walks the segments from position `at`, at most `limit` of them, and removes what has expired in each that is due:
-    /// entries, and up to `fields` fields of hashes, which are taken off there. Returns where to go on, `None` at the end;
-    /// and lowers `due_ms` to the earliest time met on the way at which something is due.
+    /// Walks the segments from position `at` for about `work` cache lines (some 100 ns each) and removes what has expired in
+    /// each that is due: entries, and up to `fields` fields of hashes, which are taken off there. Returns where to go on,
+    /// `None` at the end; and lowers `due_ms` to the earliest time met on the way at which something is due.
     pub fn expire(
         &mut self,
         at: u64,
-        limit: usize,
+        work: usize,
         now: UnixMs,
         due_ms: &mut i64,
         fields: &mut usize,
         expired: &mut impl FnMut(Entry),
     ) -> Option<u64> {
-        let mut next = Some(at);
-        for _ in 0..limit {
-            let Some(at) = next else { break };
+        let (mut next, mut done) = (Some(at), 0);
+        while let Some(at) = next
+            && done < work
+        {
+            done += 1;
             let mut segment = self.segment_of(at);
             let prefix = self.peek.prefix_bits + u32::from(segment.depth());
             let base = at & !(u64::MAX >> prefix);
@@ -409,7 +414,8 @@ impl Table {
                     volatile += usize::from(dues.fields.is_some());
                     expired(entry);
                 };
-                segment.expire(now, &mut gone, &mut |mut entry| {
+                done += DUE_SEGMENT_WORK;
+                done += segment.expire(now, &mut gone, &mut |mut entry| {
                     *fields -= entry.expire_fields(now, *fields);
                     settled += usize::from(entry.get().dues().fields.is_none());
                 });
@@ -417,14 +423,30 @@ impl Table {
                 self.volatile -= volatile + settled;
                 self.len -= before - segment.len();
                 *due_ms = (*due_ms).min(segment.due_ms());
-                let removed = before != segment.len();
-                self.shrink(at);
-                if removed || *fields != fields_before {
-                    break; // one segment's worth of removals is enough for one turn
+                done += (fields_before - *fields) * 2;
+                if before != segment.len() {
+                    self.shrink(at);
                 }
             } else {
                 *due_ms = (*due_ms).min(segment.due_ms());
             }
+        }
+        next
+    }
+
+    /// Frees the entries of the segments from position `at` on, until about `entries` are gone, and returns where to go on,
+    /// `None` at the end; 0 is the beginning. The segments stay as large as they are: for a table that is taken out, see [`Table::take`].
+    pub fn drain(&mut self, at: u64, entries: usize) -> Option<u64> {
+        let (mut next, mut freed) = (Some(at), 0);
+        while let Some(at) = next
+            && freed < entries
+        {
+            let mut segment = self.segment_of(at);
+            let prefix = self.peek.prefix_bits + u32::from(segment.depth());
+            next = self.behind(at & !(u64::MAX >> prefix), prefix);
+            self.len -= segment.len();
+            freed += segment.len();
+            segment.drain(&mut |entry| self.count(entry.get().dues(), Dues::default()));
         }
         next
     }

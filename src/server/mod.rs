@@ -5,6 +5,7 @@
 
 mod connection;
 mod cron;
+mod expiry;
 mod listener;
 pub mod log;
 mod socket;
@@ -82,8 +83,8 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     farewell(shared).await
 }
 
-fn keyspace(config: &Config) -> (Keyspace, crate::keyspace::reclaim::Reclaiming) {
-    let (reclaimer, reclaiming) = Reclaimer::new();
+fn keyspace(config: &Arc<Config>) -> (Keyspace, crate::keyspace::reclaim::Reclaiming) {
+    let (reclaimer, reclaiming) = Reclaimer::new(Arc::clone(config));
     (Keyspace::new(config.databases(), config.threads(), KeyHasher::new(), reclaimer), reclaiming)
 }
 

@@ -35,7 +35,8 @@ pub fn both(body: impl Fn(&mut Client)) {
 impl Client {
     /// A client of an empty server.
     pub fn new(resp: Resp) -> Client {
-        let (reclaimer, reclaiming) = Reclaimer::new();
+        let config = Arc::new(Config::default());
+        let (reclaimer, reclaiming) = Reclaimer::new(Arc::clone(&config));
         drop(reclaiming); // what is replaced is freed at once
         let keyspace = Keyspace::new(16, 1, KeyHasher::new(), reclaimer);
         let identity = Identity {
@@ -44,7 +45,7 @@ impl Client {
             executable: String::new(),
             config_file: String::new(),
         };
-        let shared = Box::leak(Box::new(Shared::new(Arc::new(Config::default()), keyspace, 1, GROUPS, identity)));
+        let shared = Box::leak(Box::new(Shared::new(config, keyspace, 1, GROUPS, identity)));
         Client::of(shared, resp)
     }
 
