@@ -31,7 +31,7 @@ def fill_time(connection, count):
     sample = 20000
     started = time.time()
     connection.fill((b"*3\r\n$3\r\nSET\r\n$16\r\nkey:%012d\r\n$1\r\n1\r\n" % n for n in range(sample)), b"+OK\r\n")
-    return time.time() + (time.time() - started) / sample * count * 4 + 5
+    return time.time() + (time.time() - started) / sample * count * 4 + 20
 
 
 def hash_fields(connection, count):
@@ -42,7 +42,7 @@ def hash_fields(connection, count):
     fill = b"*%d\r\n$4\r\nHSET\r\n$16\r\nset:%%012d\r\n" % (2 + 2 * FIELDS) + pairs
     started = time.time()
     connection.fill((fill % number for number in range(hashes)), b":%d\r\n" % FIELDS, 200)
-    deadline = time.time() + (time.time() - started) * 4 + 5
+    deadline = time.time() + (time.time() - started) * 4 + 8
     expire = (
         b"*%d\r\n$10\r\nHPEXPIREAT\r\n$16\r\nset:%%012d\r\n$13\r\n%d\r\n$6\r\nFIELDS\r\n$2\r\n%d\r\n"
         % (5 + FIELDS, int(deadline * 1000), FIELDS)

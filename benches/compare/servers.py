@@ -1,7 +1,7 @@
 """What the comparisons share: a server started for one measurement, a connection, a probe that plays the bystander.
 
-Servers listen on loopback, in a temporary directory, and are stopped by their process id. A probe is a process of its own,
-so that what the loader does never delays it; it sends one GET at a time at a fixed rate and notes how long each took. A
+Servers listen on loopback, in a temporary directory, and are stopped by their process id; where that is allowed they and the
+probe go before other processes of the machine. A probe is a process of its own, so that what the loader does never delays it; it sends one GET at a time at a fixed rate and notes how long each took. A
 reply that comes late does not hide those that should have been sent meanwhile: the next ones leave at once.
 """
 import os
@@ -11,6 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+
+
+FIRST = ["nice", "-n", "-15"] if os.geteuid() == 0 else []
 
 
 def encode(*words):
@@ -75,6 +78,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         words = self.command.format(port=self.port).replace("''", "").split(" ")
+        words = FIRST + words
         quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.process = subprocess.Popen(words, cwd=self.folder, **quiet)
         for _ in range(200):
@@ -109,7 +113,7 @@ class Probe:
     def __init__(self, server, rate):
         self.log = os.path.join(server.folder, f"probe-{time.monotonic_ns()}")
         words = [sys.executable, os.path.abspath(__file__), str(server.port), str(rate), self.log]
-        self.process = subprocess.Popen((["nice", "-n", "-15"] if os.geteuid() == 0 else []) + words)
+        self.process = subprocess.Popen(FIRST + words)
         time.sleep(0.3)
 
     def stop(self):

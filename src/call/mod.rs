@@ -6,12 +6,15 @@
 
 pub mod args;
 pub mod blocking;
+pub mod census;
 pub mod clients;
 pub mod context;
 pub mod docs;
 pub mod error;
 pub mod expiry;
 pub mod help;
+pub mod history;
+pub mod hot;
 pub mod keys;
 pub mod limits;
 pub mod logs;

@@ -34,6 +34,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     list::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,
+    server::hotkeys::COMMANDS,
     server::info::COMMANDS,
     server::config::COMMANDS,
     server::command::COMMANDS,

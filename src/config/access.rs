@@ -377,6 +377,11 @@ impl Config {
         self.small(const { row("lfu-decay-time") })
     }
 
+    /// Keys that HOTKEYS GET lists without a session, 0 to 64.
+    pub fn hotkeys_top_k(&self) -> u32 {
+        self.small(const { row("hotkeys-top-k") })
+    }
+
     /// Effort of active expiry, 1 to 10.
     pub fn active_expire_effort(&self) -> u32 {
         self.small(const { row("active-expire-effort") })

@@ -10,11 +10,13 @@ pub mod reclaim;
 mod segment;
 mod shard;
 pub mod table;
+mod victims;
 mod view;
 mod waiters;
 
 pub use hash::{Key, KeyHasher};
 pub use shard::{ShardStats, access_seconds};
+pub use victims::{VictimReport, Victims};
 pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
@@ -42,13 +44,15 @@ pub struct Keyspace {
     shard_bits: u32,
     hasher: KeyHasher,
     reclaimer: Reclaimer,
+    victims: Victims,
 }
 
 impl Keyspace {
     /// A keyspace of `databases` databases, each with at least four shards a worker.
     pub fn new(databases: usize, workers: usize, hasher: KeyHasher, reclaimer: Reclaimer) -> Keyspace {
         let shard_bits = (workers * 4).max(16).next_power_of_two().ilog2();
-        Keyspace { databases: (0..databases).map(|_| OnceLock::new()).collect(), shard_bits, hasher, reclaimer }
+        let databases = (0..databases).map(|_| OnceLock::new()).collect();
+        Keyspace { databases, shard_bits, hasher, reclaimer, victims: Victims::default() }
     }
 
     /// Number of databases.
@@ -70,6 +74,11 @@ impl Keyspace {
     /// Where garbage goes.
     pub fn reclaimer(&self) -> &Reclaimer {
         &self.reclaimer
+    }
+
+    /// Where whoever evicts a key notes its age.
+    pub fn victims(&self) -> &Victims {
+        &self.victims
     }
 
     #[inline]

@@ -47,6 +47,25 @@ impl std::ops::AddAssign for ShardStats {
     }
 }
 
+/// Homes that are looked at to tell how much is stale.
+const STALE_HOMES: u64 = 16;
+
+/// How much of what expires has expired and is still there, an estimate.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub struct Stale {
+    /// Keys that have expired.
+    pub keys: f64,
+    /// Hashes of which a field has expired.
+    pub hashes: f64,
+}
+
+impl std::ops::AddAssign for Stale {
+    fn add_assign(&mut self, other: Stale) {
+        self.keys += other.keys;
+        self.hashes += other.hashes;
+    }
+}
+
 /// A table with its expiry state and counters.
 pub struct Shard {
     table: Table,
@@ -54,8 +73,10 @@ pub struct Shard {
     due_ms: i64,
     /// Where the active cycle goes on, and the earliest deadline that it has met on its way.
     walk: Option<(u64, i64)>,
-    /// Any hash of the shard: where walks begin.
+    /// The lowest hash of the shard: where walks begin.
     first: u64,
+    /// Of the hashes, the bits that are the same in all of the shard.
+    bits: u32,
     /// Counters.
     pub stats: ShardStats,
     /// Who waits for its keys.
@@ -69,7 +90,7 @@ impl Shard {
         let first = if bits == 0 { 0 } else { index << (64 - bits) };
         let table = Table::new(bits, hasher);
         let (stats, waiters) = (ShardStats::default(), Waiters::default());
-        Shard { table, due_ms: i64::MAX, walk: None, first, stats, waiters, reclaimer }
+        Shard { table, due_ms: i64::MAX, walk: None, first, bits, stats, waiters, reclaimer }
     }
 
     /// The table, to read.
@@ -247,6 +268,26 @@ impl Shard {
         self.table.swap(&mut other.table);
         std::mem::swap(&mut self.due_ms, &mut other.due_ms);
         std::mem::swap(&mut self.walk, &mut other.walk);
+    }
+
+    /// How much is stale, from evenly spread samples; nothing, without a look, when nothing is due.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn stale(&self, now: UnixMs) -> Stale {
+        if self.walk.is_none() && self.due_ms > now.0 {
+            return Stale::default();
+        }
+        let (mut keys, mut hashes) = ((0_u32, 0_u32), (0_u32, 0_u32));
+        let stride = u64::MAX.wrapping_shr(self.bits) / STALE_HOMES;
+        for number in 0..STALE_HOMES {
+            self.table.visit(self.first + number * stride, &mut |entry| {
+                for (due, (stale, all)) in [(entry.dues().key, &mut keys), (entry.dues().fields, &mut hashes)] {
+                    *all += u32::from(due.is_some());
+                    *stale += u32::from(due.is_some_and(|due| due <= now));
+                }
+            });
+        }
+        let estimate = |(stale, all): (u32, u32), count: usize| f64::from(stale) / f64::from(all.max(1)) * count as f64;
+        Stale { keys: estimate(keys, self.table.timed()), hashes: estimate(hashes, self.table.volatile()) }
     }
 
     /// Average milliseconds to live over some keys that expire, 0 when there is none.

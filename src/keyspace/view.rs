@@ -2,7 +2,7 @@
 
 use super::entry::{Entry, EntryRef};
 use super::reclaim::{Flushed, Garbage, Why};
-use super::shard::{Shard, ShardStats, access_seconds};
+use super::shard::{Shard, ShardStats, Stale, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, Ticket};
 use crate::util::clock::UnixMs;
@@ -607,6 +607,13 @@ impl<'a> View<'a> {
     pub fn stats(&mut self) -> ShardStats {
         let mut total = ShardStats::default();
         self.each_shard(|shard| total += shard.stats);
+        total
+    }
+
+    /// How much of all that expires has expired and is still there, an estimate.
+    pub fn stale(&mut self) -> Stale {
+        let (now, mut total) = (self.now, Stale::default());
+        self.each_shard(|shard| total += shard.stale(now));
         total
     }
 
