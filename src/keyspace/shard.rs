@@ -50,6 +50,9 @@ impl std::ops::AddAssign for ShardStats {
 /// Homes that are looked at to tell how much is stale.
 const STALE_HOMES: u64 = 16;
 
+/// With so many keys or fewer, all are looked at.
+const FEW_KEYS: usize = 256;
+
 /// How much of what expires has expired and is still there, an estimate.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 pub struct Stale {
@@ -270,21 +273,27 @@ impl Shard {
         std::mem::swap(&mut self.walk, &mut other.walk);
     }
 
-    /// How much is stale, from evenly spread samples; nothing, without a look, when nothing is due.
+    /// How much is stale, from evenly spread samples of some hundred keys; nothing, without a look, when nothing is due.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn stale(&self, now: UnixMs) -> Stale {
         if self.walk.is_none() && self.due_ms > now.0 {
             return Stale::default();
         }
         let (mut keys, mut hashes) = ((0_u32, 0_u32), (0_u32, 0_u32));
-        let stride = u64::MAX.wrapping_shr(self.bits) / STALE_HOMES;
-        for number in 0..STALE_HOMES {
-            self.table.visit(self.first + number * stride, &mut |entry| {
-                for (due, (stale, all)) in [(entry.dues().key, &mut keys), (entry.dues().fields, &mut hashes)] {
-                    *all += u32::from(due.is_some());
-                    *stale += u32::from(due.is_some_and(|due| due <= now));
-                }
-            });
+        let mut look = |entry: EntryRef<'_>| {
+            for (due, (stale, all)) in [(entry.dues().key, &mut keys), (entry.dues().fields, &mut hashes)] {
+                *all += u32::from(due.is_some());
+                *stale += u32::from(due.is_some_and(|due| due <= now));
+            }
+        };
+        if self.table.len() <= FEW_KEYS {
+            let mut at = Some(self.first);
+            while let Some(position) = at {
+                at = self.table.visit(position, &mut look);
+            }
+        } else {
+            let stride = u64::MAX.wrapping_shr(self.bits) / STALE_HOMES;
+            (0..STALE_HOMES).for_each(|number| drop(self.table.visit(self.first + number * stride, &mut look)));
         }
         let estimate = |(stale, all): (u32, u32), count: usize| f64::from(stale) / f64::from(all.max(1)) * count as f64;
         Stale { keys: estimate(keys, self.table.timed()), hashes: estimate(hashes, self.table.volatile()) }

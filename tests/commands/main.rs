@@ -3,11 +3,13 @@
 mod bitmap;
 mod connection;
 mod dump;
+mod expiry;
 mod geo;
 mod harness;
 mod hash;
 mod hyperloglog;
 mod list;
+mod observe;
 mod set;
 mod sort;
 mod sorted_set;
