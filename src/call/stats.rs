@@ -132,6 +132,8 @@ pub struct Stats {
     pub query_limit_disconnections: AtomicU64,
     /// Writes since the start.
     pub dirty: AtomicU64,
+    /// Blocks moved out of sparse pages.
+    pub compacted: AtomicU64,
     /// Highest `used_memory` seen.
     pub peak_memory: AtomicU64,
     errors: Mutex<BTreeMap<String, u64>>,
@@ -172,6 +174,7 @@ impl Stats {
             output_limit_disconnections: AtomicU64::new(0),
             query_limit_disconnections: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
+            compacted: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
             errors: Mutex::default(),
             rates: Mutex::default(),

@@ -479,6 +479,7 @@ pub const GROUPS: &[Group] = &[
         int("hz", 0, I32, "10", "Turns of background work per second.").clamped(1, 500),
         flag("dynamic-hz", "yes", "Makes more turns when many clients are connected.").unneeded("larder's workers pace themselves"),
         flag("activerehashing", "yes", "Rehashes tables in idle time.").unneeded(NO_REHASH),
+        flag("compaction", "yes", "Moves keys and strings out of sparse pages when a tenth of the memory is lost to these."),
         flag("activedefrag", "no", "Moves values to give memory back.").check(no_defrag).unneeded(NO_DEFRAG),
         mem("active-defrag-ignore-bytes", 1, MEM, "100mb", "Waste below which nothing is moved.").unneeded(NO_DEFRAG),
         int("active-defrag-threshold-lower", 0, 1000, "10", "Waste in percent at which moving starts.").unneeded(NO_DEFRAG),

@@ -15,6 +15,7 @@ mod view;
 mod waiters;
 
 pub use hash::{Key, KeyHasher};
+pub use segment::Scratch;
 pub use shard::{ShardStats, access_seconds};
 pub use victims::{VictimReport, Victims};
 pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
@@ -123,6 +124,15 @@ impl Keyspace {
     /// Takes a ticket out of the queue of a key of database `db`.
     pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Ticket) {
         self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
+    }
+
+    /// Moves what lies in sparse slabs in one segment of shard `shard` of database `db`, at position `at` (0 at first): some
+    /// 100 us under the lock. Returns how many blocks were moved and where to go on, `None` at the end.
+    pub fn compact_turn(&self, db: usize, shard: usize, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
+        match self.databases[db].get() {
+            Some(cells) => cells[shard].shard.lock().compact(at, scratch),
+            None => (0, None),
+        }
     }
 
     /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `true` while there is

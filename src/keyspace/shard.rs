@@ -5,6 +5,7 @@
 use super::entry::{Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::reclaim::{Garbage, Reclaimer, Why};
+use super::segment::Scratch;
 use super::table::{Occupied, Table};
 use super::view::{Edited, WrongType};
 use super::waiters::Waiters;
@@ -259,6 +260,11 @@ impl Shard {
         next.is_some() || self.due_ms <= now.0
     }
 
+    /// Moves blocks of a segment that lie in sparse slabs, see [`Table::compact`].
+    pub fn compact(&mut self, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
+        self.table.compact(at, scratch)
+    }
+
     /// Takes everything out; the table returned is to be dropped where that disturbs nobody.
     pub fn take(&mut self) -> Table {
         self.walk = None;
@@ -293,7 +299,9 @@ impl Shard {
             }
         } else {
             let stride = u64::MAX.wrapping_shr(self.bits) / STALE_HOMES;
-            (0..STALE_HOMES).for_each(|number| drop(self.table.visit(self.first + number * stride, &mut look)));
+            for number in 0..STALE_HOMES {
+                self.table.visit(self.first + number * stride, &mut look);
+            }
         }
         let estimate = |(stale, all): (u32, u32), count: usize| f64::from(stale) / f64::from(all.max(1)) * count as f64;
         Stale { keys: estimate(keys, self.table.timed()), hashes: estimate(hashes, self.table.volatile()) }

@@ -16,8 +16,9 @@
 
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
-use super::segment::{Item, Mark, Place, SPLIT_STEP, Segment, candidate, home_address, step_for};
+use super::segment::{Item, Mark, Place, SPLIT_STEP, Scratch, Segment, candidate, home_address, step_for};
 use crate::util::clock::UnixMs;
+use crate::value::object::ObjectRef;
 use crossbeam_epoch::{self as epoch, Guard};
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
@@ -30,6 +31,9 @@ const ADDRESS_BITS: u32 = 48;
 
 /// The pass over the coarse deadlines of a segment that is due, in cache lines.
 const DUE_SEGMENT_WORK: usize = 8;
+
+/// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
+const FREED_ELEMENTS: usize = 64;
 
 /// Segments in the order of their prefix; one of depth d stands in 2^(bits - d) neighbouring slots. Above the address,
 /// a slot holds the segment's step, so that the home bucket is known without touching the segment.
@@ -406,24 +410,29 @@ impl Table {
             let base = at & !(u64::MAX >> prefix);
             next = self.behind(base, prefix);
             if segment.due_ms() <= now.0 {
-                let (before, fields_before) = (segment.len(), *fields);
-                let (mut timed, mut volatile, mut settled) = (0, 0, 0);
+                let (before, mut counts) = (segment.len(), (0, 0));
                 let mut gone = |entry: Entry| {
-                    let dues = entry.get().dues();
-                    timed += usize::from(dues.key.is_some());
-                    volatile += usize::from(dues.fields.is_some());
+                    let (dues, elements) = (entry.get().dues(), entry.get().object().map_or(0, ObjectRef::len));
+                    counts = (counts.0 + usize::from(dues.key.is_some()), counts.1 + usize::from(dues.fields.is_some()));
                     expired(entry);
+                    1 + elements.min(FREED_ELEMENTS)
                 };
+                let mut settled = 0;
                 done += DUE_SEGMENT_WORK;
-                done += segment.expire(now, &mut gone, &mut |mut entry| {
-                    *fields -= entry.expire_fields(now, *fields);
+                done += segment.expire(now, work.saturating_sub(done).max(1), &mut gone, &mut |mut entry| {
+                    let removed = entry.expire_fields(now, *fields);
+                    *fields -= removed;
                     settled += usize::from(entry.get().dues().fields.is_none());
+                    removed * 2
                 });
-                self.timed -= timed;
-                self.volatile -= volatile + settled;
+                self.timed -= counts.0;
+                self.volatile -= counts.1 + settled;
                 self.len -= before - segment.len();
-                *due_ms = (*due_ms).min(segment.due_ms());
-                done += (fields_before - *fields) * 2;
+                if done >= work && segment.due_ms() <= now.0 && *fields > 0 {
+                    next = Some(at); // there is more to do here
+                } else {
+                    *due_ms = (*due_ms).min(segment.due_ms());
+                }
                 if before != segment.len() {
                     self.shrink(at);
                 }
@@ -432,6 +441,14 @@ impl Table {
             }
         }
         next
+    }
+
+    /// Moves what lies in sparse slabs among the entries of the segment at position `at`; returns how many blocks that were,
+    /// and where to go on, `None` at the end.
+    pub fn compact(&mut self, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
+        let mut segment = self.segment_of(at);
+        let prefix = self.peek.prefix_bits + u32::from(segment.depth());
+        (segment.compact(scratch), self.behind(at & !(u64::MAX >> prefix), prefix))
     }
 
     /// Frees the entries of the segments from position `at` on, until about `entries` are gone, and returns where to go on,

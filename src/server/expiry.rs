@@ -5,9 +5,12 @@
 //! that is ready has been served. How long a slice may be follows from how busy these keep the worker, see [`slice_nanos`].
 //! Must not know: how a shard finds what is due.
 
+use super::worker::Bench;
 use crate::call::shared::Shared;
 use crate::call::stats::WorkerStats;
-use crate::util::clock::{Ticks, UnixMs};
+use crate::util::clock::{Ticks, UnixMs, thread_cpu_nanos};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -31,19 +34,19 @@ const SHARE_OF_EFFORT: u64 = 2;
 /// A cycle that lasts longer takes twice the share: what is due for half a second shall be gone after a whole one.
 const LATE_NANOS: u64 = 400_000_000;
 
-/// Runs until the worker ends.
-pub async fn run(shared: &'static Shared, number: usize) {
+/// Runs until the worker ends. `bench` is the worker's.
+pub async fn run(shared: &'static Shared, number: usize, bench: Rc<RefCell<Bench>>) {
     loop {
         let hz = u64::from(shared.config.hz()).max(1);
         tokio::time::sleep(Duration::from_millis((1000 / hz).clamp(SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS))).await;
         if shared.active_expire.load(Relaxed) && !shared.cron_paused.load(Relaxed) {
-            cycle(shared, number).await;
+            cycle(shared, number, &bench).await;
         }
     }
 }
 
 /// Removes everything that is due in the shards of worker `number`.
-async fn cycle(shared: &Shared, number: usize) {
+async fn cycle(shared: &Shared, number: usize, bench: &RefCell<Bench>) {
     let stats = &shared.stats.workers[number];
     let begun = Ticks::now();
     let (mut started, mut slice) = (begun, SHORT_SLICE_NANOS);
@@ -55,20 +58,31 @@ async fn cycle(shared: &Shared, number: usize) {
             }
             note(stats, now, started);
             stats.expire_caps.add(1);
-            tokio::task::yield_now().await;
+            let others = let_others(bench).await;
             started = Ticks::now();
             let effort = u64::from(shared.config.active_expire_effort());
-            slice = slice_nanos(started.nanos_since(now), started.nanos_since(begun), effort);
+            slice = slice_nanos(others, started.nanos_since(begun), effort);
         }
     }
     note(stats, Ticks::now(), started);
+}
+
+/// Lets every connection that is ready be served; returns the nanoseconds of the processor that this took.
+async fn let_others(bench: &RefCell<Bench>) -> u64 {
+    let before = thread_cpu_nanos();
+    tokio::task::yield_now().await;
+    if bench.borrow().parkers > 0 {
+        // Requests have been read and wait for their cache lines: they run before the next slice.
+        tokio::task::yield_now().await;
+    }
+    thread_cpu_nanos().saturating_sub(before)
 }
 
 fn note(stats: &WorkerStats, now: Ticks, started: Ticks) {
     stats.expire_nanos.add(now.nanos_since(started));
 }
 
-/// How long the next slice may be when everything else took `others` nanoseconds since the last one, the cycle lasts
+/// How long the next slice may be when everything else took `others` nanoseconds of the processor since the last one, the cycle lasts
 /// `cycle` nanoseconds, and the option says `effort`.
 fn slice_nanos(others: u64, cycle: u64, effort: u64) -> u64 {
     let share = LEAST_SHARE + SHARE_OF_EFFORT * effort.saturating_sub(1).min(9);

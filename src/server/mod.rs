@@ -1,8 +1,9 @@
 //! The server: sockets, threads, tasks and signals, which no other room has.
 //!
 //! The main thread accepts connections and keeps time; each worker thread runs a current-thread runtime on which its
-//! connections live; one more thread frees what takes long to free.
+//! connections live; one more thread frees what takes long to free, and one moves what lies in sparse pages.
 
+mod compaction;
 mod connection;
 mod cron;
 mod expiry;
@@ -62,6 +63,10 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     let shared: &'static Shared = Box::leak(Box::new(shared));
     let freeing = std::thread::Builder::new().name("larder-free".to_owned()).spawn(move || reclaiming.run());
     if let Err(error) = freeing {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
+    let compacting = std::thread::Builder::new().name("larder-compact".to_owned()).spawn(move || compaction::run(shared));
+    if let Err(error) = compacting {
         return fail(&format!("Can't start a thread: {error}"));
     }
     let workers = match Workers::start(shared) {

@@ -111,7 +111,7 @@ async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedRec
         parkers: 0,
         dispatcher: Dispatcher::new(shared, number),
     }));
-    tokio::task::spawn_local(expiry::run(shared, number));
+    tokio::task::spawn_local(expiry::run(shared, number, Rc::clone(&bench)));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
         tokio::task::spawn_local(async move {

@@ -5,6 +5,7 @@ use crate::call::census::KINDS;
 use crate::call::context::Context;
 use crate::call::history::Sample;
 use crate::call::hot::{HotKey, SAMPLED, WINDOW_S};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Hot keys that are shown.
 const HOTTEST: usize = 10;
@@ -13,6 +14,7 @@ const HOTTEST: usize = 10;
 pub fn larder(lines: &mut Lines, ctx: &mut Context<'_>) {
     hits(lines, ctx);
     victims(lines, ctx);
+    memory(lines, ctx);
     census(lines, ctx);
     hot_keys(lines, ctx);
 }
@@ -27,6 +29,10 @@ fn hits(lines: &mut Lines, ctx: &mut Context<'_>) {
     }
     let change = ctx.shared.history.change(now, 10);
     lines.field("evictions_per_sec", format_args!("{:.2}", change.evicted_per_s));
+}
+
+fn memory(lines: &mut Lines, ctx: &Context<'_>) {
+    lines.field("compacted_blocks", ctx.shared.stats.compacted.load(Relaxed));
 }
 
 fn victims(lines: &mut Lines, ctx: &Context<'_>) {
