@@ -2,6 +2,7 @@
 //! pages, through the walk that the command itself uses.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use larder::command::generic::scan::{Budget, Walk};
 use larder::keyspace::entry::EntryRef;
@@ -87,7 +88,7 @@ impl Schedule {
             _ => {
                 self.now.0 += self.random.random_range(0..1500);
                 for shard in 0..self.keyspace.shards() {
-                    while self.keyspace.expire_turn(shard, self.now) {}
+                    while self.keyspace.expire_turn(shard, self.now, &mut |_, _| {}) {}
                 }
             }
         }

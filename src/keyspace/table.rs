@@ -107,6 +107,14 @@ pub struct Table {
     depths: [u32; MAX_PREFIX_BITS as usize + 1],
 }
 
+/// What a turn of active expiry has removed.
+pub enum Expired {
+    /// An entry, with its key.
+    Entry(Entry),
+    /// Fields of the hash at this key.
+    Fields(Box<[u8]>, Vec<Box<[u8]>>),
+}
+
 impl Table {
     /// An empty table for hashes whose first `prefix_bits` bits are the same for all keys.
     pub fn new(prefix_bits: u32, hasher: KeyHasher) -> Table {
@@ -222,6 +230,11 @@ impl Table {
         Some(segment.entry(place))
     }
 
+    /// Whether there is an entry of this key, expired or not. Hashes the key.
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.get(self.hasher.key(key)).is_some()
+    }
+
     /// Finds `key`, to change or remove its entry.
     #[inline]
     pub fn find(&mut self, key: Key<'_>) -> Option<Occupied<'_>> {
@@ -326,7 +339,7 @@ impl Table {
         }
         let step = step_for(segment.len(), SPLIT_STEP);
         if let Some(buddy) = self.buddy(hash, segment)
-            && step_for(segment.len() + buddy.len(), SPLIT_STEP) < SPLIT_STEP - 2
+            && step_for(segment.len() + buddy.len(), SPLIT_STEP) < SPLIT_STEP - 1
         {
             return self.merge(hash, segment, buddy);
         }
@@ -389,7 +402,7 @@ impl Table {
     }
 
     /// Walks the segments from position `at` for about `work` cache lines (some 100 ns each) and removes what has expired in
-    /// each that is due: entries, and up to `fields` fields of hashes, which are taken off there. Returns where to go on,
+    /// each that is due: entries, and up to `fields` fields of hashes, which are taken off there; `expired` is told of both. Returns where to go on,
     /// `None` at the end; and lowers `due_ms` to the earliest time met on the way at which something is due.
     pub fn expire(
         &mut self,
@@ -398,7 +411,7 @@ impl Table {
         now: UnixMs,
         due_ms: &mut i64,
         fields: &mut usize,
-        expired: &mut impl FnMut(Entry),
+        expired: &mut impl FnMut(Expired),
     ) -> Option<u64> {
         let (mut next, mut done) = (Some(at), 0);
         while let Some(at) = next
@@ -410,21 +423,27 @@ impl Table {
             let base = at & !(u64::MAX >> prefix);
             next = self.behind(base, prefix);
             if segment.due_ms() <= now.0 {
-                let (before, mut counts) = (segment.len(), (0, 0));
+                let (before, mut counts, mut faded) = (segment.len(), (0, 0), Vec::new());
                 let mut gone = |entry: Entry| {
                     let (dues, elements) = (entry.get().dues(), entry.get().object().map_or(0, ObjectRef::len));
-                    counts = (counts.0 + usize::from(dues.key.is_some()), counts.1 + usize::from(dues.fields.is_some()));
-                    expired(entry);
+                    counts =
+                        (counts.0 + usize::from(dues.key.is_some()), counts.1 + usize::from(dues.fields.is_some()));
+                    expired(Expired::Entry(entry));
                     1 + elements.min(FREED_ELEMENTS)
                 };
                 let mut settled = 0;
                 done += DUE_SEGMENT_WORK;
                 done += segment.expire(now, work.saturating_sub(done).max(1), &mut gone, &mut |mut entry| {
-                    let removed = entry.expire_fields(now, *fields);
-                    *fields -= removed;
+                    let mut names = Vec::new();
+                    let removed = entry.expire_fields(now, *fields, &mut |name| names.push(name.into()));
+                    if removed > 0 {
+                        *fields -= removed;
+                        faded.push(Expired::Fields(entry.get().key().into(), names));
+                    }
                     settled += usize::from(entry.get().dues().fields.is_none());
                     removed * 2
                 });
+                faded.into_iter().for_each(&mut *expired);
                 self.timed -= counts.0;
                 self.volatile -= counts.1 + settled;
                 self.len -= before - segment.len();
@@ -652,7 +671,8 @@ mod tests {
         fn expire(&mut self, now: UnixMs) {
             let (mut at, mut due, mut expired) = (Some(0), i64::MAX, BTreeSet::new());
             while let Some(from) = at {
-                at = self.table.expire(from, 8, now, &mut due, &mut 100, &mut |entry| {
+                at = self.table.expire(from, 8, now, &mut due, &mut 100, &mut |gone| {
+                    let Expired::Entry(entry) = gone else { return };
                     expired.insert(entry.get().key().to_vec());
                 });
             }

@@ -76,7 +76,8 @@ impl Victims {
 
     /// Sums up both windows.
     pub fn report(&self) -> VictimReport {
-        let in_class = |class: usize| self.windows.iter().map(|window| u64::from(window.classes[class].load(Relaxed))).sum();
+        let in_class =
+            |class: usize| self.windows.iter().map(|window| u64::from(window.classes[class].load(Relaxed))).sum();
         let counts: Vec<u64> = (0..CLASSES).map(in_class).collect();
         let count: u64 = counts.iter().sum();
         let youngest_s = self.windows.iter().map(|window| window.youngest_s.load(Relaxed)).min().unwrap_or(0);

@@ -51,7 +51,7 @@ async fn cycle(shared: &Shared, number: usize, bench: &RefCell<Bench>) {
     let begun = Ticks::now();
     let (mut started, mut slice) = (begun, SHORT_SLICE_NANOS);
     for shard in (number..shared.keyspace.shards()).step_by(shared.stats.workers.len()) {
-        while shared.keyspace.expire_turn(shard, UnixMs::now()) {
+        while shared.keyspace.expire_turn(shard, UnixMs::now(), &mut |db, news| shared.hear_all(db, &news)) {
             let now = Ticks::now();
             if now.nanos_since(started) < slice {
                 continue;

@@ -31,7 +31,6 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Runs the server until it is asked to stop; the exit status says whether it could start and stop well.
 pub fn run(config: Arc<Config>, log: log::Log) -> ExitCode {
     let _log = log;
-    crate::util::memory::tune();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("Can't start the runtime: {error}")),
@@ -65,7 +64,8 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     if let Err(error) = freeing {
         return fail(&format!("Can't start a thread: {error}"));
     }
-    let compacting = std::thread::Builder::new().name("larder-compact".to_owned()).spawn(move || compaction::run(shared));
+    let compacting =
+        std::thread::Builder::new().name("larder-compact".to_owned()).spawn(move || compaction::run(shared));
     if let Err(error) = compacting {
         return fail(&format!("Can't start a thread: {error}"));
     }

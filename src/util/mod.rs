@@ -9,3 +9,4 @@ pub mod memory;
 pub mod number;
 pub mod process;
 mod shortest;
+pub mod sync;

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 fn expire_at(c: &Client, now: UnixMs) -> usize {
     let mut turns = 0;
     for shard in 0..c.shared.keyspace.shards() {
-        while c.shared.keyspace.expire_turn(shard, now) {
+        while c.shared.keyspace.expire_turn(shard, now, &mut |db, news| c.shared.hear_all(db, &news)) {
             turns += 1;
         }
     }

@@ -24,6 +24,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1), whatever the number of keys",
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         run: dbsize,
+        scope: Scope::Walk,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -136,6 +137,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     let lazy = is_lazy(ctx, args)?;
     let databases = ctx.db.keyspace().databases();
     let flushed = (0..databases).map(|db| flush(ctx, db)).collect();
+    ctx.touch_all();
     Ok(free(ctx, flushed, lazy))
 }
 
@@ -143,6 +145,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
 fn flushdb<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let lazy = is_lazy(ctx, args)?;
     let flushed = vec![flush(ctx, ctx.session.db)];
+    ctx.touch_all();
     Ok(free(ctx, flushed, lazy))
 }
 

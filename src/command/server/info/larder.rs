@@ -53,7 +53,10 @@ fn census(lines: &mut Lines, ctx: &Context<'_>) {
     for (number, big) in count.biggest.iter().enumerate() {
         let (key, kind) = (named(&big.key), big.kind.name());
         let place = number + 1;
-        lines.field(&format!("big_key_{place}"), format_args!("db={},type={kind},bytes={},key={key}", big.db, big.bytes));
+        lines.field(
+            &format!("big_key_{place}"),
+            format_args!("db={},type={kind},bytes={},key={key}", big.db, big.bytes),
+        );
     }
 }
 
