@@ -1,8 +1,8 @@
 //! What one request sees of the keyspace: the shards of its keys, locked.
 
 use super::entry::{Entry, EntryRef};
-use super::reclaim::Garbage;
-use super::shard::{Shard, ShardStats, access_seconds};
+use super::reclaim::{Flushed, Garbage, Why};
+use super::shard::{Shard, ShardStats, Stale, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, LockSet, News, Ticket, WatchMark};
 use crate::util::clock::UnixMs;
@@ -465,24 +465,35 @@ impl<'a> View<'a> {
         self.shard(self.db, key.hash).set_deadline(key, deadline, now, touch)
     }
 
-    /// Removes a key; `false` when there is none. A value that takes long to free is freed in the background.
+    /// Removes a key that has to go for what a command does; `false` when there is none. A value that takes long to free is
+    /// freed in the background, unless the options want it freed here.
     pub fn remove(&mut self, key: Key<'_>) -> bool {
-        self.remove_in(self.db, key)
+        self.remove_for(key, Why::Overwritten)
+    }
+
+    /// As [`View::remove`], for another reason.
+    pub fn remove_for(&mut self, key: Key<'_>, why: Why) -> bool {
+        let taken = self.take_in(self.db, key);
+        self.free(taken, why)
     }
 
     /// As [`View::remove`], in another database.
     pub fn remove_in(&mut self, db: usize, key: Key<'_>) -> bool {
         let taken = self.take_in(db, key);
+        self.free(taken, Why::Overwritten)
+    }
+
+    fn free(&self, taken: Option<Entry>, why: Why) -> bool {
         let found = taken.is_some();
         if let Some(entry) = taken {
-            self.keyspace.reclaimer().take(Garbage::Entry(entry));
+            self.keyspace.reclaimer().take(Garbage::Entry(entry), why);
         }
         found
     }
 
     /// Removes a key whose new deadline lies in the past, and counts it as expired; `false` when there is no such key.
     pub fn expire(&mut self, key: Key<'_>) -> bool {
-        let found = self.remove(key);
+        let found = self.remove_for(key, Why::Expired);
         self.shard(self.db, key.hash).stats.expired += u64::from(found);
         found
     }
@@ -666,6 +677,13 @@ impl<'a> View<'a> {
         total
     }
 
+    /// How much of all that expires has expired and is still there, an estimate.
+    pub fn stale(&mut self) -> Stale {
+        let (now, mut total) = (self.now, Stale::default());
+        self.each_shard(|shard| total += shard.stale(now));
+        total
+    }
+
     /// Sets the counters to zero.
     pub fn reset_stats(&mut self) {
         self.each_shard(|shard| shard.stats = ShardStats::default());
@@ -681,19 +699,16 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Removes every key of a database; returns how many there were. Memory is freed in the background. Atomic when all
-    /// shards are held ([`LockPlan::All`]).
-    pub fn flush(&mut self, db: usize) -> usize {
-        if !self.keyspace.is_allocated(db) {
-            return 0;
+    /// Takes every key out of a database; what is returned is to be freed. O(shards). Atomic when all shards are held
+    /// ([`LockPlan::All`]).
+    pub fn flush(&mut self, db: usize) -> Flushed {
+        let mut flushed = Flushed::default();
+        if self.keyspace.is_allocated(db) {
+            for shard in 0..self.keyspace.shards() {
+                flushed.push(self.with_shard(db, shard, Shard::take));
+            }
         }
-        let mut count = 0;
-        for shard in 0..self.keyspace.shards() {
-            let taken = self.with_shard(db, shard, Shard::take);
-            count += taken.len();
-            self.keyspace.reclaimer().take(Garbage::Table(Box::new(taken)));
-        }
-        count
+        flushed
     }
 
     /// Exchanges the keys of two databases. All shards must be held.
