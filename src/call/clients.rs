@@ -11,11 +11,9 @@
 use super::tracked::{Name, Tracked};
 use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;
-use crate::util::sync::atomic::AtomicBool as MailFlag;
-use crate::util::sync::{Mutex, Notify};
+use crate::util::sync::{self, Mutex, Notify};
 use bytes::Bytes;
 use dashmap::DashMap;
-use parking_lot::Mutex as LabelLock;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -127,7 +125,7 @@ pub struct Client {
     /// When it connected.
     pub connected: UnixMs,
     /// Texts.
-    pub labels: LabelLock<Labels>,
+    pub labels: parking_lot::Mutex<Labels>,
     /// When it last sent something, in milliseconds since the epoch.
     pub active_ms: AtomicI64,
     /// Selected database.
@@ -171,7 +169,7 @@ pub struct Client {
     /// What it is told of the keys that it caches; changed through the table of these.
     pub tracked: Tracked,
     mailbox: Mutex<Mailbox>,
-    mail: MailFlag,
+    mail: sync::atomic::AtomicBool,
     wake: Notify,
     post: Arc<Post>,
 }
@@ -315,7 +313,7 @@ impl Clients {
             unix,
             worker,
             connected: now,
-            labels: LabelLock::default(),
+            labels: parking_lot::Mutex::default(),
             active_ms: AtomicI64::new(now.0),
             db: AtomicUsize::new(0),
             resp: AtomicU32::new(2),
@@ -338,7 +336,7 @@ impl Clients {
             subscribed: AtomicBool::new(false),
             tracked: Tracked::default(),
             mailbox: Mutex::default(),
-            mail: MailFlag::new(false),
+            mail: sync::atomic::AtomicBool::new(false),
             wake: Notify::new(),
             post: self.post(worker),
         });

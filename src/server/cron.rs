@@ -53,6 +53,7 @@ pub async fn run(shared: &Shared) {
         if count % (TICKS_A_SECOND * 60) == 0 {
             shared.keyspace.victims().turn();
             look_at_stalled(shared);
+            shared.forget_reads();
         }
         count += 1;
         let pause = shared.clients.pause(now).is_some();
