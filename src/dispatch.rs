@@ -16,11 +16,11 @@ use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Outcome, Scope, Slices};
 use crate::call::table::Command;
 use crate::keyspace::entry::EntryRef;
+use crate::keyspace::evict::engine::Room;
 use crate::keyspace::{Key, LockPlan, Ticket, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
 use crate::protocol::reply::{Mark, Output, Reply};
 use crate::util::clock::{Ticks, UnixMs, unix_us};
-use crate::util::memory::used_bytes;
 use crate::value::object::ObjectRef;
 use crate::value::table::Table;
 use bytes::Bytes;
@@ -414,11 +414,20 @@ impl Dispatcher {
         }
         if spec.flags.has(Flags::DENYOOM) {
             let limit = self.shared.config.maxmemory();
-            if limit != 0 && used_bytes() > limit {
-                return Err(CommandError::OutOfMemory);
+            if limit != 0 {
+                self.make_room(limit, request)?;
             }
         }
         Ok(command)
+    }
+
+    /// Evicts what must go for the request to be stored within `limit`.
+    fn make_room(&self, limit: u64, request: RequestView<'_>) -> Result<(), CommandError> {
+        let keyspace = &self.shared.keyspace;
+        match keyspace.engine().make_room(limit, request.payload_bytes() as u64, keyspace, self.now) {
+            Room::Full => Err(CommandError::OutOfMemory),
+            Room::Made | Room::Soon => Ok(()),
+        }
     }
 
     #[inline]

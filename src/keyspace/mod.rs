@@ -5,6 +5,7 @@
 //! commands, clients.
 
 pub mod entry;
+pub mod evict;
 pub mod hash;
 pub mod reclaim;
 mod segment;
@@ -18,8 +19,12 @@ pub use shard::{ShardStats, access_seconds};
 pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
+use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
 use crossbeam_epoch::Guard;
+use evict::Resident;
+use evict::engine::Engine;
+use evict::pressure::Pressure;
 use parking_lot::Mutex;
 use reclaim::Reclaimer;
 use shard::Shard;
@@ -42,13 +47,17 @@ pub struct Keyspace {
     shard_bits: u32,
     hasher: KeyHasher,
     reclaimer: Reclaimer,
+    pressure: Arc<Pressure>,
+    engine: Engine,
 }
 
 impl Keyspace {
     /// A keyspace of `databases` databases, each with at least four shards a worker.
     pub fn new(databases: usize, workers: usize, hasher: KeyHasher, reclaimer: Reclaimer) -> Keyspace {
         let shard_bits = (workers * 4).max(16).next_power_of_two().ilog2();
-        Keyspace { databases: (0..databases).map(|_| OnceLock::new()).collect(), shard_bits, hasher, reclaimer }
+        let databases = (0..databases).map(|_| OnceLock::new()).collect();
+        let (pressure, engine) = (Arc::default(), Engine::default());
+        Keyspace { databases, shard_bits, hasher, reclaimer, pressure, engine }
     }
 
     /// Number of databases.
@@ -81,7 +90,14 @@ impl Keyspace {
         self.databases[db].get_or_init(|| {
             (0..1_u64 << self.shard_bits)
                 .map(|index| {
-                    let shard = Shard::new(index, self.shard_bits, self.hasher.clone(), self.reclaimer.clone());
+                    let shard = Shard::new(
+                        index,
+                        self.shard_bits,
+                        self.hasher.clone(),
+                        self.reclaimer.clone(),
+                        Arc::clone(&self.pressure),
+                        db,
+                    );
                     Cell { peek: shard.table().peek(), shard: Mutex::new(shard) }
                 })
                 .collect()
@@ -109,6 +125,53 @@ impl Keyspace {
             prefetch(entry);
             prefetch(entry.wrapping_add(64));
         }
+    }
+
+    /// What shards know of eviction.
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
+    /// Eviction.
+    #[inline]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The databases that have ever had a key, or been looked at.
+    fn allocated(&self) -> impl Iterator<Item = usize> {
+        self.databases.iter().enumerate().filter(|(_, cells)| cells.get().is_some()).map(|(db, _)| db)
+    }
+
+    /// The databases that have keys, with their numbers of them. A lock for each shard.
+    fn sizes(&self) -> Vec<(usize, usize)> {
+        let allocated = self.databases.iter().enumerate().filter_map(|(db, cells)| Some((db, cells.get()?)));
+        let counted = allocated.map(|(db, cells)| (db, cells.iter().map(|cell| cell.shard.lock().table().len()).sum()));
+        counted.filter(|(_, keys)| *keys > 0).collect()
+    }
+
+    /// Lets `work` look at the shard in which a key with this mark is.
+    fn with_mark<R>(&self, db: usize, mark: u32, work: impl FnOnce(&mut Shard, u32) -> R) -> R {
+        let shard = self.shard_of(u64::from(mark) << 32);
+        work(&mut self.cells(db)[shard].shard.lock(), mark)
+    }
+
+    /// Calls `visit` for the keys that `policy` may evict at position `at` of a database. Returns the next position, `None` at the end.
+    fn candidates(
+        &self,
+        db: usize,
+        at: u64,
+        policy: EvictionPolicy,
+        now: UnixMs,
+        visit: &mut dyn FnMut(u32, Resident),
+    ) -> Option<u64> {
+        let cells = self.databases[db].get()?;
+        let index = self.shard_of(at);
+        let next = cells[index].shard.lock().candidates(at, policy, now, visit);
+        next.or_else(|| {
+            let behind = (index as u64 + 1).checked_mul(1 << (64 - self.shard_bits));
+            behind.filter(|_| index + 1 < cells.len())
+        })
     }
 
     /// Takes a ticket out of the queue of a key of database `db`.

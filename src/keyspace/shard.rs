@@ -3,14 +3,18 @@
 //! Must not know: the lock around it, other shards, clients.
 
 use super::entry::{Entry, EntryMut, EntryRef};
+use super::evict::pressure::{Pressure, mark_of};
+use super::evict::{Place, Resident};
 use super::hash::{Key, KeyHasher};
 use super::reclaim::{Garbage, Reclaimer};
 use super::table::{Occupied, Table};
 use super::view::{Edited, WrongType};
 use super::waiters::Waiters;
+use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
 use crate::value::object::{Collection, ObjectRef};
 use crate::value::string::{StringRef, StringSource};
+use std::sync::Arc;
 
 /// Segments looked at in one turn of active expiry; each costs a cache line, and one full of expired keys some 40 us.
 const EXPIRE_SEGMENTS: usize = 512;
@@ -32,6 +36,8 @@ pub struct ShardStats {
     pub expired: u64,
     /// Of these, by the active cycle.
     pub expired_active: u64,
+    /// Keys removed because memory was short.
+    pub evicted: u64,
     /// Fields of hashes removed because their deadline had come.
     pub expired_fields: u64,
 }
@@ -42,6 +48,7 @@ impl std::ops::AddAssign for ShardStats {
         self.misses += other.misses;
         self.expired += other.expired;
         self.expired_active += other.expired_active;
+        self.evicted += other.evicted;
         self.expired_fields += other.expired_fields;
     }
 }
@@ -60,15 +67,53 @@ pub struct Shard {
     /// Who waits for its keys.
     pub waiters: Waiters,
     reclaimer: Reclaimer,
+    uses: Uses,
+}
+
+/// How uses of keys are noted.
+struct Uses {
+    pressure: Arc<Pressure>,
+    db: usize,
+}
+
+impl Uses {
+    /// Notes a use of the entry found.
+    #[inline]
+    fn note(&self, found: &mut Occupied<'_>, now: UnixMs) {
+        let seconds = access_seconds(now);
+        if self.pressure.mode() != 0 {
+            let hash = found.hash();
+            return self.pressure.note_use(&mut found.get_mut(), hash, self.db, seconds, now);
+        }
+        // Compared first: most uses fall into the same second, and a store would dirty the line for other cores.
+        if found.get().access() != seconds {
+            found.get_mut().set_access(seconds);
+        }
+    }
+
+    /// Prepares an entry that is to be stored where there was none.
+    #[inline]
+    fn welcome(&self, entry: &mut Entry, hash: u64, now: UnixMs) {
+        if self.pressure.mode() != 0 {
+            self.pressure.note_new(&mut entry.get_mut(), hash, self.db, now);
+        }
+    }
 }
 
 impl Shard {
-    /// An empty shard: number `index` of 2^`bits`. What it removes goes to `reclaimer` when freeing it takes long.
-    pub fn new(index: u64, bits: u32, hasher: KeyHasher, reclaimer: Reclaimer) -> Shard {
+    /// An empty shard of database `db`: number `index` of 2^`bits`. What it removes goes to `reclaimer` when freeing it takes long.
+    pub fn new(
+        index: u64,
+        bits: u32,
+        hasher: KeyHasher,
+        reclaimer: Reclaimer,
+        pressure: Arc<Pressure>,
+        db: usize,
+    ) -> Shard {
         let first = if bits == 0 { 0 } else { index << (64 - bits) };
         let table = Table::new(bits, hasher);
         let (stats, waiters) = (ShardStats::default(), Waiters::default());
-        Shard { table, due_ms: i64::MAX, walk: None, first, stats, waiters, reclaimer }
+        Shard { table, due_ms: i64::MAX, walk: None, first, stats, waiters, reclaimer, uses: Uses { pressure, db } }
     }
 
     /// The table, to read.
@@ -87,14 +132,14 @@ impl Shard {
     /// Finds a key for reading: counts a hit or a miss and, with `touch`, notes the use.
     #[inline]
     pub fn read(&mut self, key: Key<'_>, now: UnixMs, touch: bool) -> Option<EntryRef<'_>> {
-        let Shard { table, stats, reclaimer, .. } = self;
+        let Shard { table, stats, reclaimer, uses, .. } = self;
         let Some(mut found) = find_live(table, stats, reclaimer, key, now) else {
             stats.misses += 1;
             return None;
         };
         stats.hits += 1;
         if touch {
-            note_use(&mut found, now);
+            uses.note(&mut found, now);
         }
         Some(found.into_ref())
     }
@@ -105,22 +150,32 @@ impl Shard {
         if let Some(deadline) = deadline {
             self.due_ms = self.due_ms.min(deadline.0);
         }
-        let Some(mut found) = self.table.find(key) else {
-            return self.table.insert(key.hash, new_entry(key, value, deadline, now), now);
+        let Shard { table, uses, reclaimer, .. } = self;
+        let Some(mut found) = table.find(key) else {
+            let mut entry = new_entry(key, value, deadline, now);
+            uses.welcome(&mut entry, key.hash, now);
+            return table.insert(key.hash, entry, now);
         };
         let before = found.get().dues();
         match found.get_mut().overwrite(value, deadline) {
             Ok(dropped) => {
                 found.note_dues(before, now);
-                note_use(&mut found, now);
+                uses.note(&mut found, now);
                 if let Some(value) = dropped {
-                    self.reclaimer.take(Garbage::Value(value));
+                    reclaimer.take(Garbage::Value(value));
                 }
             }
             Err(value) => {
-                let old = found.replace(new_entry(key, value, deadline, now), before, now);
-                self.reclaimer.take(Garbage::Entry(old));
+                let mut entry = new_entry(key, value, deadline, now);
+                entry.get_mut().set_access(found.get().access());
+                entry.get_mut().set_tally(found.get().tally());
+                let old = found.replace(entry, before, now);
+                uses.note(&mut found, now);
+                reclaimer.take(Garbage::Entry(old));
             }
+        }
+        if before.key.is_none() && deadline.is_some() {
+            uses.pressure.note_candidate(deadline, key.hash, uses.db);
         }
         self.stats.expired += u64::from(before.key.is_some_and(|deadline| deadline <= now));
     }
@@ -128,8 +183,9 @@ impl Shard {
     /// Finds a key to change its value, which is a use of it; `None` when there is none.
     #[inline]
     pub fn change(&mut self, key: Key<'_>, now: UnixMs) -> Option<EntryMut<'_>> {
-        let mut found = self.live(key, now)?;
-        note_use(&mut found, now);
+        let Shard { table, stats, reclaimer, uses, .. } = self;
+        let mut found = find_live(table, stats, reclaimer, key, now)?;
+        uses.note(&mut found, now);
         Some(found.into_mut())
     }
 
@@ -142,9 +198,9 @@ impl Shard {
         now: UnixMs,
         work: impl FnOnce(&mut T) -> R,
     ) -> Option<Result<Edited<R>, WrongType>> {
-        let Shard { table, stats, reclaimer, due_ms, .. } = self;
+        let Shard { table, stats, reclaimer, due_ms, uses, .. } = self;
         let mut found = find_live(table, stats, reclaimer, key, now)?;
-        note_use(&mut found, now);
+        uses.note(&mut found, now);
         let before = found.get().dues();
         let Some(value) = found.get_mut().into_object().and_then(T::of_mut) else { return Some(Err(WrongType)) };
         let result = work(value);
@@ -164,7 +220,8 @@ impl Shard {
     /// no value held as an integer.
     #[inline]
     pub fn add_in_place(&mut self, key: Key<'_>, delta: i64, now: UnixMs) -> Option<Option<i64>> {
-        let mut found = self.table.find(key)?;
+        let Shard { table, uses, .. } = self;
+        let mut found = table.find(key)?;
         let entry = found.get();
         let Some(StringRef::Int(value)) = entry.string() else { return None };
         if entry.deadline().is_some_and(|deadline| deadline <= now) {
@@ -173,13 +230,14 @@ impl Shard {
         let sum = value.checked_add(delta);
         if let Some(sum) = sum {
             found.get_mut().set_integer(sum);
-            note_use(&mut found, now);
+            uses.note(&mut found, now);
         }
         Some(sum)
     }
 
     /// Stores an entry whose key is not in the table.
-    pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
+    pub fn insert(&mut self, hash: u64, mut entry: Entry, now: UnixMs) {
+        self.uses.welcome(&mut entry, hash, now);
         if let Some(due) = entry.get().due() {
             self.due_ms = self.due_ms.min(due.0);
         }
@@ -188,9 +246,10 @@ impl Shard {
 
     /// Gives a live key another deadline, or none, and with `touch` notes the use; `false` when there is no such key.
     pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs, touch: bool) -> bool {
-        let Some(mut found) = self.live(key, now) else { return false };
+        let Shard { table, stats, reclaimer, uses, due_ms, .. } = self;
+        let Some(mut found) = find_live(table, stats, reclaimer, key, now) else { return false };
         if touch {
-            note_use(&mut found, now);
+            uses.note(&mut found, now);
         }
         let before = found.get().dues();
         let moved = deadline.is_some_and(|deadline| found.get_mut().move_deadline(deadline));
@@ -201,10 +260,14 @@ impl Shard {
             let entry = found.get();
             let mut copy = Entry::new(entry.key(), pointed.unwrap_or_else(|| entry.to_source()), deadline);
             copy.get_mut().set_access(entry.access());
+            copy.get_mut().set_tally(entry.tally());
             found.replace(copy, before, now);
         }
         if let Some(deadline) = deadline {
-            self.due_ms = self.due_ms.min(deadline.0);
+            *due_ms = (*due_ms).min(deadline.0);
+        }
+        if before.key.is_none() {
+            uses.pressure.note_candidate(deadline, key.hash, uses.db);
         }
         true
     }
@@ -232,6 +295,48 @@ impl Shard {
         }
         // Behind the last segment, fields that were too many for one turn are still due.
         next.is_some() || self.due_ms <= now.0
+    }
+
+    /// What eviction sees of the key with this mark; `None` when there is none.
+    pub fn resident(&mut self, mark: u32, policy: EvictionPolicy, now: UnixMs) -> Option<Resident> {
+        let Shard { table, uses, .. } = self;
+        table.find_mark(mark).and_then(|found| resident(found.get(), policy, &uses.pressure, now))
+    }
+
+    /// Notes where the key with this mark stands, and what is left of its uses.
+    pub fn set_place(&mut self, mark: u32, place: Place, uses: u8) {
+        if let Some(mut found) = self.table.find_mark(mark) {
+            found.get_mut().set_tally(u16::from(uses) << 2 | place as u16);
+        }
+    }
+
+    /// Removes the key with this mark because memory is short; `false` when there is none.
+    pub fn evict(&mut self, mark: u32, now: UnixMs) -> bool {
+        let Shard { table, stats, reclaimer, .. } = self;
+        let Some(found) = table.find_mark(mark) else { return false };
+        if found.get().is_live(now) {
+            stats.evicted += 1;
+        } else {
+            count_expired(found.get(), stats, now);
+        }
+        reclaimer.take(Garbage::Entry(found.remove()));
+        true
+    }
+
+    /// Calls `visit` for the keys that may be evicted among those at the position `at` (a hash). Returns the next position, `None` at the
+    /// end, as [`Table::visit`].
+    pub fn candidates(
+        &self,
+        at: u64,
+        policy: EvictionPolicy,
+        now: UnixMs,
+        visit: &mut dyn FnMut(u32, Resident),
+    ) -> Option<u64> {
+        self.table.visit(at, &mut |entry| {
+            if let Some(seen) = resident(entry, policy, &self.uses.pressure, now) {
+                visit(mark_of(self.table.hash(entry.key())), seen);
+            }
+        })
     }
 
     /// Takes everything out; the table returned is to be dropped where that disturbs nobody.
@@ -300,6 +405,29 @@ fn settle<'t>(
     Some(found)
 }
 
+/// What eviction sees of an entry under `policy`; `None` when it must stay.
+fn resident(entry: EntryRef<'_>, policy: EvictionPolicy, pressure: &Pressure, now: UnixMs) -> Option<Resident> {
+    let deadline = entry.deadline();
+    if policy.is_volatile() && deadline.is_none() {
+        return None;
+    }
+    let tally = entry.tally();
+    let place = match tally & 3 {
+        1 => Place::Window,
+        2 => Place::Main,
+        _ => Place::None,
+    };
+    let score = match policy {
+        // What has expired goes first, whatever the policy.
+        _ if deadline.is_some_and(|deadline| deadline <= now) => u64::MAX,
+        EvictionPolicy::VolatileTtl => u64::MAX - deadline.map_or(0, |deadline| deadline.0.max(0).cast_unsigned()),
+        _ if policy.is_lfu() => u64::from(u8::MAX - pressure.frequency(entry.access(), now)),
+        _ => u64::from(pressure.age(tally)),
+    };
+    let uses = if score == u64::MAX { 0 } else { tally >> 2 & 3 };
+    Some(Resident { place, uses: u8::try_from(uses).unwrap_or(0), score })
+}
+
 /// Counts an entry that has expired, or the fields of one that has none left; `true`: the entry.
 fn count_expired(entry: EntryRef<'_>, stats: &mut ShardStats, now: UnixMs) -> bool {
     let itself = entry.deadline().is_some_and(|deadline| deadline <= now);
@@ -313,15 +441,6 @@ fn count_expired(entry: EntryRef<'_>, stats: &mut ShardStats, now: UnixMs) -> bo
 #[inline]
 pub fn access_seconds(now: UnixMs) -> u32 {
     u32::try_from(now.seconds() & 0x00ff_ffff).unwrap_or(0)
-}
-
-#[inline]
-fn note_use(found: &mut Occupied<'_>, now: UnixMs) {
-    let seconds = access_seconds(now);
-    // Compared first: most uses fall into the same second, and a store would dirty the line for other cores.
-    if found.get().access() != seconds {
-        found.get_mut().set_access(seconds);
-    }
 }
 
 fn new_entry(key: Key<'_>, value: StringSource<'_>, deadline: Option<UnixMs>, now: UnixMs) -> Entry {

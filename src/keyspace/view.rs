@@ -626,6 +626,7 @@ impl<'a> View<'a> {
             count += taken.len();
             self.keyspace.reclaimer().take(Garbage::Table(Box::new(taken)));
         }
+        self.keyspace.pressure().note_replaced();
         count
     }
 
@@ -639,6 +640,7 @@ impl<'a> View<'a> {
         for (one, other) in first.zip(second) {
             one.guard.swap(&mut other.guard);
         }
+        self.keyspace.pressure().note_replaced();
     }
 
     /// Walks on from `position` (0 at first) through the hash order of a database: some `homes` buckets of six keys, all of

@@ -119,6 +119,7 @@ async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedRec
         dispatcher: Dispatcher::new(shared, number),
     }));
     tokio::task::spawn_local(expire(shared, number));
+    tokio::task::spawn_local(relieve(shared));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
         tokio::task::spawn_local(async move {
@@ -166,6 +167,18 @@ async fn expire(shared: &'static Shared, number: usize) {
                     started = Ticks::now();
                 }
             }
+        }
+    }
+}
+
+/// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for.
+async fn relieve(shared: &'static Shared) {
+    let mut tick = tokio::time::interval(EXPIRE_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        while shared.keyspace.engine().relieve(&shared.keyspace, UnixMs::now()) {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -114,6 +114,7 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
         config.undo(&changes);
         return Err(refused(&error, &pairs));
     }
+    ctx.shared.follow_budget();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -125,6 +126,7 @@ fn config_resetstat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
     args.finish()?;
     ctx.shared.stats.reset();
     ctx.db.reset_stats();
+    ctx.shared.keyspace.engine().reset_exceeded();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -42,8 +42,12 @@ fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
     // Deadlines are not sampled: what is due is found.
     lines.field("expired_stale_perc", "0.00");
     lines.field("expired_time_cap_reached_count", 0);
-    lines.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
-    lines.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    lines.field("evicted_keys", shards.evicted);
+    lines.field("evicted_clients", ctx.shared.stats.evicted_clients.load(Relaxed));
+    lines.zeros(&["evicted_scripts"]);
+    let (total, current) = ctx.shared.keyspace.engine().exceeded_ms(ctx.now);
+    lines.field("total_eviction_exceeded_time", total);
+    lines.field("current_eviction_exceeded_time", current);
     lines.field("keyspace_hits", shards.hits);
     lines.field("keyspace_misses", shards.misses);
 }
