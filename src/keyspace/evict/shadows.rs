@@ -1,31 +1,39 @@
 //! Small copies of the cache that find out which rule hits most.
 //!
 //! Each *arm* runs [`Queues`] under another rule over the keys of a sample: those whose marks have their lowest bits zero, so many
-//! bits that an arm holds some 500 keys. It keeps marks only. After every [`ROUND`] requests for each key that an arm holds the hits
-//! are added up, older ones counting less, and the rule of the arm with the most is followed. Must not know: entries.
+//! bits that an arm holds 1000 to 2000 keys. It keeps marks only: some 20 bytes a key and arm. An arm is followed until another has hit
+//! more than it, by so much more than chance explains. While the cache is not full the arms hold whatever comes, and nothing is
+//! decided. Must not know: entries.
 
 use super::duo::{Queues, Rule};
 use super::{MAX_USES, Place, Resident, Residents, Turn};
 
-/// The rules that compete; the first is followed until another has proved better.
+/// The rules that compete.
 const RULES: [Rule; 4] = [
-    Rule { quick: true, window_percent: 10 },
+    Rule { quick: true, window_percent: 20 },
     Rule { quick: true, window_percent: 3 },
     Rule { quick: false, window_percent: 1 },
     Rule { quick: false, window_percent: 10 },
 ];
 
+/// The rule to begin with: one that keeps what it has, which others can start from; the opposite costs a turnover of the cache.
+const START: usize = 2;
+
 /// Keys that an arm holds at most, and half of which it holds at least where there are enough.
-const ARM_KEYS: usize = 1024;
+const ARM_KEYS: usize = 2048;
 
-/// Requests for each key of an arm between two looks at the hits.
-const ROUND: usize = 1;
+/// Looks at the arms while as many requests come as an arm holds keys.
+const CHECKS: usize = 8;
 
-/// What is left of older hits at each look, in percent.
-const MEMORY_PERCENT: u64 = 90;
+/// What is left of older hits at each look: those of the last four times an arm's keys count.
+const MEMORY: f32 = 0.97;
 
-/// By how much more, in thousandths of all requests, an arm must hit for its rule to replace another.
-const MARGIN: u64 = 10;
+/// How much more of all requests an arm must hit.
+const MARGIN: f32 = 0.003;
+
+/// Standard deviations by which it must be ahead. (Of `split` requests that one arm hits and the other does not, chance alone gives
+/// either of them half, give or take half the root of `split`; what is ahead is twice what exceeds the half.)
+const DEVIATIONS: f32 = 3.0;
 
 /// Keys by their marks, with what [`Residents`] tells of them: open addressing, five bytes a slot.
 #[derive(Default)]
@@ -134,10 +142,10 @@ impl Residents for Marks {
 struct Arm {
     queues: Queues,
     marks: Marks,
-    /// Of this round.
-    hits: u64,
-    /// Of all rounds, older ones counting less.
-    score: u64,
+    /// Hits beyond those of the arm that is followed, older ones counting less.
+    lead: f32,
+    /// Requests that one of the two hit and the other did not, likewise.
+    split: f32,
 }
 
 /// The arms.
@@ -148,15 +156,15 @@ pub struct Shadows {
     /// Lowest bits of a mark that must be zero for its key to be in the sample.
     bits: u32,
     requests: usize,
-    /// As the arms' scores.
-    total: u64,
+    /// Requests in all, older ones counting less.
+    total: f32,
     followed: usize,
 }
 
 impl Shadows {
     /// Empty arms, for a cache of about `live` keys.
     pub fn new(live: usize) -> Shadows {
-        let mut shadows = Shadows { arms: Vec::new(), capacity: 0, bits: 0, requests: 0, total: 0, followed: env("INIT", 0) };
+        let mut shadows = Shadows { arms: Vec::new(), capacity: 0, bits: 0, requests: 0, total: 0.0, followed: START };
         shadows.fit(live, false);
         shadows
     }
@@ -168,7 +176,7 @@ impl Shadows {
 
     /// The rule to follow.
     pub fn rule(&self) -> Rule {
-        rules()[self.followed]
+        RULES[self.followed]
     }
 
     /// Bytes taken from the allocator.
@@ -179,11 +187,11 @@ impl Shadows {
     /// Lets the arms hold their share of about `live` keys, if the cache is `full`: until then they hold whatever comes, as it does.
     pub fn fit(&mut self, live: usize, full: bool) {
         let sample = live >> self.bits;
-        if self.arms.is_empty() || self.bits > 0 && sample < env("ARM", 1024) / 4 {
-            self.bits = (live / env("ARM", 1024)).checked_ilog2().map_or(0, |bits| bits + 1);
+        if self.arms.is_empty() || self.bits > 0 && sample < ARM_KEYS / 4 {
+            self.bits = (live / ARM_KEYS).checked_ilog2().map_or(0, |bits| bits + 1);
             self.start_again();
         }
-        while live >> self.bits > env("ARM", 1024) {
+        while live >> self.bits > ARM_KEYS {
             self.bits += 1;
             self.thin_out();
         }
@@ -192,14 +200,9 @@ impl Shadows {
 
     /// Empties the arms; what they have scored still counts.
     fn start_again(&mut self) {
-        let scores: Vec<u64> = self.arms.iter().map(|arm| arm.score).collect();
-        let arm = |(number, rule)| Arm {
-            queues: Queues::new(64, rule),
-            marks: Marks::with_capacity(64),
-            hits: 0,
-            score: scores.get(number).copied().unwrap_or(0),
-        };
-        self.arms = rules().into_iter().enumerate().map(arm).collect();
+        let arm =
+            |rule| Arm { queues: Queues::new(64, rule), marks: Marks::with_capacity(64), lead: 0.0, split: 0.0 };
+        self.arms = RULES.into_iter().map(arm).collect();
         self.requests = 0;
     }
 
@@ -219,9 +222,14 @@ impl Shadows {
     pub fn access(&mut self, mark: u32) -> bool {
         // No mark is 0 in the arms, where 0 stands for a free slot.
         let mark = if mark == 0 { 1 << 31 } else { mark };
-        for Arm { queues, marks, hits, .. } in &mut self.arms {
-            if marks.has(mark) {
-                *hits += 1;
+        let reference = self.arms[self.followed].marks.has(mark);
+        for Arm { queues, marks, lead, split } in &mut self.arms {
+            let hit = marks.has(mark);
+            if hit != reference {
+                *lead += if hit { 1.0 } else { -1.0 };
+                *split += 1.0;
+            }
+            if hit {
                 marks.use_one(mark);
                 continue;
             }
@@ -231,35 +239,27 @@ impl Shadows {
         }
         self.requests += 1;
         let full = self.capacity < usize::MAX;
-        full && self.requests >= self.capacity * env("ROUND", 4) / 4 && self.judge()
+        full && self.requests * CHECKS >= self.capacity && self.judge()
     }
 
     fn judge(&mut self) -> bool {
+        let memory = MEMORY;
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let requests = std::mem::take(&mut self.requests) as f32;
+        self.total = self.total * memory + requests;
         for arm in &mut self.arms {
-            arm.score = arm.score * env("MEM", 90) as u64 / 100 + std::mem::take(&mut arm.hits) * 1000;
+            arm.lead *= memory;
+            arm.split *= memory;
             arm.queues.fit(self.capacity);
         }
-        self.total = self.total * env("MEM", 90) as u64 / 100 + std::mem::take(&mut self.requests) as u64 * 1000;
-        let Some((best, arm)) = self.arms.iter().enumerate().max_by_key(|(number, arm)| (arm.score, usize::MAX - number))
-        else {
-            return false;
-        };
-        if std::env::var("DBG").is_ok() { eprintln!("cap {} bits {} {:?} followed {}", self.capacity, self.bits, self.arms.iter().map(|a| a.score * 1000 / self.total.max(1)).collect::<Vec<_>>(), self.followed); }
-        let ahead = arm.score > self.arms[self.followed].score + self.total * env("MARGIN", 10) as u64 / 1000;
-        if ahead {
-            self.followed = best;
+        let (margin, z) = (self.total * MARGIN, DEVIATIONS);
+        let proved = |arm: &Arm| arm.lead - margin - z * arm.split.sqrt();
+        let best = (0..self.arms.len()).max_by(|a, b| proved(&self.arms[*a]).total_cmp(&proved(&self.arms[*b])));
+        let Some(best) = best.filter(|best| proved(&self.arms[*best]) > 0.0) else { return false };
+        self.followed = best;
+        for arm in &mut self.arms {
+            (arm.lead, arm.split) = (0.0, 0.0);
         }
-        ahead
+        true
     }
 }
-
-fn env(name: &str, default: usize) -> usize {
-    use std::sync::Mutex; use std::collections::HashMap;
-    static E: Mutex<Option<HashMap<String, usize>>> = Mutex::new(None);
-    thread_local! { static L: std::cell::RefCell<HashMap<String, usize>> = Default::default(); }
-    let _ = &E;
-    L.with(|l| *l.borrow_mut().entry(name.to_string()).or_insert_with(|| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)))
-}
-
-fn rules() -> Vec<Rule> { let q = env("QA", 10); let q2 = env("QB", 3); let f1 = env("FA", 1); let f2 = env("FB", 10);
-  vec![Rule { quick: true, window_percent: q }, Rule { quick: true, window_percent: q2 }, Rule { quick: false, window_percent: f1 }, Rule { quick: false, window_percent: f2 }] }

@@ -13,10 +13,13 @@ type Line = [u64; 8];
 const ROWS: usize = 4;
 
 /// Additions for each key of capacity before all counters are halved.
-const SAMPLE_FACTOR: usize = 10;
+const SAMPLE_FACTOR: usize = 24;
 
-/// Keys of capacity for each line: 4 bytes a key.
+/// Keys of capacity for each line, at most: 4 to 8 bytes a key.
 const KEYS_A_LINE: usize = 16;
+
+/// Few keys often stand against many others: 4 kilobytes tell them apart.
+const LEAST_LINES: usize = 64;
 
 /// An estimator of frequencies.
 pub struct Sketch {
@@ -28,7 +31,7 @@ pub struct Sketch {
 impl Sketch {
     /// A sketch for about `capacity` keys.
     pub fn new(capacity: usize) -> Sketch {
-        let lines = capacity.div_ceil(KEYS_A_LINE).next_power_of_two().max(4);
+        let lines = capacity.div_ceil(KEYS_A_LINE).next_power_of_two().max(LEAST_LINES);
         Sketch { lines: vec![[0; 8]; lines], capacity: capacity.max(1), additions: 0 }
     }
 
