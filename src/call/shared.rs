@@ -1,11 +1,18 @@
 //! What every worker shares: configuration, keyspace, clients, counters, logs, the command table.
 
 use super::blocking::BlockedClients;
+use super::census::Census;
 use super::clients::{Client, Clients};
+use super::effects::EffectLog;
+use super::history::History;
+use super::hot::HotKeys;
 use super::logs::{CommandLogs, LatencyMonitor};
+use super::notify;
+use super::pubsub::PubSub;
 use super::spec::CommandSpec;
 use super::stats::Stats;
 use super::table::CommandTable;
+use super::tracking::Tracking;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::keyspace::evict::engine::Budget;
@@ -73,12 +80,24 @@ pub struct Shared {
     pub clients: Clients,
     /// Clients that wait for keys.
     pub blocked: BlockedClients,
+    /// Channels and who listens to them.
+    pub pubsub: PubSub,
+    /// Who has read which keys.
+    pub tracking: Tracking,
+    /// Where the effects of writes go.
+    pub effects: EffectLog,
     /// Counters.
     pub stats: Stats,
     /// Logs of slow and large commands.
     pub logs: CommandLogs,
     /// Latency events.
     pub latency: LatencyMonitor,
+    /// Hit ratios and evictions of the last hour.
+    pub history: History,
+    /// Hot keys.
+    pub hot: HotKeys,
+    /// Bytes by type, big keys.
+    pub census: Census,
     /// Every command by name and by id.
     pub commands: CommandTable,
     /// The process.
@@ -105,12 +124,18 @@ impl Shared {
         let commands = CommandTable::new(commands);
         keyspace.engine().configure(budget_of(&config), &keyspace);
         let id = Mutex::new(random_id());
-        Shared {
+        let shared = Shared {
             stats: Stats::new(workers, commands.len()),
             clients: Clients::default(),
-            blocked: BlockedClients::default(),
+            blocked: BlockedClients::new(Arc::clone(keyspace.attention())),
+            pubsub: PubSub::default(),
+            tracking: Tracking::default(),
+            effects: EffectLog::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
+            history: History::default(),
+            hot: HotKeys::new(workers, identity.started),
+            census: Census::default(),
             config,
             keyspace,
             commands,
@@ -119,7 +144,9 @@ impl Shared {
             active_expire: AtomicBool::new(true),
             cron_paused: AtomicBool::new(false),
             shutdown: Shutdown::default(),
-        }
+        };
+        notify::attend(&shared);
+        shared
     }
 }
 
@@ -129,10 +156,12 @@ impl Shared {
         self.keyspace.engine().configure(budget_of(&self.config), &self.keyspace);
     }
 
-    /// Closes a client's connection. If it waits for keys, it gets nothing from them any more, even before its connection
+    /// Closes a client's connection: it is told nothing more. If it waits for keys, it gets nothing from them any more, even before its connection
     /// knows.
     pub fn kill_client(&self, client: &Client) {
         self.clients.kill(client);
+        self.pubsub.leave(client);
+        self.untrack(client);
         if let Some(blocked) = self.blocked.find(client.id) {
             blocked.ticket.abandon();
         }

@@ -12,11 +12,13 @@ pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
+pub mod pubsub;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
 pub mod stream;
 pub mod string;
+pub mod transactions;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
@@ -32,8 +34,11 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     generic::sort::COMMANDS,
     generic::dump::COMMANDS,
     list::COMMANDS,
+    transactions::COMMANDS,
     connection::COMMANDS,
+    pubsub::COMMANDS,
     cluster::COMMANDS,
+    server::hotkeys::COMMANDS,
     server::info::COMMANDS,
     server::config::COMMANDS,
     server::command::COMMANDS,

@@ -4,28 +4,37 @@
 //! that every command is atomic and none deadlocks. Nothing outside this room names the lock. Must not know: RESP,
 //! commands, clients.
 
+pub mod attention;
 pub mod entry;
 pub mod evict;
 pub mod hash;
+mod journal;
+mod locks;
 pub mod reclaim;
 mod segment;
 mod shard;
 pub mod table;
+mod victims;
 mod view;
 mod waiters;
 
 pub use hash::{Key, KeyHasher};
+pub use journal::{Happening, News, WatchMark};
+pub use locks::LockSet;
+pub use segment::Scratch;
 pub use shard::{ShardStats, access_seconds};
+pub use victims::{VictimReport, Victims};
 pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
 use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
+use crate::util::sync::Mutex;
+use attention::Attention;
 use crossbeam_epoch::Guard;
 use evict::Resident;
 use evict::engine::Engine;
 use evict::pressure::Pressure;
-use parking_lot::Mutex;
 use reclaim::Reclaimer;
 use shard::Shard;
 use std::sync::{Arc, OnceLock};
@@ -47,6 +56,8 @@ pub struct Keyspace {
     shard_bits: u32,
     hasher: KeyHasher,
     reclaimer: Reclaimer,
+    victims: Victims,
+    attention: Arc<Attention>,
     pressure: Arc<Pressure>,
     engine: Engine,
 }
@@ -55,9 +66,16 @@ impl Keyspace {
     /// A keyspace of `databases` databases, each with at least four shards a worker.
     pub fn new(databases: usize, workers: usize, hasher: KeyHasher, reclaimer: Reclaimer) -> Keyspace {
         let shard_bits = (workers * 4).max(16).next_power_of_two().ilog2();
-        let databases = (0..databases).map(|_| OnceLock::new()).collect();
-        let (pressure, engine) = (Arc::default(), Engine::default());
-        Keyspace { databases, shard_bits, hasher, reclaimer, pressure, engine }
+        Keyspace {
+            databases: (0..databases).map(|_| OnceLock::new()).collect(),
+            shard_bits,
+            hasher,
+            reclaimer,
+            attention: Arc::default(),
+            victims: Victims::default(),
+            pressure: Arc::default(),
+            engine: Engine::default(),
+        }
     }
 
     /// Number of databases.
@@ -76,9 +94,20 @@ impl Keyspace {
         &self.hasher
     }
 
+    /// Who pays attention to its keys.
+    #[inline]
+    pub fn attention(&self) -> &Arc<Attention> {
+        &self.attention
+    }
+
     /// Where garbage goes.
     pub fn reclaimer(&self) -> &Reclaimer {
         &self.reclaimer
+    }
+
+    /// Where whoever evicts a key notes its age.
+    pub fn victims(&self) -> &Victims {
+        &self.victims
     }
 
     #[inline]
@@ -95,6 +124,7 @@ impl Keyspace {
                         self.shard_bits,
                         self.hasher.clone(),
                         self.reclaimer.clone(),
+                        Arc::clone(&self.attention),
                         Arc::clone(&self.pressure),
                         db,
                     );
@@ -174,17 +204,48 @@ impl Keyspace {
         })
     }
 
+    /// Tells `heard` the news of every shard, under its lock: those of removals that no command has made.
+    pub fn drain_news(&self, heard: &mut dyn FnMut(usize, Vec<News>)) {
+        for (db, cells) in self.databases.iter().enumerate() {
+            for cell in cells.get().into_iter().flatten() {
+                let mut shard = cell.shard.lock();
+                if !shard.journal.is_empty() {
+                    heard(db, shard.journal.take());
+                }
+            }
+        }
+    }
+
     /// Takes a ticket out of the queue of a key of database `db`.
     pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Ticket) {
         self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
     }
 
-    /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `true` while there is
-    /// more to do.
-    pub fn expire_turn(&self, shard: usize, now: UnixMs) -> bool {
+    /// Moves what lies in sparse slabs in one segment of shard `shard` of database `db`, at position `at` (0 at first): some
+    /// 100 us under the lock. Returns how many blocks were moved and where to go on, `None` at the end.
+    pub fn compact_turn(&self, db: usize, shard: usize, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
+        match self.databases[db].get() {
+            Some(cells) => cells[shard].shard.lock().compact(at, scratch),
+            None => (0, None),
+        }
+    }
+
+    /// Ends a watch of a key of database `db` that is not held.
+    pub fn unwatch(&self, db: usize, key: Key<'_>, mark: &WatchMark) {
+        self.cells(db)[self.shard_of(key.hash)].shard.lock().journal.unwatch(key.bytes, mark);
+    }
+
+    /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `heard` is told the news of
+    /// each database under the lock. `true` while there is more to do.
+    pub fn expire_turn(&self, shard: usize, now: UnixMs, heard: &mut dyn FnMut(usize, Vec<News>)) -> bool {
         let mut more = false;
-        for cells in self.databases.iter().filter_map(OnceLock::get) {
-            more |= cells[shard].shard.lock().expire_turn(now);
+        for (db, cells) in self.databases.iter().enumerate() {
+            let Some(cells) = cells.get() else { continue };
+            let mut shard = cells[shard].shard.lock();
+            more |= shard.expire_turn(now);
+            if !shard.journal.is_empty() {
+                heard(db, shard.journal.take());
+            }
         }
         more
     }

@@ -2,12 +2,16 @@
 //!
 //! Must not know: the lock around it, other shards, clients.
 
+use super::attention::Attention;
 use super::entry::{Entry, EntryMut, EntryRef};
-use super::evict::pressure::{Pressure, mark_of};
+use super::evict::pressure::{FREQUENCY, Pressure, mark_of};
 use super::evict::{Place, Resident};
 use super::hash::{Key, KeyHasher};
-use super::reclaim::{Garbage, Reclaimer};
-use super::table::{Occupied, Table};
+use super::journal::{Happening, Journal};
+use super::reclaim::{Garbage, Reclaimer, Why};
+use super::segment::Scratch;
+use super::table::{Expired, Occupied, Table};
+use super::victims::Victims;
 use super::view::{Edited, WrongType};
 use super::waiters::Waiters;
 use crate::config::EvictionPolicy;
@@ -16,8 +20,9 @@ use crate::value::object::{Collection, ObjectRef};
 use crate::value::string::{StringRef, StringSource};
 use std::sync::Arc;
 
-/// Segments looked at in one turn of active expiry; each costs a cache line, and one full of expired keys some 40 us.
-const EXPIRE_SEGMENTS: usize = 512;
+/// Cache lines looked at in one turn of active expiry, some 100 ns each: segments that are not due, or expired entries. A
+/// segment full of these is finished, so that a turn takes up to twice as long.
+const EXPIRE_WORK: usize = 400;
 
 /// Fields taken out of hashes in one turn of active expiry: some 200 ns each.
 const EXPIRE_FIELDS: usize = 400;
@@ -53,6 +58,28 @@ impl std::ops::AddAssign for ShardStats {
     }
 }
 
+/// Homes that are looked at to tell how much is stale.
+const STALE_HOMES: u64 = 16;
+
+/// With so many keys or fewer, all are looked at.
+const FEW_KEYS: usize = 256;
+
+/// How much of what expires has expired and is still there, an estimate.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub struct Stale {
+    /// Keys that have expired.
+    pub keys: f64,
+    /// Hashes of which a field has expired.
+    pub hashes: f64,
+}
+
+impl std::ops::AddAssign for Stale {
+    fn add_assign(&mut self, other: Stale) {
+        self.keys += other.keys;
+        self.hashes += other.hashes;
+    }
+}
+
 /// A table with its expiry state and counters.
 pub struct Shard {
     table: Table,
@@ -60,12 +87,16 @@ pub struct Shard {
     due_ms: i64,
     /// Where the active cycle goes on, and the earliest deadline that it has met on its way.
     walk: Option<(u64, i64)>,
-    /// Any hash of the shard: where walks begin.
+    /// The lowest hash of the shard: where walks begin.
     first: u64,
+    /// Of the hashes, the bits that are the same in all of the shard.
+    bits: u32,
     /// Counters.
     pub stats: ShardStats,
     /// Who waits for its keys.
     pub waiters: Waiters,
+    /// News of its keys, and who watches them.
+    pub journal: Journal,
     reclaimer: Reclaimer,
     uses: Uses,
 }
@@ -101,19 +132,32 @@ impl Uses {
 }
 
 impl Shard {
-    /// An empty shard of database `db`: number `index` of 2^`bits`. What it removes goes to `reclaimer` when freeing it takes long.
+    /// An empty shard of database `db`: number `index` of 2^`bits`. What it removes goes to `reclaimer` when freeing it takes
+    /// long.
     pub fn new(
         index: u64,
         bits: u32,
         hasher: KeyHasher,
         reclaimer: Reclaimer,
+        attention: Arc<Attention>,
         pressure: Arc<Pressure>,
         db: usize,
     ) -> Shard {
         let first = if bits == 0 { 0 } else { index << (64 - bits) };
         let table = Table::new(bits, hasher);
         let (stats, waiters) = (ShardStats::default(), Waiters::default());
-        Shard { table, due_ms: i64::MAX, walk: None, first, stats, waiters, reclaimer, uses: Uses { pressure, db } }
+        Shard {
+            table,
+            due_ms: i64::MAX,
+            walk: None,
+            first,
+            bits,
+            stats,
+            waiters,
+            journal: Journal::new(attention),
+            reclaimer,
+            uses: Uses { pressure, db },
+        }
     }
 
     /// The table, to read.
@@ -125,16 +169,17 @@ impl Shard {
     /// Finds a key that has not expired at `now`; one that has is removed, and so are expired fields.
     #[inline]
     pub fn live(&mut self, key: Key<'_>, now: UnixMs) -> Option<Occupied<'_>> {
-        let Shard { table, stats, reclaimer, .. } = self;
-        find_live(table, stats, reclaimer, key, now)
+        let Shard { table, stats, reclaimer, journal, .. } = self;
+        find_live(table, stats, reclaimer, journal, key, now)
     }
 
     /// Finds a key for reading: counts a hit or a miss and, with `touch`, notes the use.
     #[inline]
     pub fn read(&mut self, key: Key<'_>, now: UnixMs, touch: bool) -> Option<EntryRef<'_>> {
-        let Shard { table, stats, reclaimer, uses, .. } = self;
-        let Some(mut found) = find_live(table, stats, reclaimer, key, now) else {
+        let Shard { table, stats, reclaimer, journal, uses, .. } = self;
+        let Some(mut found) = find_live(table, stats, reclaimer, journal, key, now) else {
             stats.misses += 1;
+            journal.missed(key.bytes);
             return None;
         };
         stats.hits += 1;
@@ -150,19 +195,25 @@ impl Shard {
         if let Some(deadline) = deadline {
             self.due_ms = self.due_ms.min(deadline.0);
         }
-        let Shard { table, uses, reclaimer, .. } = self;
+        let Shard { table, stats, journal, reclaimer, uses, .. } = self;
         let Some(mut found) = table.find(key) else {
+            journal.created(key.bytes);
             let mut entry = new_entry(key, value, deadline, now);
             uses.welcome(&mut entry, key.hash, now);
             return table.insert(key.hash, entry, now);
         };
         let before = found.get().dues();
+        if before.key.is_some_and(|deadline| deadline <= now) {
+            stats.expired += 1;
+            journal.removed(key.bytes, Happening::Expired);
+            journal.created(key.bytes);
+        }
         match found.get_mut().overwrite(value, deadline) {
             Ok(dropped) => {
                 found.note_dues(before, now);
                 uses.note(&mut found, now);
                 if let Some(value) = dropped {
-                    reclaimer.take(Garbage::Value(value));
+                    reclaimer.take(Garbage::Value(value), Why::Overwritten);
                 }
             }
             Err(value) => {
@@ -171,20 +222,19 @@ impl Shard {
                 entry.get_mut().set_tally(found.get().tally());
                 let old = found.replace(entry, before, now);
                 uses.note(&mut found, now);
-                reclaimer.take(Garbage::Entry(old));
+                reclaimer.take(Garbage::Entry(old), Why::Overwritten);
             }
         }
         if before.key.is_none() && deadline.is_some() {
             uses.pressure.note_candidate(deadline, key.hash, uses.db);
         }
-        self.stats.expired += u64::from(before.key.is_some_and(|deadline| deadline <= now));
     }
 
     /// Finds a key to change its value, which is a use of it; `None` when there is none.
     #[inline]
     pub fn change(&mut self, key: Key<'_>, now: UnixMs) -> Option<EntryMut<'_>> {
-        let Shard { table, stats, reclaimer, uses, .. } = self;
-        let mut found = find_live(table, stats, reclaimer, key, now)?;
+        let Shard { table, stats, reclaimer, journal, uses, .. } = self;
+        let mut found = find_live(table, stats, reclaimer, journal, key, now)?;
         uses.note(&mut found, now);
         Some(found.into_mut())
     }
@@ -198,8 +248,8 @@ impl Shard {
         now: UnixMs,
         work: impl FnOnce(&mut T) -> R,
     ) -> Option<Result<Edited<R>, WrongType>> {
-        let Shard { table, stats, reclaimer, due_ms, uses, .. } = self;
-        let mut found = find_live(table, stats, reclaimer, key, now)?;
+        let Shard { table, stats, reclaimer, due_ms, journal, uses, .. } = self;
+        let mut found = find_live(table, stats, reclaimer, journal, key, now)?;
         uses.note(&mut found, now);
         let before = found.get().dues();
         let Some(value) = found.get_mut().into_object().and_then(T::of_mut) else { return Some(Err(WrongType)) };
@@ -208,7 +258,7 @@ impl Shard {
         if removed {
             // What its fields waited for is gone with them: the table must still count what it has counted.
             found.note_dues(before, now);
-            reclaimer.take(Garbage::Entry(found.remove()));
+            reclaimer.take(Garbage::Entry(found.remove()), Why::Overwritten);
         } else if found.get().dues() != before {
             found.note_dues(before, now);
             *due_ms = found.get().due().map_or(*due_ms, |due| due.0.min(*due_ms));
@@ -236,7 +286,13 @@ impl Shard {
     }
 
     /// Stores an entry whose key is not in the table.
-    pub fn insert(&mut self, hash: u64, mut entry: Entry, now: UnixMs) {
+    pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
+        self.journal.created(entry.get().key());
+        self.insert_again(hash, entry, now);
+    }
+
+    /// As [`Shard::insert`], for a key that was there before this command.
+    pub fn insert_again(&mut self, hash: u64, mut entry: Entry, now: UnixMs) {
         self.uses.welcome(&mut entry, hash, now);
         if let Some(due) = entry.get().due() {
             self.due_ms = self.due_ms.min(due.0);
@@ -246,8 +302,8 @@ impl Shard {
 
     /// Gives a live key another deadline, or none, and with `touch` notes the use; `false` when there is no such key.
     pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs, touch: bool) -> bool {
-        let Shard { table, stats, reclaimer, uses, due_ms, .. } = self;
-        let Some(mut found) = find_live(table, stats, reclaimer, key, now) else { return false };
+        let Shard { table, stats, reclaimer, journal, uses, due_ms, .. } = self;
+        let Some(mut found) = find_live(table, stats, reclaimer, journal, key, now) else { return false };
         if touch {
             uses.note(&mut found, now);
         }
@@ -266,7 +322,7 @@ impl Shard {
         if let Some(deadline) = deadline {
             *due_ms = (*due_ms).min(deadline.0);
         }
-        if before.key.is_none() {
+        if before.key.is_none() && deadline.is_some() {
             uses.pressure.note_candidate(deadline, key.hash, uses.db);
         }
         true
@@ -282,11 +338,15 @@ impl Shard {
             // What is stored from here on lowers this again.
             self.due_ms = i64::MAX;
         }
-        let Shard { table, stats, reclaimer, .. } = self;
+        let Shard { table, stats, reclaimer, journal, .. } = self;
         let mut fields = EXPIRE_FIELDS;
-        let next = table.expire(at, EXPIRE_SEGMENTS, now, &mut due_ms, &mut fields, &mut |entry| {
-            stats.expired_active += u64::from(count_expired(entry.get(), stats, now));
-            reclaimer.take(Garbage::Entry(entry));
+        let next = table.expire(at, EXPIRE_WORK, now, &mut due_ms, &mut fields, &mut |gone| match gone {
+            Expired::Entry(entry) => {
+                stats.expired_active += u64::from(count_expired(entry.get(), stats, now));
+                note_expired(entry.get(), journal, now);
+                reclaimer.take(Garbage::Entry(entry), Why::Expired);
+            }
+            Expired::Fields(key, fields) => journal.removed(&key, Happening::FieldsExpired { fields, emptied: false }),
         });
         self.stats.expired_fields += (EXPIRE_FIELDS - fields) as u64;
         match next {
@@ -295,6 +355,11 @@ impl Shard {
         }
         // Behind the last segment, fields that were too many for one turn are still due.
         next.is_some() || self.due_ms <= now.0
+    }
+
+    /// Moves blocks of a segment that lie in sparse slabs, see [`Table::compact`].
+    pub fn compact(&mut self, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
+        self.table.compact(at, scratch)
     }
 
     /// What eviction sees of the key with this mark; `None` when there is none.
@@ -311,20 +376,26 @@ impl Shard {
     }
 
     /// Removes the key with this mark because memory is short; `false` when there is none.
-    pub fn evict(&mut self, mark: u32, now: UnixMs) -> bool {
-        let Shard { table, stats, reclaimer, .. } = self;
+    pub fn evict(&mut self, mark: u32, now: UnixMs, victims: &Victims) -> bool {
+        let Shard { table, stats, reclaimer, journal, uses, .. } = self;
         let Some(found) = table.find_mark(mark) else { return false };
-        if found.get().is_live(now) {
+        let entry = found.get();
+        if entry.is_live(now) {
             stats.evicted += 1;
+            journal.removed(entry.key(), Happening::Evicted);
+            if uses.pressure.mode() & FREQUENCY == 0 {
+                victims.note(access_seconds(now).wrapping_sub(entry.access()) & 0x00ff_ffff);
+            }
         } else {
-            count_expired(found.get(), stats, now);
+            count_expired(entry, stats, now);
+            note_expired(entry, journal, now);
         }
-        reclaimer.take(Garbage::Entry(found.remove()));
+        reclaimer.take(Garbage::Entry(found.remove()), Why::Evicted);
         true
     }
 
-    /// Calls `visit` for the keys that may be evicted among those at the position `at` (a hash). Returns the next position, `None` at the
-    /// end, as [`Table::visit`].
+    /// Calls `visit` for the keys that may be evicted among those at the position `at` (a hash). Returns the next position, `None`
+    /// at the end, as [`Table::visit`].
     pub fn candidates(
         &self,
         at: u64,
@@ -332,6 +403,9 @@ impl Shard {
         now: UnixMs,
         visit: &mut dyn FnMut(u32, Resident),
     ) -> Option<u64> {
+        if policy.is_volatile() && self.table.timed() == 0 {
+            return None;
+        }
         self.table.visit(at, &mut |entry| {
             if let Some(seen) = resident(entry, policy, &self.uses.pressure, now) {
                 visit(mark_of(self.table.hash(entry.key())), seen);
@@ -341,6 +415,8 @@ impl Shard {
 
     /// Takes everything out; the table returned is to be dropped where that disturbs nobody.
     pub fn take(&mut self) -> Table {
+        let table = &self.table;
+        self.journal.changed_where(|key| table.has(key));
         self.walk = None;
         self.due_ms = i64::MAX;
         self.table.take()
@@ -348,9 +424,41 @@ impl Shard {
 
     /// Exchanges the keys of two shards; the counters stay.
     pub fn swap(&mut self, other: &mut Shard) {
+        let (one, two) = (&self.table, &other.table);
+        for journal in [&mut self.journal, &mut other.journal] {
+            journal.changed_where(|key| one.has(key) || two.has(key));
+        }
         self.table.swap(&mut other.table);
         std::mem::swap(&mut self.due_ms, &mut other.due_ms);
         std::mem::swap(&mut self.walk, &mut other.walk);
+    }
+
+    /// How much is stale, from evenly spread samples of some hundred keys; nothing, without a look, when nothing is due.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn stale(&self, now: UnixMs) -> Stale {
+        if self.walk.is_none() && self.due_ms > now.0 {
+            return Stale::default();
+        }
+        let (mut keys, mut hashes) = ((0_u32, 0_u32), (0_u32, 0_u32));
+        let mut look = |entry: EntryRef<'_>| {
+            for (due, (stale, all)) in [(entry.dues().key, &mut keys), (entry.dues().fields, &mut hashes)] {
+                *all += u32::from(due.is_some());
+                *stale += u32::from(due.is_some_and(|due| due <= now));
+            }
+        };
+        if self.table.len() <= FEW_KEYS {
+            let mut at = Some(self.first);
+            while let Some(position) = at {
+                at = self.table.visit(position, &mut look);
+            }
+        } else {
+            let stride = u64::MAX.wrapping_shr(self.bits) / STALE_HOMES;
+            for number in 0..STALE_HOMES {
+                self.table.visit(self.first + number * stride, &mut look);
+            }
+        }
+        let estimate = |(stale, all): (u32, u32), count: usize| f64::from(stale) / f64::from(all.max(1)) * count as f64;
+        Stale { keys: estimate(keys, self.table.timed()), hashes: estimate(hashes, self.table.volatile()) }
     }
 
     /// Average milliseconds to live over some keys that expire, 0 when there is none.
@@ -379,11 +487,16 @@ fn find_live<'t>(
     table: &'t mut Table,
     stats: &mut ShardStats,
     reclaimer: &Reclaimer,
+    journal: &mut Journal,
     key: Key<'_>,
     now: UnixMs,
 ) -> Option<Occupied<'t>> {
     let found = table.find(key)?;
-    if found.get().due().is_some_and(|due| due <= now) { settle(found, stats, reclaimer, now) } else { Some(found) }
+    if found.get().due().is_some_and(|due| due <= now) {
+        settle(found, stats, reclaimer, journal, now)
+    } else {
+        Some(found)
+    }
 }
 
 /// Removes an entry that has expired; of one that has not, the fields that have.
@@ -392,17 +505,32 @@ fn settle<'t>(
     mut found: Occupied<'t>,
     stats: &mut ShardStats,
     reclaimer: &Reclaimer,
+    journal: &mut Journal,
     now: UnixMs,
 ) -> Option<Occupied<'t>> {
     if !found.get().is_live(now) {
         count_expired(found.get(), stats, now);
-        reclaimer.take(Garbage::Entry(found.remove()));
+        note_expired(found.get(), journal, now);
+        reclaimer.take(Garbage::Entry(found.remove()), Why::Expired);
         return None;
     }
     let before = found.get().dues();
-    stats.expired_fields += found.get_mut().expire_fields(now, SETTLE_FIELDS) as u64;
+    let mut fields = Vec::new();
+    let count = found.get_mut().expire_fields(now, SETTLE_FIELDS, &mut |name| fields.push(name.into()));
+    stats.expired_fields += count as u64;
+    if count > 0 {
+        journal.removed(found.get().key(), Happening::FieldsExpired { fields, emptied: false });
+    }
     found.note_dues(before, now);
     Some(found)
+}
+
+/// Reports an entry that has expired, or lost its last field by that.
+fn note_expired(entry: EntryRef<'_>, journal: &mut Journal, now: UnixMs) {
+    let itself = entry.deadline().is_some_and(|deadline| deadline <= now);
+    // Of a key that goes with its last fields, their names say nothing more.
+    let what = if itself { Happening::Expired } else { Happening::FieldsExpired { fields: Vec::new(), emptied: true } };
+    journal.removed(entry.key(), what);
 }
 
 /// What eviction sees of an entry under `policy`; `None` when it must stay.

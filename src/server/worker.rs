@@ -1,6 +1,7 @@
 //! Workers: threads that each run a current-thread runtime, on which their connections live from first to last byte.
 
 use super::connection::Connection;
+use super::expiry;
 use super::socket::RawSocket;
 use crate::call::clients::Client;
 use crate::call::session::Session;
@@ -14,7 +15,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// One read of a socket takes at most this many bytes: some thousand small requests.
@@ -23,11 +23,11 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// So many bytes of parked requests lie in the read buffer at most, before the part that is read into.
 pub const PARKED_BYTES: usize = 64 * 1024;
 
-/// How often a worker looks for keys that have expired.
-const EXPIRE_EVERY: Duration = Duration::from_millis(100);
+/// Clients with mail that are woken before the sockets are looked at again: that costs a tenth of what writing to these does.
+const MAIL_AT_ONCE: usize = 8;
 
-/// A worker reclaims expired keys for at most this long before others run.
-const EXPIRE_SLICE_NANOS: u64 = 500_000;
+/// About what it takes to write to one of them.
+const MAIL_NANOS: u64 = 5_000;
 
 /// A connection on its way to its worker.
 pub struct Arrival {
@@ -118,7 +118,8 @@ async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedRec
         parkers: 0,
         dispatcher: Dispatcher::new(shared, number),
     }));
-    tokio::task::spawn_local(expire(shared, number));
+    tokio::task::spawn_local(expiry::run(shared, number, Rc::clone(&bench)));
+    tokio::task::spawn_local(deliver(shared, number));
     tokio::task::spawn_local(relieve(shared));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
@@ -145,39 +146,48 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.shared.clients.remove(&self.client);
+        self.shared.pubsub.leave(&self.client);
+        self.shared.untrack(&self.client);
         self.shared.stats.workers[self.worker].clients.fetch_sub(1, Relaxed);
     }
 }
 
-/// Reclaims expired keys from the shards that fall to this worker.
-async fn expire(shared: &'static Shared, number: usize) {
-    let mut tick = tokio::time::interval(EXPIRE_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let workers = shared.stats.workers.len();
+/// Wakes clients that have mail. Between a few of them and the next the sockets are looked at, so that requests come first,
+/// and whoever is still to be woken gets what these requests send to it with what it has; but no more time goes into
+/// requests than into mail.
+async fn deliver(shared: &'static Shared, number: usize) {
+    let (post, mut woken) = (shared.clients.post(number), Vec::new());
     loop {
-        tick.tick().await;
-        if !shared.active_expire.load(Relaxed) || shared.cron_paused.load(Relaxed) {
-            continue;
-        }
-        for shard in (number..shared.keyspace.shards()).step_by(workers) {
-            let mut started = Ticks::now();
-            while shared.keyspace.expire_turn(shard, UnixMs::now()) {
-                if Ticks::now().nanos_since(started) > EXPIRE_SLICE_NANOS {
-                    tokio::task::yield_now().await;
-                    started = Ticks::now();
-                }
+        post.wait().await;
+        let mut count = MAIL_AT_ONCE;
+        loop {
+            post.take(count, &mut woken);
+            if woken.is_empty() {
+                break;
             }
+            let (began, writes) = (Ticks::now(), woken.len() as u64);
+            woken.drain(..).for_each(|client| client.wake().notify_one());
+            tokio::task::yield_now().await;
+            let others_nanos = Ticks::now().nanos_since(began).saturating_sub(writes * MAIL_NANOS);
+            count = usize::try_from(others_nanos / MAIL_NANOS).unwrap_or(0).max(MAIL_AT_ONCE);
         }
     }
 }
 
+/// How often a worker looks whether memory is over the limit.
+const RELIEVE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for.
 async fn relieve(shared: &'static Shared) {
-    let mut tick = tokio::time::interval(EXPIRE_EVERY);
+    let mut tick = tokio::time::interval(RELIEVE_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        while shared.keyspace.engine().relieve(&shared.keyspace, UnixMs::now()) {
+        let keyspace = &shared.keyspace;
+        while keyspace.engine().relieve(keyspace, UnixMs::now()) {
+            if keyspace.attention().to_removals() {
+                keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));
+            }
             tokio::task::yield_now().await;
         }
     }

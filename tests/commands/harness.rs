@@ -10,7 +10,7 @@ use larder::call::shared::{Identity, Shared, random_id};
 use larder::command::GROUPS;
 use larder::config::Config;
 use larder::dispatch::{Dispatcher, Next};
-use larder::keyspace::reclaim::Reclaimer;
+use larder::keyspace::reclaim::{Reclaimer, Reclaiming};
 use larder::keyspace::{KeyHasher, Keyspace};
 use larder::protocol::batch::OwnedRequest;
 use larder::protocol::reply::{Output, Resp};
@@ -35,8 +35,13 @@ pub fn both(body: impl Fn(&mut Client)) {
 impl Client {
     /// A client of an empty server.
     pub fn new(resp: Resp) -> Client {
-        let (reclaimer, reclaiming) = Reclaimer::new();
-        drop(reclaiming); // what is replaced is freed at once
+        Client::with_reclaiming(resp).0 // without the second part what is replaced is freed at once
+    }
+
+    /// A client of an empty server, and what frees in the background for it.
+    pub fn with_reclaiming(resp: Resp) -> (Client, Reclaiming) {
+        let config = Arc::new(Config::default());
+        let (reclaimer, reclaiming) = Reclaimer::new(Arc::clone(&config));
         let keyspace = Keyspace::new(16, 1, KeyHasher::new(), reclaimer);
         let identity = Identity {
             run_id: random_id(),
@@ -44,8 +49,8 @@ impl Client {
             executable: String::new(),
             config_file: String::new(),
         };
-        let shared = Box::leak(Box::new(Shared::new(Arc::new(Config::default()), keyspace, 1, GROUPS, identity)));
-        Client::of(shared, resp)
+        let shared = Box::leak(Box::new(Shared::new(config, keyspace, 1, GROUPS, identity)));
+        (Client::of(shared, resp), reclaiming)
     }
 
     /// Another client of the same server.
@@ -101,7 +106,48 @@ impl Client {
         assert_eq!(self.ask(line), expected, "{line}");
     }
 
-    fn send(&mut self, request: &OwnedRequest) -> String {
+    /// As [`Client::ask`], for requests with any number of replies, the messages that the client sends itself among them.
+    pub fn ask_all(&mut self, line: &str) -> String {
+        let request = OwnedRequest::from_args(line.split(' ').map(str::as_bytes));
+        let mut out = Output::new();
+        let _ = self.dispatcher.run_one(&request, &mut self.session, &mut out);
+        show_all(&out.to_vec())
+    }
+
+    /// What others have left for this client.
+    pub fn mail(&mut self) -> String {
+        show_all(&self.raw_mail())
+    }
+
+    /// As [`Client::mail`], as bytes.
+    pub fn raw_mail(&mut self) -> Vec<u8> {
+        let mut out = Output::new();
+        self.session.client.take_pushes(&mut out);
+        out.to_vec()
+    }
+
+    /// Whether others have asked for its end; to be asked once.
+    pub fn is_killed(&self) -> bool {
+        self.session.client.take_mail().killed
+    }
+
+    /// Removes all keys that have expired, as the active cycle does.
+    pub fn expire(&mut self) {
+        let keyspace = &self.shared.keyspace;
+        for shard in 0..keyspace.shards() {
+            while keyspace.expire_turn(shard, UnixMs::now(), &mut |db, news| self.shared.hear_all(db, &news)) {}
+        }
+    }
+
+    /// Ends the connection.
+    pub fn leave(self) {
+        self.shared.pubsub.leave(&self.session.client);
+        self.shared.untrack(&self.session.client);
+        self.shared.clients.remove(&self.session.client);
+    }
+
+    /// Sends a request and returns the reply as [`show`] shows it.
+    pub fn send(&mut self, request: &OwnedRequest) -> String {
         let mut out = Output::new();
         match self.dispatcher.run_one(request, &mut self.session, &mut out) {
             Next::Slices(mut slices) => while !self.dispatcher.resume(&mut *slices, &mut self.session, &mut out) {},
@@ -117,6 +163,15 @@ impl Client {
         assert!(rest.is_empty(), "one reply a request");
         shown
     }
+}
+
+/// All of `bytes`, with spaces between.
+fn show_all(mut bytes: &[u8]) -> String {
+    let mut shown = Vec::new();
+    while !bytes.is_empty() {
+        shown.push(show(&mut bytes));
+    }
+    shown.join(" ")
 }
 
 /// The first reply of `bytes`: simple strings, errors and integers as they are, bulk and verbatim strings behind a `$`, any null as
@@ -136,7 +191,7 @@ fn show(bytes: &mut &[u8]) -> String {
             let text = if kind == b'=' { &text[4..] } else { text };
             format!("${}", String::from_utf8_lossy(text))
         }
-        (b'*' | b'~', Ok(count)) => elements(count),
+        (b'*' | b'~' | b'>', Ok(count)) => elements(count),
         (b'%', Ok(pairs)) => elements(pairs * 2),
         _ => line,
     }

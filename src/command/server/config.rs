@@ -8,8 +8,10 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help::help;
-use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
+use crate::call::notify;
+use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::{ChangedOption, Config, SetError};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -48,6 +50,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             summary: "Sets the counters that INFO shows to zero.",
             complexity: "O(N) with N being the number of counters",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            scope: Scope::WalkServer,
             run: config_resetstat,
             ..SUBCOMMAND
         },
@@ -114,6 +117,7 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
         config.undo(&changes);
         return Err(refused(&error, &pairs));
     }
+    notify::attend(ctx.shared);
     ctx.shared.follow_budget();
     ctx.reply.ok();
     Ok(Outcome::Done)
@@ -125,6 +129,8 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
 fn config_resetstat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
     ctx.shared.stats.reset();
+    ctx.shared.history.clear();
+    ctx.shared.keyspace.reclaimer().stats().freed.store(0, Relaxed);
     ctx.db.reset_stats();
     ctx.shared.keyspace.engine().reset_exceeded();
     ctx.reply.ok();

@@ -9,6 +9,7 @@ use super::sampled::{Random, Sampled};
 use super::{ALGORITHMS, Algorithm, Place, Resident, Residents, Turn};
 use crate::config::EvictionPolicy;
 use crate::keyspace::Keyspace;
+use crate::keyspace::reclaim::{Garbage, Why};
 use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::used_bytes;
 use parking_lot::Mutex;
@@ -236,7 +237,7 @@ impl State {
     fn restart(&mut self, keyspace: &Keyspace) {
         self.count(keyspace);
         let old = std::mem::replace(&mut self.algorithm, self.budget.make(self.live));
-        keyspace.reclaimer().take(crate::keyspace::reclaim::Garbage::Algorithm(old));
+        keyspace.reclaimer().take(Garbage::Algorithm(old), Why::Unlinked);
         self.walk = (keyspace.pressure().mode() & COUNTED != 0).then_some((0, 0));
         keyspace.pressure().want(self.algorithm.wants());
     }
@@ -396,7 +397,7 @@ impl Residents for Keys<'_> {
 
     fn evict(&mut self, mark: u32) -> bool {
         let Keys { keyspace, now, .. } = self;
-        keyspace.allocated().any(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now)))
+        keyspace.allocated().any(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims())))
     }
 
     fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident)) {

@@ -1,6 +1,7 @@
 //! The sections `stats`, `commandstats`, `errorstats` and `latencystats`.
 
 use super::Lines;
+use crate::call::clients::Listen;
 use crate::call::context::Context;
 use crate::call::shared::Shared;
 use crate::call::stats::{CommandStats, Stats};
@@ -17,6 +18,7 @@ pub fn stats(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("total_net_input_bytes", stats.sum(|worker| worker.net_in.load()));
     lines.field("total_net_output_bytes", stats.sum(|worker| worker.net_out.load()));
     lines.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    lines.zeros(&["total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes"]);
     lines.field("instantaneous_input_kbps", kilobytes(rates.net_in));
     lines.field("instantaneous_output_kbps", kilobytes(rates.net_out));
     lines.field("instantaneous_input_repl_kbps", kilobytes(0));
@@ -24,11 +26,18 @@ pub fn stats(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("rejected_connections", stats.rejected_connections.load(Relaxed));
     lines.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     keys(lines, ctx);
-    lines.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"]);
+    let pubsub = &ctx.shared.pubsub;
+    lines.field("pubsub_channels", pubsub.count(Listen::Channel));
+    lines.field("pubsub_patterns", pubsub.count(Listen::Pattern));
+    lines.field("pubsubshard_channels", pubsub.count(Listen::Shard));
+    lines.zeros(&["latest_fork_usec", "total_forks"]);
     lines.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits"]);
     lines.zeros(&["active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
     lines.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
-    lines.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    let tracking = &ctx.shared.tracking;
+    lines.field("tracking_total_keys", tracking.keys());
+    lines.field("tracking_total_items", tracking.items());
+    lines.field("tracking_total_prefixes", tracking.prefixes());
     replies(lines, stats);
     lines.field("acl_access_denied_auth", stats.errors().get("WRONGPASS").copied().unwrap_or(0));
     lines.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
@@ -39,11 +48,12 @@ fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("expired_keys", shards.expired);
     lines.field("expired_keys_active", shards.expired_active);
     lines.field("expired_fields", shards.expired_fields);
-    // Deadlines are not sampled: what is due is found.
-    lines.field("expired_stale_perc", "0.00");
-    lines.field("expired_time_cap_reached_count", 0);
+    staleness(lines, ctx);
+    let stats = &ctx.shared.stats;
+    lines.field("expired_time_cap_reached_count", stats.sum(|worker| worker.expire_caps.load()));
+    lines.field("expire_cycle_cpu_milliseconds", stats.sum(|worker| worker.expire_nanos.load()) / 1_000_000);
     lines.field("evicted_keys", shards.evicted);
-    lines.field("evicted_clients", ctx.shared.stats.evicted_clients.load(Relaxed));
+    lines.field("evicted_clients", stats.evicted_clients.load(Relaxed));
     lines.zeros(&["evicted_scripts"]);
     let (total, current) = ctx.shared.keyspace.engine().exceeded_ms(ctx.now);
     lines.field("total_eviction_exceeded_time", total);
@@ -52,13 +62,31 @@ fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("keyspace_misses", shards.misses);
 }
 
+/// The share of keys, and of hashes with fields, that have expired and are still there, of those that expire at all.
+#[expect(clippy::cast_precision_loss, reason = "a share for people to read")]
+fn staleness(lines: &mut Lines, ctx: &mut Context<'_>) {
+    let stale = ctx.db.stale();
+    let databases = 0..ctx.shared.keyspace.databases();
+    let (mut timed, mut volatile) = (0, 0);
+    for db in databases {
+        timed += ctx.db.timed(db);
+        volatile += ctx.db.volatile(db);
+    }
+    let percent = |stale: f64, all: usize| stale * 100.0 / all.max(1) as f64;
+    lines.field("expired_stale_perc", format_args!("{:.2}", percent(stale.keys, timed)));
+    let hashes = percent(stale.hashes, volatile);
+    lines.field("expired_keys_with_volatile_items_stale_perc", format_args!("{hashes:.2}"));
+}
+
 fn replies(lines: &mut Lines, stats: &Stats) {
     lines.field("unexpected_error_replies", 0);
     lines.field("total_error_replies", stats.error_replies.load(Relaxed));
     lines.field("dump_payload_sanitizations", 0);
     lines.field("total_reads_processed", stats.sum(|worker| worker.reads.load()));
     lines.field("total_writes_processed", stats.sum(|worker| worker.writes.load()));
-    lines.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    lines.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed", "io_threaded_freed_objects"]);
+    lines.zeros(&["io_threaded_accept_processed", "io_threaded_poll_processed"]);
+    lines.zeros(&["io_threaded_total_prefetch_batches", "io_threaded_total_prefetch_entries"]);
     lines.field("client_query_buffer_limit_disconnections", stats.query_limit_disconnections.load(Relaxed));
     lines.field("client_output_buffer_limit_disconnections", stats.output_limit_disconnections.load(Relaxed));
 }
