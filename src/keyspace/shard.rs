@@ -227,10 +227,15 @@ impl Shard {
 
     /// Stores an entry whose key is not in the table.
     pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
+        self.journal.created(entry.get().key());
+        self.insert_again(hash, entry, now);
+    }
+
+    /// As [`Shard::insert`], for a key that was there before this command.
+    pub fn insert_again(&mut self, hash: u64, entry: Entry, now: UnixMs) {
         if let Some(due) = entry.get().due() {
             self.due_ms = self.due_ms.min(due.0);
         }
-        self.journal.created(entry.get().key());
         self.table.insert(hash, entry, now);
     }
 

@@ -227,6 +227,14 @@ impl<'a> View<'a> {
         self.shard(self.db, key.hash).read(key, now, false)
     }
 
+    /// As [`View::look`], but nobody is told of a miss.
+    pub fn inspect(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let found = self.peek(key).is_some();
+        let stats = &mut self.shard(self.db, key.hash).stats;
+        (stats.hits, stats.misses) = (stats.hits + u64::from(found), stats.misses + u64::from(!found));
+        self.peek(key)
+    }
+
     /// Looks a key up without counting a hit, a miss or a use.
     #[inline]
     pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
@@ -352,21 +360,26 @@ impl<'a> View<'a> {
 
     /// Stores a collection at `key`, whatever was there. It must not be empty.
     pub fn put<T: Collection>(&mut self, key: Key<'_>, value: T, ttl: Ttl) {
-        self.put_object(key, value.into_object(), ttl);
+        self.store(key, value.into_object(), ttl, false);
     }
 
-    /// As [`View::put`], for a collection of any type.
+    /// As [`View::put`], for a collection of any type, as a key that comes into being in any case.
     pub fn put_object(&mut self, key: Key<'_>, value: Object, ttl: Ttl) {
+        self.store(key, value, ttl, true);
+    }
+
+    fn store(&mut self, key: Key<'_>, value: Object, ttl: Ttl, anew: bool) {
         let deadline = match ttl {
             Ttl::Clear => None,
             Ttl::At(deadline) => Some(deadline),
             Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
         };
-        self.remove(key);
+        let replaced = self.remove(key) && !anew;
         let mut entry = Entry::new(key.bytes, Source::Object(value), deadline);
         entry.get_mut().set_access(access_seconds(self.now));
         let now = self.now;
-        self.shard(self.db, key.hash).insert(key.hash, entry, now);
+        let shard = self.shard(self.db, key.hash);
+        if replaced { shard.insert_again(key.hash, entry, now) } else { shard.insert(key.hash, entry, now) }
     }
 
     /// Removes the key of a collection that has no elements left; `true` when it did.
@@ -525,10 +538,12 @@ impl<'a> View<'a> {
 
     /// Takes the news of the shards that are held: `heard` is told the database and the news, in order of the shards.
     pub fn take_news(&mut self, heard: &mut dyn FnMut(usize, News)) {
+        let mut all = Vec::new();
         for held in self.held.iter_mut().filter(|held| !held.guard.journal.is_empty()) {
-            let db = held.db;
-            held.guard.journal.take().into_iter().for_each(|news| heard(db, news));
+            all.extend(held.guard.journal.take().into_iter().map(|news| (held.db, news)));
         }
+        all.sort_unstable_by_key(|(_, news)| news.number);
+        all.into_iter().for_each(|(db, news)| heard(db, news));
     }
 
     /// Whether a shard that is held has news.
