@@ -1,7 +1,7 @@
 //! Compaction, with the allocator of the server: what lies in sparse pages moves, and stays what it was.
 
 use larder::keyspace::reclaim::Reclaimer;
-use larder::keyspace::{KeyHasher, Keyspace, LockPlan, Scratch, Ttl, View};
+use larder::keyspace::{Key, KeyHasher, Keyspace, LockPlan, Scratch, Ttl, View};
 use larder::util::clock::UnixMs;
 use larder::util::memory::{Counting, allocator_figures, find_sparse, forgo_cache, used_bytes};
 use larder::value::string::StringSource;
@@ -26,6 +26,10 @@ fn name(number: usize) -> Vec<u8> {
     format!("key:{number}").into_bytes()
 }
 
+fn key<'k>(keyspace: &Keyspace, name: &'k [u8]) -> Key<'k> {
+    keyspace.hasher().key(name)
+}
+
 /// A pass over everything by a thread that keeps no cache of blocks; returns how many blocks were moved.
 fn compact(keyspace: &Arc<Keyspace>) -> usize {
     let keyspace = Arc::clone(keyspace);
@@ -48,15 +52,14 @@ fn compact(keyspace: &Arc<Keyspace>) -> usize {
 #[test]
 fn what_is_left_of_many_keys_moves_together() {
     let keyspace = Arc::new(Keyspace::new(1, 1, KeyHasher::with_seed(5), Reclaimer::new(Default::default()).0));
-    let key = |bytes| keyspace.hasher().key(bytes);
     let stays = |number: usize| number * 7 % 8 == 0;
     for number in 0..KEYS {
         let ttl = if number % 3 == 0 { Ttl::At(UnixMs(1_000_000)) } else { Ttl::Clear };
         let value = bytes::Bytes::from(value(number));
-        view(&keyspace).put_string(key(&name(number)), StringSource::owned(&value), ttl);
+        view(&keyspace).put_string(key(&keyspace, &name(number)), StringSource::owned(&value), ttl);
     }
     for number in (0..KEYS).filter(|number| !stays(*number)) {
-        assert!(view(&keyspace).remove(key(&name(number))));
+        assert!(view(&keyspace).remove(key(&keyspace, &name(number))));
     }
     let (before, used) = (allocator_figures(), used_bytes());
     assert!(before.active > before.allocated / 10 * 15, "sparse to begin with: {before:?}");
@@ -72,7 +75,7 @@ fn what_is_left_of_many_keys_moves_together() {
     let mut all = view(&keyspace);
     assert_eq!((all.len(0), all.timed(0)), (KEYS / 8, (0..KEYS).filter(|n| n % 3 == 0 && stays(*n)).count()));
     for number in (0..KEYS).filter(|number| stays(*number)) {
-        let found = all.string(key(&name(number))).expect("a string").expect("present");
+        let found = all.string(key(&keyspace, &name(number))).expect("a string").expect("present");
         assert_eq!(found.text()[..], value(number)[..]);
     }
 }
