@@ -178,6 +178,74 @@ fn increments_are_not_lost() {
     });
 }
 
+/// The replies to a client's requests, sent one after another.
+fn talk(shared: &'static Shared, lines: &[&str]) -> Vec<String> {
+    let mut session = Session::new(client(shared), true);
+    let mut dispatcher = Dispatcher::new(shared, 0);
+    let replies = lines.iter().map(|line| {
+        let request = OwnedRequest::from_args(line.split(' ').map(str::as_bytes));
+        let mut out = Output::new();
+        let _ = dispatcher.run_one(&request, &mut session, &mut out);
+        text(&out.to_vec())
+    });
+    replies.collect()
+}
+
+#[test]
+fn a_transaction_is_seen_whole_and_sees_nothing_half() {
+    explore(|| {
+        let shared = server();
+        let transfer = ["MULTI", "INCR a", "GET b", "INCR b", "EXEC"];
+        let one = spawn(move || talk(shared, &transfer));
+        let other = spawn(move || talk(shared, &transfer));
+        let seen = ask(shared, "MGET b a");
+        assert!(["*2 $-1 $-1", "*2 $1 1 $1 1", "*2 $1 2 $1 2"].contains(&&seen[..]), "{seen}");
+        let mut replies = [one, other].map(|talk| talk.join().unwrap().pop().unwrap());
+        replies.sort();
+        assert_eq!(replies, ["*3 :1 $-1 :1", "*3 :2 $1 1 :2"]);
+    });
+}
+
+#[test]
+fn a_watched_key_has_not_changed_when_exec_runs() {
+    explore(|| {
+        let shared = server();
+        let writer = spawn(move || ask(shared, "MSET b 1 a 1"));
+        let replies = talk(shared, &["WATCH a", "GET a", "MULTI", "GET a", "SET c 1", "EXEC"]);
+        writer.join().unwrap();
+        let (before, exec) = (&replies[1], &replies[5]);
+        assert!(exec == "*-1" || *exec == format!("*2 {before} +OK"), "{replies:?}");
+        assert_eq!(ask(shared, "EXISTS c"), if exec == "*-1" { ":0" } else { ":1" });
+    });
+}
+
+#[test]
+fn of_two_optimistic_writers_one_is_told_to_try_again() {
+    explore(|| {
+        let shared = server();
+        let write = ["WATCH a", "MULTI", "INCR a", "EXEC"];
+        let one = spawn(move || talk(shared, &write));
+        let other = spawn(move || talk(shared, &write));
+        let replies = [one, other].map(|talk| talk.join().unwrap().pop().unwrap());
+        let done = replies.iter().filter(|reply| *reply != "*-1").count();
+        assert!(done >= 1, "the first to come to EXEC goes through");
+        assert_eq!(ask(shared, "GET a"), format!("$1 {done}"));
+    });
+}
+
+#[test]
+fn a_transaction_serves_those_who_wait_when_it_is_over() {
+    explore(|| {
+        let shared = server();
+        let blocked = waiting(shared, "BLPOP a b 0");
+        let pusher = spawn(move || talk(shared, &["MULTI", "RPUSH a 1", "RPUSH b 2", "LLEN a", "EXEC"]));
+        assert_eq!(wait(shared, &blocked), "*2 $1 a $1 1");
+        assert_eq!(pusher.join().unwrap().pop().unwrap(), "*3 :1 :1 :1");
+        assert_eq!(ask(shared, "LRANGE b 0 -1"), "*1 $1 2");
+        nobody_waits(shared);
+    });
+}
+
 // Those who wait
 
 #[test]

@@ -4,7 +4,8 @@
 //! reads its mailbox when it is woken. Must not know: sockets.
 
 use crate::util::clock::UnixMs;
-use crate::util::sync::{self, Mutex, Notify};
+use crate::util::sync::atomic::AtomicBool as ModelBool;
+use crate::util::sync::{Mutex, Notify, PlainMutex};
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub struct Client {
     /// When it connected.
     pub connected: UnixMs,
     /// Texts.
-    pub labels: parking_lot::Mutex<Labels>,
+    pub labels: PlainMutex<Labels>,
     /// When it last sent something, in milliseconds since the epoch.
     pub active_ms: AtomicI64,
     /// Selected database.
@@ -58,6 +59,12 @@ pub struct Client {
     pub resp: AtomicU32,
     /// Id of its last command in the command table; `u32::MAX` for none.
     pub last_command: AtomicU32,
+    /// Commands queued since MULTI; -1 outside of a transaction.
+    pub queued: AtomicI64,
+    /// Bytes of these.
+    pub queued_bytes: AtomicUsize,
+    /// Keys that it watches.
+    pub watched: AtomicUsize,
     /// Bytes of its unfinished request.
     pub query_bytes: AtomicUsize,
     /// Bytes of replies that it has not taken.
@@ -81,7 +88,7 @@ pub struct Client {
     /// Closes once its replies have left.
     pub closing: AtomicBool,
     mailbox: Mutex<Mailbox>,
-    mail: sync::atomic::AtomicBool,
+    mail: ModelBool,
     wake: Notify,
 }
 
@@ -193,11 +200,14 @@ impl Clients {
             unix,
             worker,
             connected: now,
-            labels: parking_lot::Mutex::default(),
+            labels: PlainMutex::default(),
             active_ms: AtomicI64::new(now.0),
             db: AtomicUsize::new(0),
             resp: AtomicU32::new(2),
             last_command: AtomicU32::new(u32::MAX),
+            queued: AtomicI64::new(-1),
+            queued_bytes: AtomicUsize::new(0),
+            watched: AtomicUsize::new(0),
             query_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             net_in: AtomicU64::new(0),
@@ -210,7 +220,7 @@ impl Clients {
             paused: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             mailbox: Mutex::default(),
-            mail: sync::atomic::AtomicBool::new(false),
+            mail: ModelBool::new(false),
             wake: Notify::new(),
         });
         self.map.insert(id, Arc::clone(&client));
