@@ -47,6 +47,7 @@ mod model {
 
     /// A wake-up with the face and the promises of tokio's, for one who waits: a wake-up that nobody waits for is kept,
     /// and who is woken sees all that was done before.
+    #[derive(Default)]
     pub struct Notify(Mutex<Slot>);
 
     #[derive(Default)]
@@ -57,7 +58,6 @@ mod model {
 
     impl Notify {
         /// A wake-up that nobody has asked for.
-        #[expect(clippy::new_without_default, reason = "the face of tokio's")]
         pub fn new() -> Notify {
             Notify(Mutex::default())
         }
