@@ -15,6 +15,7 @@ use crate::util::sync::atomic::AtomicBool as ModelBool;
 use crate::util::sync::{Mutex, Notify, PlainMutex};
 use bytes::Bytes;
 use dashmap::DashMap;
+use parking_lot::Mutex as LabelLock;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
