@@ -97,12 +97,20 @@ fn position(lua: &Lua) -> Vec<u8> {
 
 /// The name by which the caller reached the function, and whether it wrote a colon before it: the first argument is
 /// not counted then.
+///
+/// The engine may put a function in C in front of ours; then that one was called by name. `pcall` in that place was not
+/// called for us but by the script, and what it calls has no name.
 fn called_as(lua: &Lua) -> (String, bool) {
-    let found = lua.inspect_stack(WRAPPER_LEVEL, |frame| {
-        let names = frame.names();
-        (names.name.map_or_else(|| "?".to_owned(), Cow::into_owned), names.name_what == Some("method"))
-    });
-    found.unwrap_or_else(|| ("?".to_owned(), false))
+    let name_at = |level| {
+        lua.inspect_stack(level, |frame| {
+            let names = frame.names();
+            Some((names.name?.into_owned(), names.name_what == Some("method")))
+        })
+        .flatten()
+    };
+    let is_c = || lua.inspect_stack(CALLER_LEVEL, |frame| frame.source().what == "C") == Some(true);
+    let in_front = || name_at(CALLER_LEVEL).filter(|(name, _)| is_c() && !matches!(name.as_str(), "pcall" | "xpcall"));
+    name_at(WRAPPER_LEVEL).or_else(in_front).unwrap_or_else(|| ("?".to_owned(), false))
 }
 
 /// What a function returns: its results, or why there are none.
