@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("value", 2),
     ("keyspace", 3),
     ("persistence", 4),
+    ("script", 6),
     ("call", 6),
     ("command", 7),
     ("dispatch", 8),
