@@ -271,10 +271,14 @@ pub enum Group {
     Generic,
     /// The connection.
     Connection,
+    /// Transactions.
+    Transactions,
     /// The server.
     Server,
     /// The cluster.
     Cluster,
+    /// Channels and messages.
+    PubSub,
 }
 
 impl Group {
@@ -292,8 +296,10 @@ impl Group {
             Group::Stream => "stream",
             Group::Generic => "generic",
             Group::Connection => "connection",
+            Group::Transactions => "transactions",
             Group::Server => "server",
             Group::Cluster => "cluster",
+            Group::PubSub => "pubsub",
         }
     }
 }
@@ -309,6 +315,15 @@ pub enum Scope {
     Database,
     /// Every shard of every database.
     Server,
+    /// None: the handler visits the shards of the database one after the other, each locked while it does. In a transaction as
+    /// `Database`.
+    Walk,
+    /// The same for all databases. In a transaction as `Server`.
+    WalkServer,
+    /// None; what follows in a transaction may run in another database.
+    Select,
+    /// Those of the commands that the client has queued, and of the keys it watches.
+    Transaction,
     /// Whatever this makes of the request; not this again.
     Chosen(fn(RequestView<'_>) -> Scope),
 }
@@ -346,8 +361,12 @@ pub struct CommandSpec {
     /// Index of the argument that names an element of the collection at the key in argument 1 (a field, a member), by which
     /// the element is prefetched; 0 for none.
     pub element: usize,
+    /// Allowed for a RESP2 client that listens to channels: nothing else is.
+    pub while_subscribed: bool,
     /// Which shards are locked.
     pub scope: Scope,
+    /// Inside MULTI it is run at once, not queued.
+    pub at_once: bool,
     /// First Redis (or Valkey) version that has it.
     pub since: &'static str,
     /// The group of the command reference.
@@ -384,7 +403,9 @@ impl CommandSpec {
         behind_keyword: None,
         own_keys: None,
         element: 0,
+        while_subscribed: false,
         scope: Scope::Keys,
+        at_once: false,
         since: "1.0.0",
         group: Group::Server,
         summary: "",

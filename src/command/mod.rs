@@ -12,11 +12,13 @@ pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
+pub mod pubsub;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
 pub mod stream;
 pub mod string;
+pub mod transactions;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
@@ -32,7 +34,9 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     generic::sort::COMMANDS,
     generic::dump::COMMANDS,
     list::COMMANDS,
+    transactions::COMMANDS,
     connection::COMMANDS,
+    pubsub::COMMANDS,
     cluster::COMMANDS,
     server::info::COMMANDS,
     server::config::COMMANDS,

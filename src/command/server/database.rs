@@ -23,6 +23,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1), whatever the number of keys",
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         run: dbsize,
+        scope: Scope::Walk,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -134,6 +135,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     read_flush_type(args)?;
     let databases = ctx.db.keyspace().databases();
     (0..databases).for_each(|db| flush(ctx, db));
+    ctx.touch_all();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -142,6 +144,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
 fn flushdb<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     read_flush_type(args)?;
     flush(ctx, ctx.session.db);
+    ctx.touch_all();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -11,7 +11,7 @@ use crate::call::args::Args;
 use crate::call::clients::Pause;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
-use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
+use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::REDIS_VERSION;
 use crate::util::clock::unix_us;
 use crate::util::process::{self, CpuTimes};
@@ -32,6 +32,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     history: &[("7.0.0", "Several sections.")],
     run: info,
+    scope: Scope::WalkServer,
     ..CommandSpec::DEFAULT
 }];
 
@@ -166,7 +167,9 @@ fn clients(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("client_recent_max_output_buffer", buffers.longest_output);
     let blocked = &ctx.shared.blocked;
     lines.field("blocked_clients", blocked.len());
-    lines.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    lines.field("tracking_clients", ctx.shared.tracking.clients());
+    lines.field("pubsub_clients", ctx.shared.pubsub.clients());
+    lines.zeros(&["watching_clients"]);
     lines.field("clients_in_timeout_table", blocked.timed());
     lines.zeros(&["total_watched_keys"]);
     lines.field("total_blocking_keys", blocked.keys());
