@@ -428,6 +428,11 @@ impl Clients {
         }
     }
 
+    /// Wakes those who were kept back, to try again.
+    pub fn wake_paused(&self) {
+        self.map.iter().filter(|client| client.paused.load(Relaxed)).for_each(|client| client.notify());
+    }
+
     /// The pause in force at `now`, if any; one load when there is none.
     #[inline]
     pub fn pause(&self, now: UnixMs) -> Option<Pause> {

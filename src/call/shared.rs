@@ -12,6 +12,7 @@ use super::table::CommandTable;
 use super::tracking::Tracking;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
+use crate::script::Scripts;
 use crate::util::clock::UnixMs;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -92,6 +93,8 @@ pub struct Shared {
     pub commands: CommandTable,
     /// The process.
     pub identity: Identity,
+    /// Scripts and functions.
+    pub scripts: Scripts,
     /// Replication id.
     pub replication: ReplicationId,
     /// Whether the active expiry cycle runs (`DEBUG SET-ACTIVE-EXPIRE`).
@@ -126,6 +129,7 @@ impl Shared {
             keyspace,
             commands,
             identity,
+            scripts: Scripts::new(workers),
             replication: ReplicationId { id },
             active_expire: AtomicBool::new(true),
             cron_paused: AtomicBool::new(false),

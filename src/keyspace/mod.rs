@@ -24,16 +24,21 @@ pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
-use attention::Attention;
 use crate::util::sync::Mutex;
+use attention::Attention;
 use crossbeam_epoch::Guard;
 use reclaim::Reclaimer;
 use shard::Shard;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use table::{Peek, prefetch};
 
 /// The longest key, in bytes: entries keep its length in 32 bits.
 pub const MAX_KEY_BYTES: usize = u32::MAX as usize;
+
+/// How long somebody waits for a lock before asking whether it is worth it.
+const SHORT_WAIT: Duration = Duration::from_millis(2);
 
 /// A shard behind its lock, and what can be looked at without it. Two cache lines apart from its neighbours.
 #[repr(align(128))]
@@ -49,6 +54,8 @@ pub struct Keyspace {
     hasher: KeyHasher,
     reclaimer: Reclaimer,
     attention: Arc<Attention>,
+    /// Whether whoever waits for a lock waits for ever.
+    impatient: AtomicBool,
 }
 
 impl Keyspace {
@@ -61,6 +68,7 @@ impl Keyspace {
             hasher,
             reclaimer,
             attention: Arc::default(),
+            impatient: AtomicBool::new(false),
         }
     }
 
@@ -84,6 +92,11 @@ impl Keyspace {
     #[inline]
     pub fn attention(&self) -> &Arc<Attention> {
         &self.attention
+    }
+
+    /// Says whether requests that wait for a lock wait for ever (`true`) or give up soon: a lock may be held for long.
+    pub fn set_patience(&self, patient: bool) {
+        self.impatient.store(!patient, Relaxed);
     }
 
     /// Where garbage goes.
@@ -152,7 +165,8 @@ impl Keyspace {
         let mut more = false;
         for (db, cells) in self.databases.iter().enumerate() {
             let Some(cells) = cells.get() else { continue };
-            let mut shard = cells[shard].shard.lock();
+            // Whoever holds it may do so for long; there is another turn soon.
+            let Some(mut shard) = cells[shard].shard.try_lock_for(SHORT_WAIT) else { continue };
             more |= shard.expire_turn(now);
             if !shard.journal.is_empty() {
                 heard(db, shard.journal.take());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Scripts that EVAL brought: so many are kept, as elsewhere.
-const EVAL_SCRIPTS: usize = 500;
+pub const EVAL_SCRIPTS: usize = 500;
 
 /// What a script costs beside its text, in bytes, for `used_memory_scripts`.
 const SCRIPT_OVERHEAD: usize = 150;
@@ -48,7 +48,7 @@ pub struct Script {
     /// What its first line says; `None` without one.
     pub flags: Option<ScriptFlags>,
     /// Whether it may select another database, as far as its text tells.
-    pub selects: bool,
+    pub selects: AtomicBool,
     /// Whether SCRIPT LOAD brought it.
     loaded: AtomicBool,
     gone: AtomicBool,
@@ -65,7 +65,7 @@ impl Script {
             sha: digest(text),
             text: text.into(),
             flags: script_flags(text)?,
-            selects: may_select(text),
+            selects: AtomicBool::new(may_select(text)),
             loaded: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             used: AtomicU64::new(0),
@@ -79,13 +79,15 @@ impl Script {
     }
 }
 
-/// Whether a text could name SELECT or another command that works beyond the current database, or build such a name: then
-/// it is run with every database locked.
+/// Commands that work beyond the current database.
+const SELECTING: [&str; 7] = ["select", "swapdb", "flushall", "move", "copy", "info", "memory"];
+
+/// Whether a text names, as a whole word, a command that works beyond the current database: then it is run with every
+/// database locked. O(length).
 pub fn may_select(text: &[u8]) -> bool {
-    let lower = text.to_ascii_lowercase();
-    ["select", "swapdb", "flushall", "move", "copy"]
-        .iter()
-        .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    text.split(|byte| !is_word(byte))
+        .any(|word| SELECTING.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())))
 }
 
 /// All scripts.

@@ -290,6 +290,15 @@ impl Vm {
         self.progress()
     }
 
+    /// Brings a script that was left in the middle to its end: its stack holds frames of C that cannot be unwound. It finds
+    /// no host any more.
+    pub fn end(&mut self) {
+        while self.running.is_some() {
+            self.stop("Script killed by user with SCRIPT KILL.");
+            self.step(None, u64::MAX);
+        }
+    }
+
     /// Makes a script that was left in the middle end with an error when it is resumed.
     pub fn stop(&mut self, why: &'static str) {
         self.inner().stop = Some(why);
@@ -347,12 +356,8 @@ impl Vm {
 }
 
 impl Drop for Vm {
-    /// A script that was left in the middle is brought to its end: its stack holds frames of C that cannot be unwound.
     fn drop(&mut self) {
-        while self.running.is_some() {
-            self.stop("Script killed by user with SCRIPT KILL.");
-            self.step(None, u64::MAX);
-        }
+        self.end();
     }
 }
 

@@ -50,7 +50,8 @@ fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
     // Deadlines are not sampled: what is due is found.
     lines.field("expired_stale_perc", "0.00");
     lines.field("expired_time_cap_reached_count", 0);
-    lines.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
+    lines.zeros(&["evicted_keys", "evicted_clients"]);
+    lines.field("evicted_scripts", ctx.shared.scripts.cache.evicted());
     lines.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     lines.field("keyspace_hits", shards.hits);
     lines.field("keyspace_misses", shards.misses);
