@@ -251,15 +251,7 @@ impl State {
     }
 
     /// Evicts until there is room, or no more than `enough` bytes are in use, or time is up.
-    fn make_room(
-        &mut self,
-        limit: u64,
-        need: u64,
-        enough: u64,
-        nanos: u64,
-        keyspace: &Keyspace,
-        now: UnixMs,
-    ) -> Room {
+    fn make_room(&mut self, limit: u64, need: u64, enough: u64, nanos: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
         self.hear(keyspace, now);
         let (mut started, mut turns) = (None, 0_u32);
         loop {
@@ -270,11 +262,8 @@ impl State {
             if used <= enough + freeing {
                 return Room::Soon;
             }
-            let turn = if self.budget.policy == EvictionPolicy::NoEviction {
-                Turn::Empty
-            } else {
-                self.turn(keyspace, now)
-            };
+            let turn =
+                if self.budget.policy == EvictionPolicy::NoEviction { Turn::Empty } else { self.turn(keyspace, now) };
             if turn == Turn::Empty && !self.walk_on(WALK_HOMES, keyspace, now) {
                 return if used > limit + freeing { Room::Full } else { Room::Made };
             }
@@ -384,9 +373,9 @@ impl Keys<'_> {
 impl Residents for Keys<'_> {
     fn look(&mut self, mark: u32) -> Option<Resident> {
         let Keys { keyspace, policy, now, .. } = self;
-        keyspace.allocated().find_map(|db| {
-            keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.resident(mark, *policy, *now))
-        })
+        keyspace
+            .allocated()
+            .find_map(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.resident(mark, *policy, *now)))
     }
 
     fn set(&mut self, mark: u32, place: Place, uses: u8) {
@@ -397,7 +386,9 @@ impl Residents for Keys<'_> {
 
     fn evict(&mut self, mark: u32) -> bool {
         let Keys { keyspace, now, .. } = self;
-        keyspace.allocated().any(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims())))
+        keyspace.allocated().any(|db| {
+            keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims()))
+        })
     }
 
     fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident)) {
