@@ -17,11 +17,11 @@ use crate::call::spec::{Flags, Group, Outcome, Scope, Slices};
 use crate::call::table::{Command, Unknown};
 use crate::call::tracked::mode;
 use crate::keyspace::entry::EntryRef;
+use crate::keyspace::evict::engine::Room;
 use crate::keyspace::{Key, LockPlan, Ticket, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
 use crate::protocol::reply::{Mark, Output, Reply, Resp};
 use crate::util::clock::{Ticks, UnixMs};
-use crate::util::memory::used_bytes;
 use crate::value::object::ObjectRef;
 use crate::value::table::Table;
 use bytes::Bytes;
@@ -427,11 +427,24 @@ impl Dispatcher {
         }
         if flags_of(command, session).has(Flags::DENYOOM) {
             let limit = self.shared.config.maxmemory();
-            if limit != 0 && used_bytes() > limit {
-                return Err(CommandError::OutOfMemory);
+            if limit != 0 {
+                self.make_room(limit, request)?;
             }
         }
         Ok(command)
+    }
+
+    /// Evicts what must go for the request to be stored within `limit`.
+    fn make_room(&self, limit: u64, request: RequestView<'_>) -> Result<(), CommandError> {
+        let (shared, keyspace) = (self.shared, &self.shared.keyspace);
+        let room = keyspace.engine().make_room(limit, request.payload_bytes() as u64, keyspace, self.now);
+        if keyspace.attention().to_removals() {
+            keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));
+        }
+        match room {
+            Room::Full => Err(CommandError::OutOfMemory),
+            Room::Made | Room::Soon => Ok(()),
+        }
     }
 
     /// Keeps a request of a transaction for EXEC.

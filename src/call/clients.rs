@@ -11,9 +11,11 @@
 use super::tracked::{Name, Tracked};
 use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;
-use crate::util::sync::{self, Mutex, Notify};
+use crate::util::sync::atomic::AtomicBool as ModelBool;
+use crate::util::sync::{Mutex, Notify, PlainMutex};
 use bytes::Bytes;
 use dashmap::DashMap;
+use parking_lot::Mutex as LabelLock;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -125,7 +127,7 @@ pub struct Client {
     /// When it connected.
     pub connected: UnixMs,
     /// Texts.
-    pub labels: parking_lot::Mutex<Labels>,
+    pub labels: PlainMutex<Labels>,
     /// When it last sent something, in milliseconds since the epoch.
     pub active_ms: AtomicI64,
     /// Selected database.
@@ -169,7 +171,7 @@ pub struct Client {
     /// What it is told of the keys that it caches; changed through the table of these.
     pub tracked: Tracked,
     mailbox: Mutex<Mailbox>,
-    mail: sync::atomic::AtomicBool,
+    mail: ModelBool,
     wake: Notify,
     post: Arc<Post>,
 }
@@ -313,7 +315,7 @@ impl Clients {
             unix,
             worker,
             connected: now,
-            labels: parking_lot::Mutex::default(),
+            labels: PlainMutex::default(),
             active_ms: AtomicI64::new(now.0),
             db: AtomicUsize::new(0),
             resp: AtomicU32::new(2),
@@ -336,7 +338,7 @@ impl Clients {
             subscribed: AtomicBool::new(false),
             tracked: Tracked::default(),
             mailbox: Mutex::default(),
-            mail: sync::atomic::AtomicBool::new(false),
+            mail: ModelBool::new(false),
             wake: Notify::new(),
             post: self.post(worker),
         });

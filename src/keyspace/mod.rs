@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod entry;
+pub mod evict;
 pub mod hash;
 mod journal;
 mod locks;
@@ -26,10 +27,14 @@ pub use victims::{VictimReport, Victims};
 pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
+use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
 use crate::util::sync::Mutex;
 use attention::Attention;
 use crossbeam_epoch::Guard;
+use evict::Resident;
+use evict::engine::Engine;
+use evict::pressure::Pressure;
 use reclaim::Reclaimer;
 use shard::Shard;
 use std::sync::{Arc, OnceLock};
@@ -53,6 +58,8 @@ pub struct Keyspace {
     reclaimer: Reclaimer,
     victims: Victims,
     attention: Arc<Attention>,
+    pressure: Arc<Pressure>,
+    engine: Engine,
 }
 
 impl Keyspace {
@@ -66,6 +73,8 @@ impl Keyspace {
             reclaimer,
             attention: Arc::default(),
             victims: Victims::default(),
+            pressure: Arc::default(),
+            engine: Engine::default(),
         }
     }
 
@@ -116,6 +125,8 @@ impl Keyspace {
                         self.hasher.clone(),
                         self.reclaimer.clone(),
                         Arc::clone(&self.attention),
+                        Arc::clone(&self.pressure),
+                        db,
                     );
                     Cell { peek: shard.table().peek(), shard: Mutex::new(shard) }
                 })
@@ -143,6 +154,65 @@ impl Keyspace {
         {
             prefetch(entry);
             prefetch(entry.wrapping_add(64));
+        }
+    }
+
+    /// What shards know of eviction.
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
+    /// Eviction.
+    #[inline]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The databases that have ever had a key, or been looked at.
+    fn allocated(&self) -> impl Iterator<Item = usize> {
+        self.databases.iter().enumerate().filter(|(_, cells)| cells.get().is_some()).map(|(db, _)| db)
+    }
+
+    /// The databases that have keys, with their numbers of them. A lock for each shard.
+    fn sizes(&self) -> Vec<(usize, usize)> {
+        let allocated = self.databases.iter().enumerate().filter_map(|(db, cells)| Some((db, cells.get()?)));
+        let counted = allocated.map(|(db, cells)| (db, cells.iter().map(|cell| cell.shard.lock().table().len()).sum()));
+        counted.filter(|(_, keys)| *keys > 0).collect()
+    }
+
+    /// Lets `work` look at the shard in which a key with this mark is.
+    fn with_mark<R>(&self, db: usize, mark: u32, work: impl FnOnce(&mut Shard, u32) -> R) -> R {
+        let shard = self.shard_of(u64::from(mark) << 32);
+        work(&mut self.cells(db)[shard].shard.lock(), mark)
+    }
+
+    /// Calls `visit` for the keys that `policy` may evict at position `at` of a database. Returns the next position, `None` at the end.
+    fn candidates(
+        &self,
+        db: usize,
+        at: u64,
+        policy: EvictionPolicy,
+        now: UnixMs,
+        visit: &mut dyn FnMut(u32, Resident),
+    ) -> Option<u64> {
+        let cells = self.databases[db].get()?;
+        let index = self.shard_of(at);
+        let next = cells[index].shard.lock().candidates(at, policy, now, visit);
+        next.or_else(|| {
+            let behind = (index as u64 + 1).checked_mul(1 << (64 - self.shard_bits));
+            behind.filter(|_| index + 1 < cells.len())
+        })
+    }
+
+    /// Tells `heard` the news of every shard, under its lock: those of removals that no command has made.
+    pub fn drain_news(&self, heard: &mut dyn FnMut(usize, Vec<News>)) {
+        for (db, cells) in self.databases.iter().enumerate() {
+            for cell in cells.get().into_iter().flatten() {
+                let mut shard = cell.shard.lock();
+                if !shard.journal.is_empty() {
+                    heard(db, shard.journal.take());
+                }
+            }
         }
     }
 

@@ -708,6 +708,7 @@ impl<'a> View<'a> {
                 flushed.push(self.with_shard(db, shard, Shard::take));
             }
         }
+        self.keyspace.pressure().note_replaced();
         flushed
     }
 
@@ -721,6 +722,7 @@ impl<'a> View<'a> {
         for (one, other) in first.zip(second) {
             one.guard.swap(&mut other.guard);
         }
+        self.keyspace.pressure().note_replaced();
     }
 
     /// Walks on from `position` (0 at first) through the hash order of a database: some `homes` buckets of six keys, all of
