@@ -56,7 +56,8 @@ fn spawn<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> loom::t
 
 /// A server without sockets. It is leaked: each order has its own.
 fn server() -> &'static Shared {
-    let (reclaimer, reclaiming) = Reclaimer::new();
+    let config = Arc::new(Config::default());
+    let (reclaimer, reclaiming) = Reclaimer::new(Arc::clone(&config));
     drop(reclaiming);
     let keyspace = Keyspace::new(1, 1, KeyHasher::with_seed(1), reclaimer);
     let identity = Identity {
@@ -65,7 +66,7 @@ fn server() -> &'static Shared {
         executable: String::new(),
         config_file: String::new(),
     };
-    Box::leak(Box::new(Shared::new(Arc::new(Config::default()), keyspace, 1, GROUPS, identity)))
+    Box::leak(Box::new(Shared::new(config, keyspace, 1, GROUPS, identity)))
 }
 
 fn client(shared: &'static Shared) -> Arc<Client> {
