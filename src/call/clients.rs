@@ -3,11 +3,6 @@
 //! Invariant: nothing here owns a connection. A client is named by its id, looked up, and perhaps gone; its connection
 //! reads its mailbox when it is woken. Must not know: sockets.
 
-#![cfg_attr(
-    not(feature = "model"),
-    expect(unused_qualifications, reason = "with the feature `model` these are other types than those in scope")
-)]
-
 use super::tracked::{Name, Tracked};
 use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;
@@ -432,6 +427,11 @@ impl Clients {
         if pause.is_none() {
             self.all().iter().for_each(|client| client.notify());
         }
+    }
+
+    /// Wakes those who were kept back, to try again.
+    pub fn wake_paused(&self) {
+        self.map.iter().filter(|client| client.paused.load(Relaxed)).for_each(|client| client.notify());
     }
 
     /// The pause in force at `now`, if any; one load when there is none.

@@ -174,6 +174,24 @@ impl HotKeys {
         }
     }
 
+    /// Counts a command of a transaction, in both ways.
+    pub fn note_nested<'k>(
+        &self,
+        worker: usize,
+        db: usize,
+        now: UnixMs,
+        nanos: u64,
+        bytes: u64,
+        keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+    ) {
+        if rand::random::<u32>().is_multiple_of(SAMPLED) {
+            keys.clone().for_each(|key| self.sample(worker, db, key));
+        }
+        if self.is_tracking() {
+            self.track(now, nanos, bytes, keys);
+        }
+    }
+
     fn end_if_over(&self, session: &mut Option<Tracking>, now: UnixMs) {
         if let Some(session) = session
             && session.is_active()

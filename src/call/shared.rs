@@ -15,6 +15,8 @@ use super::table::CommandTable;
 use super::tracking::Tracking;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
+use crate::keyspace::evict::engine::Budget;
+use crate::script::Scripts;
 use crate::util::clock::UnixMs;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -101,6 +103,8 @@ pub struct Shared {
     pub commands: CommandTable,
     /// The process.
     pub identity: Identity,
+    /// Scripts and functions.
+    pub scripts: Scripts,
     /// Replication id.
     pub replication: ReplicationId,
     /// Whether the active expiry cycle runs (`DEBUG SET-ACTIVE-EXPIRE`).
@@ -121,6 +125,7 @@ impl Shared {
         identity: Identity,
     ) -> Shared {
         let commands = CommandTable::new(commands);
+        keyspace.engine().configure(budget_of(&config), &keyspace);
         let id = Mutex::new(random_id());
         let shared = Shared {
             stats: Stats::new(workers, commands.len()),
@@ -138,6 +143,7 @@ impl Shared {
             keyspace,
             commands,
             identity,
+            scripts: Scripts::new(workers),
             replication: ReplicationId { id },
             active_expire: AtomicBool::new(true),
             cron_paused: AtomicBool::new(false),
@@ -149,6 +155,11 @@ impl Shared {
 }
 
 impl Shared {
+    /// Puts the options that concern eviction into effect.
+    pub fn follow_budget(&self) {
+        self.keyspace.engine().configure(budget_of(&self.config), &self.keyspace);
+    }
+
     /// Closes a client's connection: it is told nothing more. If it waits for keys, it gets nothing from them any more, even before its connection
     /// knows.
     pub fn kill_client(&self, client: &Client) {
@@ -158,6 +169,18 @@ impl Shared {
         if let Some(blocked) = self.blocked.find(client.id) {
             blocked.ticket.abandon();
         }
+    }
+}
+
+fn budget_of(config: &Config) -> Budget {
+    Budget {
+        limit: config.maxmemory(),
+        policy: config.maxmemory_policy(),
+        algorithm: config.eviction_algorithm(),
+        samples: usize::try_from(config.maxmemory_samples()).unwrap_or(1),
+        tenacity: config.maxmemory_eviction_tenacity(),
+        log_factor: config.lfu_log_factor(),
+        decay_minutes: config.lfu_decay_time_min(),
     }
 }
 

@@ -128,6 +128,8 @@ pub struct Stats {
     pub error_replies: AtomicU64,
     /// Clients closed for not reading.
     pub output_limit_disconnections: AtomicU64,
+    /// Clients closed because all of them together used too much memory.
+    pub evicted_clients: AtomicU64,
     /// Clients closed for too long an unfinished request.
     pub query_limit_disconnections: AtomicU64,
     /// Writes since the start.
@@ -172,6 +174,7 @@ impl Stats {
             rejected_connections: AtomicU64::new(0),
             error_replies: AtomicU64::new(0),
             output_limit_disconnections: AtomicU64::new(0),
+            evicted_clients: AtomicU64::new(0),
             query_limit_disconnections: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
             compacted: AtomicU64::new(0),
@@ -216,6 +219,7 @@ impl Stats {
             &self.rejected_connections,
             &self.error_replies,
             &self.output_limit_disconnections,
+            &self.evicted_clients,
             &self.query_limit_disconnections,
         ] {
             counter.store(0, Relaxed);

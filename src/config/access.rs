@@ -357,6 +357,11 @@ impl Config {
         EVICTION_POLICIES.get(at).copied().unwrap_or(EvictionPolicy::NoEviction)
     }
 
+    /// How the LRU and LFU policies choose keys: 0 for `duo`, 1 for `sampled`.
+    pub fn eviction_algorithm(&self) -> usize {
+        usize::try_from(self.number(const { row("eviction-algorithm") })).unwrap_or(0)
+    }
+
     /// Keys compared to find one to evict.
     pub fn maxmemory_samples(&self) -> u32 {
         self.small(const { row("maxmemory-samples") })

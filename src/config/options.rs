@@ -115,6 +115,9 @@ pub(super) const POLICIES: &[&str] = &[
     "noeviction",
 ];
 
+/// Algorithms of eviction.
+const EVICTION_ALGORITHMS: &[&str] = &["duo", "sampled"];
+
 /// Log levels in the order of [`crate::config::LogLevel`].
 pub(super) const LEVELS: &[&str] = &["debug", "verbose", "notice", "warning", "nothing"];
 
@@ -338,12 +341,14 @@ pub const GROUPS: &[Group] = &[
             "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60",
             "Class, hard limit, soft limit and soft seconds after which a client that does not read is closed."),
         Row::new("maxmemory-clients", Kind::MemoryOrPercent, "0",
-            "Memory of all clients together, in bytes or percent of maxmemory; 0 is no limit.").later("eviction of clients"),
+            "Memory of all clients together, in bytes or percent of maxmemory; 0 is no limit."),
     ] },
     Group { title: "Memory", rows: &[
         mem("maxmemory", 0, u64::MAX, "0", "Memory that data may use before keys are evicted; 0 is no limit."),
         pick("maxmemory-policy", POLICIES, "noeviction",
             "Which keys are evicted: allkeys- or volatile- with lru, lfu or random, volatile-ttl, or noeviction."),
+        pick("eviction-algorithm", EVICTION_ALGORITHMS, "duo",
+            "How the LRU and LFU policies choose: duo, which hits more, or sampled, as Redis does."),
         int("maxmemory-samples", 1, 64, "5", "Keys compared to find one to evict."),
         int("maxmemory-eviction-tenacity", 0, 100, "10", "How long one turn of eviction may take, from 0 to 100."),
         flag("replica-ignore-maxmemory", "yes", "Leaves eviction on a replica to its primary.")

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! byte  0        representation (Repr)
-//! byte  1        flags: 1 deadline present, 2 long key, 4 changed in place
+//! byte  1        flags: 1 deadline present, 2 long key, 4 changed in place; above them the tally, lower 5 bits
 //! byte  2        key length, when below 256
-//! byte  3..6     access clock: seconds, 24 bits, wrapping
-//! byte  6..8     length of an inline value
+//! byte  3..6     access clock: seconds, 24 bits, wrapping; or minutes and a counter, under LFU policies
+//! byte  6..8     length of an inline value, 11 bits; above it the tally, upper 5 bits
 //! then           deadline, 8 bytes, if present        (8-aligned)
 //!                integer or collection, 8 bytes, or large bytes, 32 (8-aligned)
 //!                key length, 4 bytes, if the key is long
@@ -41,6 +41,13 @@ const DEADLINE_BYTES: usize = 8;
 const LONG_KEY_BYTES: usize = 4;
 const ACCESS_MASK: u32 = 0x00ff_ffff;
 
+/// The tally, ten bits of which eviction makes what it needs, lies above the flags and above the inline length.
+const FLAG_BITS: u32 = 3;
+const INLINE_LEN_BITS: u32 = 11;
+const TALLY_LOW_BITS: u32 = 8 - FLAG_BITS;
+const TALLY_LOW_MASK: u16 = (1 << TALLY_LOW_BITS) - 1;
+const INLINE_LEN_MASK: u16 = (1 << INLINE_LEN_BITS) - 1;
+
 /// How the value is held; the header's first byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -67,7 +74,7 @@ impl Repr {
 }
 
 const _: () =
-    assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Bytes>() <= 8 && INLINE_MAX <= u16::MAX as usize);
+    assert!(size_of::<Header>() == HEADER_BYTES && align_of::<Bytes>() <= 8 && INLINE_MAX <= INLINE_LEN_MASK as usize);
 
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
@@ -77,6 +84,25 @@ struct Header {
     short_key: u8,
     access: [u8; 3],
     inline_len: u16,
+}
+
+impl Header {
+    #[inline]
+    fn inline_len(self) -> usize {
+        usize::from(self.inline_len & INLINE_LEN_MASK)
+    }
+
+    #[inline]
+    fn tally(self) -> u16 {
+        u16::from(self.flags) >> FLAG_BITS | self.inline_len >> INLINE_LEN_BITS << TALLY_LOW_BITS
+    }
+
+    #[inline]
+    fn set_tally(&mut self, tally: u16) {
+        let [low, _] = ((tally & TALLY_LOW_MASK) << FLAG_BITS).to_le_bytes();
+        self.flags = self.flags & ((1 << FLAG_BITS) - 1) | low;
+        self.inline_len = self.inline_len & INLINE_LEN_MASK | tally >> TALLY_LOW_BITS << INLINE_LEN_BITS;
+    }
 }
 
 /// Where the parts of an entry lie; offsets in bytes from its start.
@@ -142,11 +168,12 @@ impl Entry {
 
     /// The same value, deadline and access clock under another key. Large values and collections are moved, not copied.
     pub fn with_key(mut self, key: &[u8]) -> Entry {
-        let (deadline, access) = (self.get().deadline(), self.get().access());
+        let (deadline, access, tally) = (self.get().deadline(), self.get().access(), self.get().tally());
         let taken = self.get_mut().take_pointed();
         let value = taken.unwrap_or_else(|| self.get().to_source());
         let mut renamed = Entry::new(key, value, deadline);
         renamed.get_mut().set_access(access);
+        renamed.get_mut().set_tally(tally);
         renamed
     }
 
@@ -291,7 +318,7 @@ impl<'a> EntryRef<'a> {
     fn shape(self) -> Shape {
         let header = self.header();
         let key_len = if header.flags & LONG_KEY == 0 { usize::from(header.short_key) } else { self.long_key_len() };
-        Shape::new(header.repr, header.flags, key_len, usize::from(header.inline_len))
+        Shape::new(header.repr, header.flags, key_len, header.inline_len())
     }
 
     #[cold]
@@ -430,6 +457,12 @@ impl<'a> EntryRef<'a> {
         u32::from_le_bytes([a, b, c, 0])
     }
 
+    /// Ten bits of which eviction makes what it needs; 0 in a new entry.
+    #[inline]
+    pub fn tally(self) -> u16 {
+        self.header().tally()
+    }
+
     /// Bytes that the entry and what it alone owns take from the allocator.
     pub fn memory_bytes(self) -> usize {
         let own = self.shape().layout().size();
@@ -475,6 +508,13 @@ impl<'a> EntryMut<'a> {
         let [a, b, c, _] = (seconds & ACCESS_MASK).to_le_bytes();
         // SAFETY: every entry starts with a header, and `self` alone looks at it.
         unsafe { (*self.start.cast::<Header>().as_ptr()).access = [a, b, c] };
+    }
+
+    /// Sets the lowest ten bits of `tally` as the entry's.
+    #[inline]
+    pub fn set_tally(&mut self, tally: u16) {
+        // SAFETY: every entry starts with a header, and `self` alone looks at it.
+        unsafe { (*self.start.cast::<Header>().as_ptr()).set_tally(tally) };
     }
 
     /// Takes out up to `most` fields of a hash whose deadline has come; returns how many.
@@ -586,6 +626,7 @@ impl<'a> EntryMut<'a> {
         }
         let dropped = self.take_pointed();
         header.access = self.get().header().access;
+        header.set_tally(self.get().tally());
         let at = self.start.as_ptr();
         // SAFETY: both shapes fit the allocation, which `self` alone looks at; what it may have
         // pointed to has been taken out; the key moves before anything is written around it.

@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod entry;
+pub mod evict;
 pub mod hash;
 mod journal;
 mod locks;
@@ -26,17 +27,26 @@ pub use victims::{VictimReport, Victims};
 pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
+use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
 use crate::util::sync::Mutex;
 use attention::Attention;
 use crossbeam_epoch::Guard;
+use evict::Resident;
+use evict::engine::Engine;
+use evict::pressure::Pressure;
 use reclaim::Reclaimer;
 use shard::Shard;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use table::{Peek, prefetch};
 
 /// The longest key, in bytes: entries keep its length in 32 bits.
 pub const MAX_KEY_BYTES: usize = u32::MAX as usize;
+
+/// How long somebody waits for a lock before asking whether it is worth it.
+const SHORT_WAIT: Duration = Duration::from_millis(2);
 
 /// A shard behind its lock, and what can be looked at without it. Two cache lines apart from its neighbours.
 #[repr(align(128))]
@@ -53,6 +63,10 @@ pub struct Keyspace {
     reclaimer: Reclaimer,
     victims: Victims,
     attention: Arc<Attention>,
+    pressure: Arc<Pressure>,
+    engine: Engine,
+    /// Whether whoever waits for a lock waits for ever.
+    impatient: AtomicBool,
 }
 
 impl Keyspace {
@@ -66,6 +80,9 @@ impl Keyspace {
             reclaimer,
             attention: Arc::default(),
             victims: Victims::default(),
+            pressure: Arc::default(),
+            engine: Engine::default(),
+            impatient: AtomicBool::new(false),
         }
     }
 
@@ -89,6 +106,11 @@ impl Keyspace {
     #[inline]
     pub fn attention(&self) -> &Arc<Attention> {
         &self.attention
+    }
+
+    /// Says whether requests that wait for a lock wait for ever (`true`) or give up soon: a lock may be held for long.
+    pub fn set_patience(&self, patient: bool) {
+        self.impatient.store(!patient, Relaxed);
     }
 
     /// Where garbage goes.
@@ -116,6 +138,8 @@ impl Keyspace {
                         self.hasher.clone(),
                         self.reclaimer.clone(),
                         Arc::clone(&self.attention),
+                        Arc::clone(&self.pressure),
+                        db,
                     );
                     Cell { peek: shard.table().peek(), shard: Mutex::new(shard) }
                 })
@@ -146,6 +170,65 @@ impl Keyspace {
         }
     }
 
+    /// What shards know of eviction.
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
+    /// Eviction.
+    #[inline]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The databases that have ever had a key, or been looked at.
+    fn allocated(&self) -> impl Iterator<Item = usize> {
+        self.databases.iter().enumerate().filter(|(_, cells)| cells.get().is_some()).map(|(db, _)| db)
+    }
+
+    /// The databases that have keys, with their numbers of them. A lock for each shard.
+    fn sizes(&self) -> Vec<(usize, usize)> {
+        let allocated = self.databases.iter().enumerate().filter_map(|(db, cells)| Some((db, cells.get()?)));
+        let counted = allocated.map(|(db, cells)| (db, cells.iter().map(|cell| cell.shard.lock().table().len()).sum()));
+        counted.filter(|(_, keys)| *keys > 0).collect()
+    }
+
+    /// Lets `work` look at the shard in which a key with this mark is.
+    fn with_mark<R>(&self, db: usize, mark: u32, work: impl FnOnce(&mut Shard, u32) -> R) -> R {
+        let shard = self.shard_of(u64::from(mark) << 32);
+        work(&mut self.cells(db)[shard].shard.lock(), mark)
+    }
+
+    /// Calls `visit` for the keys that `policy` may evict at position `at` of a database. Returns the next position, `None` at the end.
+    fn candidates(
+        &self,
+        db: usize,
+        at: u64,
+        policy: EvictionPolicy,
+        now: UnixMs,
+        visit: &mut dyn FnMut(u32, Resident),
+    ) -> Option<u64> {
+        let cells = self.databases[db].get()?;
+        let index = self.shard_of(at);
+        let next = cells[index].shard.lock().candidates(at, policy, now, visit);
+        next.or_else(|| {
+            let behind = (index as u64 + 1).checked_mul(1 << (64 - self.shard_bits));
+            behind.filter(|_| index + 1 < cells.len())
+        })
+    }
+
+    /// Tells `heard` the news of every shard, under its lock: those of removals that no command has made.
+    pub fn drain_news(&self, heard: &mut dyn FnMut(usize, Vec<News>)) {
+        for (db, cells) in self.databases.iter().enumerate() {
+            for cell in cells.get().into_iter().flatten() {
+                let mut shard = cell.shard.lock();
+                if !shard.journal.is_empty() {
+                    heard(db, shard.journal.take());
+                }
+            }
+        }
+    }
+
     /// Takes a ticket out of the queue of a key of database `db`.
     pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Ticket) {
         self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
@@ -171,7 +254,8 @@ impl Keyspace {
         let mut more = false;
         for (db, cells) in self.databases.iter().enumerate() {
             let Some(cells) = cells.get() else { continue };
-            let mut shard = cells[shard].shard.lock();
+            // Whoever holds it may do so for long; there is another turn soon.
+            let Some(mut shard) = cells[shard].shard.try_lock_for(SHORT_WAIT) else { continue };
             more |= shard.expire_turn(now);
             if !shard.journal.is_empty() {
                 heard(db, shard.journal.take());

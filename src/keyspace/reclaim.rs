@@ -5,8 +5,10 @@
 //! everything is freed where it falls.
 
 use super::entry::Entry;
+use super::evict::Algorithm;
 use super::table::Table;
 use crate::config::Config;
+use crate::util::memory::{flush_drift, size_class};
 use crate::value::object::Source;
 use crate::value::string::{StringRef, StringSource};
 use std::sync::Arc;
@@ -49,6 +51,12 @@ impl Why {
 /// Entries of a table that are freed together: a tenth of a millisecond.
 const TABLE_PIECE: usize = 1000;
 
+/// What knows so many keys is freed in the background.
+const BACKGROUND_MARKS: usize = 100_000;
+
+/// Bytes of an entry with a short key and an integer.
+const LEAST_ENTRY_BYTES: usize = 32;
+
 /// Something that is no longer reachable and owns memory.
 pub enum Garbage {
     /// A value without its entry.
@@ -57,13 +65,16 @@ pub enum Garbage {
     Entry(Entry),
     /// A whole table, as FLUSHALL leaves it.
     Table(Box<Table>),
+    /// What an eviction algorithm knew.
+    Algorithm(Box<dyn Algorithm>),
 }
 
 impl Garbage {
     fn objects(&self) -> u64 {
         match self {
             Garbage::Table(table) => table.len() as u64,
-            _ => 1,
+            Garbage::Algorithm(_) => 0,
+            Garbage::Value(_) | Garbage::Entry(_) => 1,
         }
     }
 
@@ -78,7 +89,21 @@ impl Garbage {
                 _ => true,
             },
             Garbage::Table(table) => table.is_empty(),
+            Garbage::Algorithm(algorithm) => algorithm.len() < BACKGROUND_MARKS,
         }
+    }
+
+    /// About how many bytes will be free when it is gone; for tables no more than that.
+    fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Garbage::Value(Source::String(StringSource::Large(bytes))) => size_class(bytes.len()),
+            Garbage::Value(Source::Object(object)) => object.as_ref().memory_bytes(),
+            Garbage::Value(_) => 0,
+            Garbage::Entry(entry) => entry.get().memory_bytes(),
+            Garbage::Table(table) => table.memory_bytes() + table.len() * LEAST_ENTRY_BYTES,
+            Garbage::Algorithm(algorithm) => algorithm.memory_bytes(),
+        };
+        bytes as u64
     }
 }
 
@@ -132,6 +157,8 @@ impl Flushed {
 pub struct ReclaimStats {
     /// Objects handed over and not yet freed.
     pub pending: AtomicU64,
+    /// Bytes of these, estimated.
+    pub pending_bytes: AtomicU64,
     /// Objects freed in the background.
     pub freed: AtomicU64,
 }
@@ -139,14 +166,14 @@ pub struct ReclaimStats {
 /// Where garbage goes.
 #[derive(Clone)]
 pub struct Reclaimer {
-    sender: Sender<Garbage>,
+    sender: Sender<(Garbage, u64)>,
     stats: Arc<ReclaimStats>,
     config: Arc<Config>,
 }
 
 /// Frees what a [`Reclaimer`] is given; to be run by a thread.
 pub struct Reclaiming {
-    receiver: Receiver<Garbage>,
+    receiver: Receiver<(Garbage, u64)>,
     stats: Arc<ReclaimStats>,
 }
 
@@ -170,10 +197,12 @@ impl Reclaimer {
         if !why.is_lazy(&self.config) {
             return;
         }
-        let objects = garbage.objects();
+        let (objects, bytes) = (garbage.objects(), garbage.bytes());
         self.stats.pending.fetch_add(objects, Relaxed);
-        if self.sender.send(garbage).is_err() {
+        self.stats.pending_bytes.fetch_add(bytes, Relaxed);
+        if self.sender.send((garbage, bytes)).is_err() {
             self.stats.pending.fetch_sub(objects, Relaxed);
+            self.stats.pending_bytes.fetch_sub(bytes, Relaxed);
         }
     }
 
@@ -201,14 +230,17 @@ impl Reclaiming {
 
     /// Frees until the reclaimer is gone. Blocks.
     pub fn run(self) {
-        while let Ok(garbage) = self.receiver.recv() {
+        while let Ok((garbage, bytes)) = self.receiver.recv() {
+            let objects = garbage.objects();
             match garbage {
                 Garbage::Table(table) => self.free_table(*table),
                 garbage => {
                     drop(garbage);
-                    self.count(1);
+                    self.count(objects);
                 }
             }
+            flush_drift();
+            self.stats.pending_bytes.fetch_sub(bytes, Relaxed);
         }
     }
 }

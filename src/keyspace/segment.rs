@@ -342,6 +342,30 @@ impl Segment {
         }
     }
 
+    /// Finds the slot with a mark from `first` to `last` for which `is_it` holds.
+    pub fn find_between(&self, first: u16, last: u16, mut is_it: impl FnMut(EntryRef<'_>) -> bool) -> Option<Place> {
+        let buckets = self.buckets();
+        let (mut index, end) = (home_of(first, buckets), home_of(last, buckets));
+        let mut homes = end - index;
+        for _ in 0..buckets {
+            let bucket = self.bucket(index);
+            let tags = bucket.tags.load(Relaxed);
+            for (slot, word) in bucket.slots.iter().enumerate() {
+                let (h16, _) = unpack(word.load(Relaxed));
+                let place = Place { bucket: index, slot };
+                if tags >> (8 * slot) & 0xff != 0 && (first..=last).contains(&h16) && is_it(self.entry(place)) {
+                    return Some(place);
+                }
+            }
+            if homes == 0 && tags >> 56 == 0 {
+                return None;
+            }
+            homes = homes.saturating_sub(1);
+            index = self.next(index);
+        }
+        None
+    }
+
     /// The entry at an occupied place; valid until it is removed or replaced.
     #[inline]
     pub fn entry<'t>(&self, place: Place) -> EntryRef<'t> {

@@ -4,13 +4,17 @@
 
 use super::attention::Attention;
 use super::entry::{Entry, EntryMut, EntryRef};
+use super::evict::pressure::{FREQUENCY, Pressure, mark_of};
+use super::evict::{Place, Resident};
 use super::hash::{Key, KeyHasher};
 use super::journal::{Happening, Journal};
 use super::reclaim::{Garbage, Reclaimer, Why};
 use super::segment::Scratch;
 use super::table::{Expired, Occupied, Table};
+use super::victims::Victims;
 use super::view::{Edited, WrongType};
 use super::waiters::Waiters;
+use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
 use crate::value::object::{Collection, ObjectRef};
 use crate::value::string::{StringRef, StringSource};
@@ -37,6 +41,8 @@ pub struct ShardStats {
     pub expired: u64,
     /// Of these, by the active cycle.
     pub expired_active: u64,
+    /// Keys removed because memory was short.
+    pub evicted: u64,
     /// Fields of hashes removed because their deadline had come.
     pub expired_fields: u64,
 }
@@ -47,6 +53,7 @@ impl std::ops::AddAssign for ShardStats {
         self.misses += other.misses;
         self.expired += other.expired;
         self.expired_active += other.expired_active;
+        self.evicted += other.evicted;
         self.expired_fields += other.expired_fields;
     }
 }
@@ -91,11 +98,51 @@ pub struct Shard {
     /// News of its keys, and who watches them.
     pub journal: Journal,
     reclaimer: Reclaimer,
+    uses: Uses,
+}
+
+/// How uses of keys are noted.
+struct Uses {
+    pressure: Arc<Pressure>,
+    db: usize,
+}
+
+impl Uses {
+    /// Notes a use of the entry found.
+    #[inline]
+    fn note(&self, found: &mut Occupied<'_>, now: UnixMs) {
+        let seconds = access_seconds(now);
+        if self.pressure.mode() != 0 {
+            let hash = found.hash();
+            return self.pressure.note_use(&mut found.get_mut(), hash, self.db, seconds, now);
+        }
+        // Compared first: most uses fall into the same second, and a store would dirty the line for other cores.
+        if found.get().access() != seconds {
+            found.get_mut().set_access(seconds);
+        }
+    }
+
+    /// Prepares an entry that is to be stored where there was none.
+    #[inline]
+    fn welcome(&self, entry: &mut Entry, hash: u64, now: UnixMs) {
+        if self.pressure.mode() != 0 {
+            self.pressure.note_new(&mut entry.get_mut(), hash, self.db, now);
+        }
+    }
 }
 
 impl Shard {
-    /// An empty shard: number `index` of 2^`bits`. What it removes goes to `reclaimer` when freeing it takes long.
-    pub fn new(index: u64, bits: u32, hasher: KeyHasher, reclaimer: Reclaimer, attention: Arc<Attention>) -> Shard {
+    /// An empty shard of database `db`: number `index` of 2^`bits`. What it removes goes to `reclaimer` when freeing it takes
+    /// long.
+    pub fn new(
+        index: u64,
+        bits: u32,
+        hasher: KeyHasher,
+        reclaimer: Reclaimer,
+        attention: Arc<Attention>,
+        pressure: Arc<Pressure>,
+        db: usize,
+    ) -> Shard {
         let first = if bits == 0 { 0 } else { index << (64 - bits) };
         let table = Table::new(bits, hasher);
         let (stats, waiters) = (ShardStats::default(), Waiters::default());
@@ -109,6 +156,7 @@ impl Shard {
             waiters,
             journal: Journal::new(attention),
             reclaimer,
+            uses: Uses { pressure, db },
         }
     }
 
@@ -128,7 +176,7 @@ impl Shard {
     /// Finds a key for reading: counts a hit or a miss and, with `touch`, notes the use.
     #[inline]
     pub fn read(&mut self, key: Key<'_>, now: UnixMs, touch: bool) -> Option<EntryRef<'_>> {
-        let Shard { table, stats, reclaimer, journal, .. } = self;
+        let Shard { table, stats, reclaimer, journal, uses, .. } = self;
         let Some(mut found) = find_live(table, stats, reclaimer, journal, key, now) else {
             stats.misses += 1;
             journal.missed(key.bytes);
@@ -136,7 +184,7 @@ impl Shard {
         };
         stats.hits += 1;
         if touch {
-            note_use(&mut found, now);
+            uses.note(&mut found, now);
         }
         Some(found.into_ref())
     }
@@ -147,36 +195,47 @@ impl Shard {
         if let Some(deadline) = deadline {
             self.due_ms = self.due_ms.min(deadline.0);
         }
-        let Some(mut found) = self.table.find(key) else {
-            self.journal.created(key.bytes);
-            return self.table.insert(key.hash, new_entry(key, value, deadline, now), now);
+        let Shard { table, stats, journal, reclaimer, uses, .. } = self;
+        let Some(mut found) = table.find(key) else {
+            journal.created(key.bytes);
+            let mut entry = new_entry(key, value, deadline, now);
+            uses.welcome(&mut entry, key.hash, now);
+            return table.insert(key.hash, entry, now);
         };
         let before = found.get().dues();
         if before.key.is_some_and(|deadline| deadline <= now) {
-            self.stats.expired += 1;
-            self.journal.removed(key.bytes, Happening::Expired);
-            self.journal.created(key.bytes);
+            stats.expired += 1;
+            journal.removed(key.bytes, Happening::Expired);
+            journal.created(key.bytes);
         }
         match found.get_mut().overwrite(value, deadline) {
             Ok(dropped) => {
                 found.note_dues(before, now);
-                note_use(&mut found, now);
+                uses.note(&mut found, now);
                 if let Some(value) = dropped {
-                    self.reclaimer.take(Garbage::Value(value), Why::Overwritten);
+                    reclaimer.take(Garbage::Value(value), Why::Overwritten);
                 }
             }
             Err(value) => {
-                let old = found.replace(new_entry(key, value, deadline, now), before, now);
-                self.reclaimer.take(Garbage::Entry(old), Why::Overwritten);
+                let mut entry = new_entry(key, value, deadline, now);
+                entry.get_mut().set_access(found.get().access());
+                entry.get_mut().set_tally(found.get().tally());
+                let old = found.replace(entry, before, now);
+                uses.note(&mut found, now);
+                reclaimer.take(Garbage::Entry(old), Why::Overwritten);
             }
+        }
+        if before.key.is_none() && deadline.is_some() {
+            uses.pressure.note_candidate(deadline, key.hash, uses.db);
         }
     }
 
     /// Finds a key to change its value, which is a use of it; `None` when there is none.
     #[inline]
     pub fn change(&mut self, key: Key<'_>, now: UnixMs) -> Option<EntryMut<'_>> {
-        let mut found = self.live(key, now)?;
-        note_use(&mut found, now);
+        let Shard { table, stats, reclaimer, journal, uses, .. } = self;
+        let mut found = find_live(table, stats, reclaimer, journal, key, now)?;
+        uses.note(&mut found, now);
         Some(found.into_mut())
     }
 
@@ -189,9 +248,9 @@ impl Shard {
         now: UnixMs,
         work: impl FnOnce(&mut T) -> R,
     ) -> Option<Result<Edited<R>, WrongType>> {
-        let Shard { table, stats, reclaimer, due_ms, journal, .. } = self;
+        let Shard { table, stats, reclaimer, due_ms, journal, uses, .. } = self;
         let mut found = find_live(table, stats, reclaimer, journal, key, now)?;
-        note_use(&mut found, now);
+        uses.note(&mut found, now);
         let before = found.get().dues();
         let Some(value) = found.get_mut().into_object().and_then(T::of_mut) else { return Some(Err(WrongType)) };
         let result = work(value);
@@ -211,7 +270,8 @@ impl Shard {
     /// no value held as an integer.
     #[inline]
     pub fn add_in_place(&mut self, key: Key<'_>, delta: i64, now: UnixMs) -> Option<Option<i64>> {
-        let mut found = self.table.find(key)?;
+        let Shard { table, uses, .. } = self;
+        let mut found = table.find(key)?;
         let entry = found.get();
         let Some(StringRef::Int(value)) = entry.string() else { return None };
         if entry.deadline().is_some_and(|deadline| deadline <= now) {
@@ -220,7 +280,7 @@ impl Shard {
         let sum = value.checked_add(delta);
         if let Some(sum) = sum {
             found.get_mut().set_integer(sum);
-            note_use(&mut found, now);
+            uses.note(&mut found, now);
         }
         Some(sum)
     }
@@ -232,7 +292,8 @@ impl Shard {
     }
 
     /// As [`Shard::insert`], for a key that was there before this command.
-    pub fn insert_again(&mut self, hash: u64, entry: Entry, now: UnixMs) {
+    pub fn insert_again(&mut self, hash: u64, mut entry: Entry, now: UnixMs) {
+        self.uses.welcome(&mut entry, hash, now);
         if let Some(due) = entry.get().due() {
             self.due_ms = self.due_ms.min(due.0);
         }
@@ -241,9 +302,10 @@ impl Shard {
 
     /// Gives a live key another deadline, or none, and with `touch` notes the use; `false` when there is no such key.
     pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs, touch: bool) -> bool {
-        let Some(mut found) = self.live(key, now) else { return false };
+        let Shard { table, stats, reclaimer, journal, uses, due_ms, .. } = self;
+        let Some(mut found) = find_live(table, stats, reclaimer, journal, key, now) else { return false };
         if touch {
-            note_use(&mut found, now);
+            uses.note(&mut found, now);
         }
         let before = found.get().dues();
         let moved = deadline.is_some_and(|deadline| found.get_mut().move_deadline(deadline));
@@ -254,10 +316,14 @@ impl Shard {
             let entry = found.get();
             let mut copy = Entry::new(entry.key(), pointed.unwrap_or_else(|| entry.to_source()), deadline);
             copy.get_mut().set_access(entry.access());
+            copy.get_mut().set_tally(entry.tally());
             found.replace(copy, before, now);
         }
         if let Some(deadline) = deadline {
-            self.due_ms = self.due_ms.min(deadline.0);
+            *due_ms = (*due_ms).min(deadline.0);
+        }
+        if before.key.is_none() && deadline.is_some() {
+            uses.pressure.note_candidate(deadline, key.hash, uses.db);
         }
         true
     }
@@ -294,6 +360,57 @@ impl Shard {
     /// Moves blocks of a segment that lie in sparse slabs, see [`Table::compact`].
     pub fn compact(&mut self, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
         self.table.compact(at, scratch)
+    }
+
+    /// What eviction sees of the key with this mark; `None` when there is none.
+    pub fn resident(&mut self, mark: u32, policy: EvictionPolicy, now: UnixMs) -> Option<Resident> {
+        let Shard { table, uses, .. } = self;
+        table.find_mark(mark).and_then(|found| resident(found.get(), policy, &uses.pressure, now))
+    }
+
+    /// Notes where the key with this mark stands, and what is left of its uses.
+    pub fn set_place(&mut self, mark: u32, place: Place, uses: u8) {
+        if let Some(mut found) = self.table.find_mark(mark) {
+            found.get_mut().set_tally(u16::from(uses) << 2 | place as u16);
+        }
+    }
+
+    /// Removes the key with this mark because memory is short; `false` when there is none.
+    pub fn evict(&mut self, mark: u32, now: UnixMs, victims: &Victims) -> bool {
+        let Shard { table, stats, reclaimer, journal, uses, .. } = self;
+        let Some(found) = table.find_mark(mark) else { return false };
+        let entry = found.get();
+        if entry.is_live(now) {
+            stats.evicted += 1;
+            journal.removed(entry.key(), Happening::Evicted);
+            if uses.pressure.mode() & FREQUENCY == 0 {
+                victims.note(access_seconds(now).wrapping_sub(entry.access()) & 0x00ff_ffff);
+            }
+        } else {
+            count_expired(entry, stats, now);
+            note_expired(entry, journal, now);
+        }
+        reclaimer.take(Garbage::Entry(found.remove()), Why::Evicted);
+        true
+    }
+
+    /// Calls `visit` for the keys that may be evicted among those at the position `at` (a hash). Returns the next position, `None`
+    /// at the end, as [`Table::visit`].
+    pub fn candidates(
+        &self,
+        at: u64,
+        policy: EvictionPolicy,
+        now: UnixMs,
+        visit: &mut dyn FnMut(u32, Resident),
+    ) -> Option<u64> {
+        if policy.is_volatile() && self.table.timed() == 0 {
+            return None;
+        }
+        self.table.visit(at, &mut |entry| {
+            if let Some(seen) = resident(entry, policy, &self.uses.pressure, now) {
+                visit(mark_of(self.table.hash(entry.key())), seen);
+            }
+        })
     }
 
     /// Takes everything out; the table returned is to be dropped where that disturbs nobody.
@@ -416,6 +533,29 @@ fn note_expired(entry: EntryRef<'_>, journal: &mut Journal, now: UnixMs) {
     journal.removed(entry.key(), what);
 }
 
+/// What eviction sees of an entry under `policy`; `None` when it must stay.
+fn resident(entry: EntryRef<'_>, policy: EvictionPolicy, pressure: &Pressure, now: UnixMs) -> Option<Resident> {
+    let deadline = entry.deadline();
+    if policy.is_volatile() && deadline.is_none() {
+        return None;
+    }
+    let tally = entry.tally();
+    let place = match tally & 3 {
+        1 => Place::Window,
+        2 => Place::Main,
+        _ => Place::None,
+    };
+    let score = match policy {
+        // What has expired goes first, whatever the policy.
+        _ if deadline.is_some_and(|deadline| deadline <= now) => u64::MAX,
+        EvictionPolicy::VolatileTtl => u64::MAX - deadline.map_or(0, |deadline| deadline.0.max(0).cast_unsigned()),
+        _ if policy.is_lfu() => u64::from(u8::MAX - pressure.frequency(entry.access(), now)),
+        _ => u64::from(pressure.age(tally)),
+    };
+    let uses = if score == u64::MAX { 0 } else { tally >> 2 & 3 };
+    Some(Resident { place, uses: u8::try_from(uses).unwrap_or(0), score })
+}
+
 /// Counts an entry that has expired, or the fields of one that has none left; `true`: the entry.
 fn count_expired(entry: EntryRef<'_>, stats: &mut ShardStats, now: UnixMs) -> bool {
     let itself = entry.deadline().is_some_and(|deadline| deadline <= now);
@@ -429,15 +569,6 @@ fn count_expired(entry: EntryRef<'_>, stats: &mut ShardStats, now: UnixMs) -> bo
 #[inline]
 pub fn access_seconds(now: UnixMs) -> u32 {
     u32::try_from(now.seconds() & 0x00ff_ffff).unwrap_or(0)
-}
-
-#[inline]
-fn note_use(found: &mut Occupied<'_>, now: UnixMs) {
-    let seconds = access_seconds(now);
-    // Compared first: most uses fall into the same second, and a store would dirty the line for other cores.
-    if found.get().access() != seconds {
-        found.get_mut().set_access(seconds);
-    }
 }
 
 fn new_entry(key: Key<'_>, value: StringSource<'_>, deadline: Option<UnixMs>, now: UnixMs) -> Entry {

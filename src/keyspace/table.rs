@@ -242,6 +242,19 @@ impl Table {
         Some(Occupied { table: self, segment, place, hash: key.hash })
     }
 
+    /// Finds a key whose hash has `mark` as its topmost 32 bits.
+    pub fn find_mark(&mut self, mark: u32) -> Option<Occupied<'_>> {
+        let lowest = u64::from(mark) << 32;
+        let segment = self.segment_of(lowest);
+        let [first, last] = [lowest, lowest | u64::from(u32::MAX)].map(|hash| self.mark(hash, &segment).h16);
+        let mut found = 0;
+        let place = segment.find_between(first, last, |entry| {
+            found = self.hasher.hash(entry.key());
+            found >> 32 == u64::from(mark)
+        })?;
+        Some(Occupied { table: self, segment, place, hash: found })
+    }
+
     /// Adds an entry whose key, of this hash, is not in the table.
     pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
         let mut segment = self.segment_of(hash);
@@ -299,6 +312,11 @@ impl Table {
         self.depths[usize::from(depth)] += 2;
         self.segments += 1;
         retire(old);
+    }
+
+    /// Hash of `key`.
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(key)
     }
 
     fn rehash(&self, item: Item) -> u64 {
@@ -562,6 +580,12 @@ impl<'t> Occupied<'t> {
     #[inline]
     pub fn get(&self) -> EntryRef<'_> {
         self.segment.entry(self.place)
+    }
+
+    /// The hash of its key.
+    #[inline]
+    pub fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// Reads the entry for as long as the table is borrowed.

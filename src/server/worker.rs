@@ -9,7 +9,7 @@ use crate::call::shared::Shared;
 use crate::dispatch::Dispatcher;
 use crate::protocol::batch::Batch;
 use crate::protocol::reply::Output;
-use crate::util::clock::Ticks;
+use crate::util::clock::{Ticks, UnixMs};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -120,6 +120,7 @@ async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedRec
     }));
     tokio::task::spawn_local(expiry::run(shared, number, Rc::clone(&bench)));
     tokio::task::spawn_local(deliver(shared, number));
+    tokio::task::spawn_local(relieve(shared));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
         tokio::task::spawn_local(async move {
@@ -169,6 +170,25 @@ async fn deliver(shared: &'static Shared, number: usize) {
             tokio::task::yield_now().await;
             let others_nanos = Ticks::now().nanos_since(began).saturating_sub(writes * MAIL_NANOS);
             count = usize::try_from(others_nanos / MAIL_NANOS).unwrap_or(0).max(MAIL_AT_ONCE);
+        }
+    }
+}
+
+/// How often a worker looks whether memory is over the limit.
+const RELIEVE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for.
+async fn relieve(shared: &'static Shared) {
+    let mut tick = tokio::time::interval(RELIEVE_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let keyspace = &shared.keyspace;
+        while keyspace.engine().relieve(keyspace, UnixMs::now()) {
+            if keyspace.attention().to_removals() {
+                keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));
+            }
+            tokio::task::yield_now().await;
         }
     }
 }

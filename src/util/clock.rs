@@ -44,19 +44,44 @@ pub fn thread_cpu_nanos() -> u64 {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Ticks(u64);
 
-fn counter() -> &'static quanta::Clock {
-    static CLOCK: OnceLock<quanta::Clock> = OnceLock::new();
-    CLOCK.get_or_init(quanta::Clock::new)
+/// What durations are measured with.
+enum Counter {
+    Cycles(quanta::Clock),
+    /// Under a clock that others move by hand, as tests do, cycles cannot be told in nanoseconds: the attempt would never end.
+    Standing,
+}
+
+fn counter() -> &'static Counter {
+    static COUNTER: OnceLock<Counter> = OnceLock::new();
+    COUNTER.get_or_init(|| {
+        let before = reference_nanos();
+        std::thread::sleep(std::time::Duration::from_micros(100));
+        if reference_nanos() == before { Counter::Standing } else { Counter::Cycles(quanta::Clock::new()) }
+    })
+}
+
+/// The clock to which the cycle counter is compared, in nanoseconds.
+fn reference_nanos() -> u64 {
+    static START: OnceLock<std::time::Instant> = OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "asked whether it moves, and instead of a cycle counter")]
+    let now = std::time::Instant::now();
+    u64::try_from(now.duration_since(*START.get_or_init(|| now)).as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Ticks {
     /// Reads the counter.
     pub fn now() -> Ticks {
-        Ticks(counter().raw())
+        Ticks(match counter() {
+            Counter::Cycles(clock) => clock.raw(),
+            Counter::Standing => reference_nanos(),
+        })
     }
 
     /// Nanoseconds from `earlier` to this reading, 0 if it lies behind.
     pub fn nanos_since(self, earlier: Ticks) -> u64 {
-        counter().delta_as_nanos(earlier.0, self.0)
+        match counter() {
+            Counter::Cycles(clock) => clock.delta_as_nanos(earlier.0, self.0),
+            Counter::Standing => self.0.saturating_sub(earlier.0),
+        }
     }
 }

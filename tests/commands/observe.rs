@@ -74,6 +74,21 @@ fn a_session_counts_what_it_is_asked_for() {
 }
 
 #[test]
+fn commands_of_a_transaction_are_counted_for_their_keys() {
+    let mut c = Client::new(Resp::V2);
+    c.check("HOTKEYS START METRICS 1 NET", "+OK");
+    c.check("MULTI", "+OK");
+    for _ in 0..3 {
+        c.check("SET a 0123456789", "+QUEUED");
+    }
+    c.check("SET b 0123456789", "+QUEUED");
+    c.check("EXEC", "[+OK, +OK, +OK, +OK]");
+    c.check("HOTKEYS STOP", "+OK");
+    let reply = c.ask("HOTKEYS GET");
+    assert_eq!(listed(&reply, "by-net-bytes"), ["a", "b"], "{reply}");
+}
+
+#[test]
 fn wrong_words_for_a_session() {
     let mut c = Client::new(Resp::V2);
     for (words, error) in [

@@ -197,7 +197,7 @@ fn another_client_can_be_told() {
     assert_eq!(caching.mail(), format!("[$tracking-redir-broken, :{id}]"));
     let flags = format!("[$flags, [$on, $broken_redirect], $redirect, :{id}, $prefixes, []]");
     caching.check("CLIENT TRACKINGINFO", &flags);
-    assert!(caching.ask("CLIENT INFO").contains(&format!(" flags=tR ")));
+    assert!(caching.ask("CLIENT INFO").contains(" flags=tR "));
     assert!(caching.ask("CLIENT INFO").contains(&format!(" redir={id} ")));
 }
 

@@ -5,6 +5,7 @@ unequal replies are parsed and shown to the comparison their command registered,
 whole keyspaces are compared.
 """
 import collections
+import re
 import time
 
 import wire
@@ -12,6 +13,8 @@ from script import Command, Composite, text
 from servers import Connection, Session
 
 DATABASES = 16
+# A message that is no reply: published, or of client-side caching.
+MESSAGE = re.compile(rb"[>*][234]\r\n\$\d+\r\n(message|[ps]message|invalidate|tracking-redir-broken)\r\n")
 # Commands that leave keys, options and connections as they are: after a signed difference in one the script goes on.
 READING = {"object", "command", "scan", "lolwut", "client|list", "client|info", "config|get", "keyspace"}
 
@@ -219,9 +222,11 @@ class Pair:
         frames, protocol = [wire.split(raw) for raw in raws], self.sessions[0].protocols[connection]
         if commands[0].raw is not None:
             return self._judge(Difference(commands[0], place, raws[0], raws[1], protocol), tally)
+        messages = 0
         for i in range(max(map(len, frames))):
             mine, theirs = (f[i] if i < len(f) else b"<nothing>" for f in frames)
-            at = answered[i] if i < len(answered) else len(commands) - 1
+            messages += bool(MESSAGE.match(theirs))
+            at = answered[i - messages] if 0 <= i - messages < len(answered) else len(commands) - 1
             if mine != theirs and not self._equal_enough(commands[at], mine, theirs):
                 found = self._judge(Difference(commands[at], place + at, mine, theirs, protocol), tally)
                 if found:

@@ -8,9 +8,6 @@ use crate::call::spec::Outcome;
 use crate::keyspace::access_seconds;
 use crate::keyspace::entry::EntryRef;
 
-/// Uses that a new key starts with in Redis, so that it is not the first to be evicted.
-const INITIAL_FREQUENCY: i64 = 5;
-
 /// Seconds at which the access clock of entries starts again.
 const CLOCK_PERIOD: u32 = 1 << 24;
 
@@ -63,10 +60,11 @@ pub fn idletime<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
 
 /// `OBJECT FREQ key`
 ///
-/// Replies the frequency of use, null for a missing key. An error unless an LFU policy is set. O(1).
-/// Deviation: uses are not counted, so this is what Redis answers for a new key.
+/// Replies the frequency of use, on a logarithmic scale from 0 to 255, null for a missing key. An error unless an LFU policy is set.
+/// O(1).
 pub fn freq<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let frequency = look(ctx, args, |_| INITIAL_FREQUENCY)?;
+    let (keyspace, now) = (&ctx.shared.keyspace, ctx.now);
+    let frequency = look(ctx, args, |entry| i64::from(keyspace.pressure().frequency(entry.access(), now)))?;
     if frequency.is_some() && !ctx.shared.config.maxmemory_policy().is_lfu() {
         const TEXT: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
                             that when switching between policies at runtime LRU and LFU data will take some time to \

@@ -118,6 +118,7 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
         return Err(refused(&error, &pairs));
     }
     notify::attend(ctx.shared);
+    ctx.shared.follow_budget();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -131,6 +132,7 @@ fn config_resetstat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
     ctx.shared.history.clear();
     ctx.shared.keyspace.reclaimer().stats().freed.store(0, Relaxed);
     ctx.db.reset_stats();
+    ctx.shared.keyspace.engine().reset_exceeded();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

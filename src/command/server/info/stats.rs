@@ -52,8 +52,12 @@ fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
     let stats = &ctx.shared.stats;
     lines.field("expired_time_cap_reached_count", stats.sum(|worker| worker.expire_caps.load()));
     lines.field("expire_cycle_cpu_milliseconds", stats.sum(|worker| worker.expire_nanos.load()) / 1_000_000);
-    lines.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
-    lines.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    lines.field("evicted_keys", shards.evicted);
+    lines.field("evicted_clients", stats.evicted_clients.load(Relaxed));
+    lines.field("evicted_scripts", ctx.shared.scripts.cache.evicted());
+    let (total, current) = ctx.shared.keyspace.engine().exceeded_ms(ctx.now);
+    lines.field("total_eviction_exceeded_time", total);
+    lines.field("current_eviction_exceeded_time", current);
     lines.field("keyspace_hits", shards.hits);
     lines.field("keyspace_misses", shards.misses);
 }

@@ -1,0 +1,267 @@
+//! `duo`: a window and a main queue, and of two rules for what passes from one to the other the one that hits more.
+//!
+//! A new key enters the *window*, a FIFO. What leaves it goes to *main*, a CLOCK whose hand gives every key as many more rounds as it
+//! was used since the last (at most 3), or out:
+//!
+//! - *quick* (after S3-FIFO): to main if it was used at all in the window; else out, remembered by the *ghost* for as long as 0.9 of the
+//!   cache lasts. A key that comes back meanwhile enters main at once.
+//! - *frequent* (after W-TinyLFU): it duels with the key under main's hand; the one that was used more, over all its lives, as the
+//!   *sketch* estimates, stays.
+//!
+//! Quick is better where new keys replace old ones for good, frequent where more keys than fit come round and round: [`Shadows`]
+//! find out which, and how large a window. Invariant: every key of the database has its mark in one of the queues (a mark may stand
+//! for no key any more). A use costs no more than a counter in the entry: the sketch learns of it when the hand comes by, which even
+//! hits more than counting at once. Memory: 4 bytes a key for the queues, 4 for the ghost, 4 to 8 for the sketch.
+//! Sources: Yang et al., FIFO queues are all you need for cache eviction (SOSP 2023); Einziger, Friedman and Manes, TinyLFU (ACM TOS
+//! 2017).
+
+use super::ghost::Ghost;
+use super::queue::Queue;
+use super::shadows::Shadows;
+use super::sketch::Sketch;
+use super::{Algorithm, MAX_USES, Place, Resident, Residents, Turn};
+
+/// What decides who passes from the window to main.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// Quick, else frequent.
+    pub quick: bool,
+    /// Share of the window in percent of all keys.
+    pub window_percent: usize,
+}
+
+/// Keys that one turn looks at.
+const STEPS: usize = 64;
+
+/// Keys that the ghost remembers, in percent of those that are there.
+const GHOST_PERCENT: usize = 90;
+
+/// The window and main, with what they need to remember: duo under a given rule.
+pub struct Queues {
+    window: Queue,
+    main: Queue,
+    ghost: Ghost,
+    sketch: Sketch,
+    rule: Rule,
+}
+
+impl Queues {
+    /// Empty queues for about `capacity` keys.
+    pub fn new(capacity: usize, rule: Rule) -> Queues {
+        let ghost = Ghost::new(capacity * GHOST_PERCENT / 100);
+        Queues { window: Queue::default(), main: Queue::default(), ghost, sketch: Sketch::new(capacity), rule }
+    }
+
+    /// Number of marks.
+    pub fn len(&self) -> usize {
+        self.window.len() + self.main.len()
+    }
+
+    /// Follows `rule` from now on.
+    pub fn follow(&mut self, rule: Rule) {
+        self.rule = rule;
+    }
+
+    /// Bytes taken from the allocator.
+    pub fn memory_bytes(&self) -> usize {
+        self.window.memory_bytes() + self.main.memory_bytes() + self.ghost.memory_bytes() + self.sketch.memory_bytes()
+    }
+
+    /// Remembers as much as fits about `capacity` keys. O(capacity) when that has changed by much.
+    pub fn fit(&mut self, capacity: usize) {
+        self.ghost.fit(capacity * GHOST_PERCENT / 100);
+        self.sketch.fit(capacity);
+    }
+
+    /// Takes up a new key.
+    pub fn insert(&mut self, mark: u32, residents: &mut dyn Residents) {
+        self.sketch.add(mark);
+        let returns = self.ghost.take(mark);
+        if returns && self.rule.quick {
+            self.pass(mark, 0, residents);
+        } else {
+            residents.set(mark, Place::Window, 0);
+            self.window.push(mark);
+        }
+    }
+
+    /// Takes up a key that was there before.
+    pub fn adopt(&mut self, mark: u32, residents: &mut dyn Residents) {
+        self.pass(mark, 0, residents);
+    }
+
+    fn pass(&mut self, mark: u32, uses: u8, residents: &mut dyn Residents) {
+        residents.set(mark, Place::Main, uses);
+        self.main.push(mark);
+    }
+
+    /// Lets a key that was never used in main go from the window.
+    fn turn_out(&mut self, mark: u32, residents: &mut dyn Residents) -> bool {
+        self.ghost.add(mark);
+        residents.evict(mark)
+    }
+
+    fn learn(&mut self, mark: u32, uses: u8) {
+        (0..uses).for_each(|_| self.sketch.add(mark));
+    }
+
+    /// Marks that the window should hold.
+    fn window_target(&self) -> usize {
+        (self.len() * self.rule.window_percent / 100).max(1)
+    }
+
+    /// Marks beyond its target that the window holds only because it was filled without evictions or its share has shrunk, not
+    /// because keys came in since the last eviction.
+    fn slack(&self) -> usize {
+        2 + self.len() / 128
+    }
+
+    /// Looks at up to [`STEPS`] keys for one to evict.
+    pub fn evict(&mut self, residents: &mut dyn Residents) -> Turn {
+        let mut steps = STEPS;
+        while steps > 0 {
+            let target = self.window_target();
+            if self.window.len() <= target && !self.main.is_empty() {
+                if let Some(mark) = self.hand(&mut steps, residents)
+                    && self.main.pop().is_some()
+                    && residents.evict(mark)
+                {
+                    return Turn::Evicted;
+                }
+                continue;
+            }
+            steps -= 1;
+            let surplus = self.window.len() > target + self.slack();
+            let Some(mark) = self.window.pop() else { return Turn::Empty };
+            let Some(seen) = residents.look(mark).filter(|seen| seen.place != Place::Main) else { continue };
+            let gone = if self.rule.quick {
+                self.leave_quick(mark, seen, residents)
+            } else if surplus {
+                self.pass(mark, seen.uses, residents);
+                false
+            } else {
+                self.duel(mark, seen, &mut steps, residents)
+            };
+            if gone {
+                return Turn::Evicted;
+            }
+        }
+        Turn::Searching
+    }
+
+    fn leave_quick(&mut self, mark: u32, seen: Resident, residents: &mut dyn Residents) -> bool {
+        self.learn(mark, seen.uses);
+        if seen.uses > 0 {
+            self.pass(mark, 0, residents);
+            return false;
+        }
+        self.turn_out(mark, residents)
+    }
+
+    /// Brings the hand to a key that was not used since it last came by; `None` when main is empty or the steps are used up.
+    fn hand(&mut self, steps: &mut usize, residents: &mut dyn Residents) -> Option<u32> {
+        loop {
+            let mark = self.main.front()?;
+            *steps = steps.checked_sub(1)?;
+            let seen = residents.look(mark).filter(|seen| seen.place != Place::Window);
+            let Some(uses) = seen.map(|seen| seen.uses) else {
+                self.main.pop();
+                continue;
+            };
+            if uses == 0 {
+                return Some(mark);
+            }
+            self.main.pop();
+            self.sketch.add(mark);
+            self.pass(mark, uses.min(MAX_USES) - 1, residents);
+        }
+    }
+
+    fn duel(&mut self, mark: u32, seen: Resident, steps: &mut usize, residents: &mut dyn Residents) -> bool {
+        let Some(other) = self.hand(steps, residents) else {
+            self.learn(mark, seen.uses);
+            return self.turn_out(mark, residents);
+        };
+        let stronger = self.sketch.estimate(mark) + u32::from(seen.uses) > self.sketch.estimate(other);
+        self.learn(mark, seen.uses);
+        if !stronger {
+            // The hand stays: who wins a duel is asked again before its neighbours.
+            return self.turn_out(mark, residents);
+        }
+        self.main.pop();
+        self.pass(mark, 0, residents);
+        residents.evict(other)
+    }
+
+    /// Forgets marks of keys that are gone, among the next `steps`.
+    pub fn scrub(&mut self, steps: usize, residents: &mut dyn Residents) {
+        self.window.scrub(steps, &mut |mark| residents.look(mark).is_some_and(|seen| seen.place != Place::Main));
+        self.main.scrub(steps, &mut |mark| residents.look(mark).is_some_and(|seen| seen.place != Place::Window));
+    }
+}
+
+/// The algorithm: queues, and the shadows that choose their rule.
+pub struct Duo {
+    queues: Queues,
+    shadows: Shadows,
+    /// Insertions since the last eviction.
+    quiet: usize,
+}
+
+impl Duo {
+    /// For a database of about `capacity` keys.
+    pub fn new(capacity: usize) -> Duo {
+        let shadows = Shadows::new(capacity);
+        Duo { queues: Queues::new(capacity, shadows.rule()), shadows, quiet: usize::MAX }
+    }
+
+    /// The rule that it follows.
+    pub fn rule(&self) -> Rule {
+        self.shadows.rule()
+    }
+
+    fn shadow(&mut self, mark: u32) {
+        if mark & self.shadows.mask() == 0 && self.shadows.access(mark) {
+            self.queues.follow(self.shadows.rule());
+        }
+    }
+}
+
+impl Algorithm for Duo {
+    fn insert(&mut self, mark: u32, live: usize, residents: &mut dyn Residents) {
+        self.queues.fit(live);
+        self.quiet = self.quiet.saturating_add(1);
+        self.shadows.fit(live, self.quiet <= 64 + live / 16);
+        self.shadow(mark);
+        self.queues.insert(mark, residents);
+    }
+
+    fn adopt(&mut self, mark: u32, residents: &mut dyn Residents) {
+        self.queues.adopt(mark, residents);
+    }
+
+    fn used(&mut self, mark: u32) {
+        self.shadow(mark);
+    }
+
+    fn wants(&self) -> u32 {
+        self.shadows.mask()
+    }
+
+    fn evict(&mut self, residents: &mut dyn Residents) -> Turn {
+        self.quiet = 0;
+        self.queues.evict(residents)
+    }
+
+    fn len(&self) -> usize {
+        self.queues.len()
+    }
+
+    fn scrub(&mut self, steps: usize, residents: &mut dyn Residents) {
+        self.queues.scrub(steps, residents);
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.queues.memory_bytes() + self.shadows.memory_bytes()
+    }
+}

@@ -1,0 +1,418 @@
+//! Eviction at work: hears the news, keeps within the budget, finds its way from a mark to its entry.
+//!
+//! One engine serves the whole keyspace, all its databases and shards, because the order of keys is the server's: with a few hundred
+//! keys no shard knows anything worth knowing. Invariant: the engine's lock is taken before any shard's, and one shard's at a time, so
+//! [`Engine::make_room`] is called by who holds none. Must not know: clients, commands.
+
+use super::pressure::{COUNTED, FREQUENCY, News, ORDINAL};
+use super::sampled::{Random, Sampled};
+use super::{ALGORITHMS, Algorithm, Place, Resident, Residents, Turn};
+use crate::config::EvictionPolicy;
+use crate::keyspace::Keyspace;
+use crate::keyspace::reclaim::{Garbage, Why};
+use crate::util::clock::{Ticks, UnixMs};
+use crate::util::memory::used_bytes;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// What the configuration says of memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Bytes that may be in use; 0 is no limit.
+    pub limit: u64,
+    /// Which keys go.
+    pub policy: EvictionPolicy,
+    /// Row of [`ALGORITHMS`] for the LRU and LFU policies.
+    pub algorithm: usize,
+    /// Keys that sampling compares.
+    pub samples: usize,
+    /// How long a turn may take, 0 to 100.
+    pub tenacity: u32,
+    /// How slowly logarithmic counters of uses grow.
+    pub log_factor: u32,
+    /// Minutes in which they fall by one.
+    pub decay_minutes: u32,
+}
+
+impl Budget {
+    /// The row of the algorithm in use, if the policy leaves the choice.
+    fn row(&self) -> Option<usize> {
+        let chosen = matches!(
+            self.policy,
+            EvictionPolicy::AllkeysLru
+                | EvictionPolicy::AllkeysLfu
+                | EvictionPolicy::VolatileLru
+                | EvictionPolicy::VolatileLfu
+        );
+        chosen.then_some(self.algorithm % ALGORITHMS.len())
+    }
+
+    fn make(&self, live: usize) -> Box<dyn Algorithm> {
+        match (self.row(), self.policy) {
+            (Some(row), _) => ALGORITHMS[row].0(live, self.samples),
+            (_, EvictionPolicy::VolatileTtl) => Box::new(Sampled::new(self.samples)),
+            _ => Box::new(Random),
+        }
+    }
+
+    fn mode(&self) -> u8 {
+        let lfu = if self.policy.is_lfu() { FREQUENCY } else { 0 };
+        let counted = match self.row() {
+            Some(row) if self.limit > 0 && ALGORITHMS[row].1 => COUNTED,
+            Some(_) if self.limit > 0 && lfu == 0 => ORDINAL,
+            _ => 0,
+        };
+        lfu | counted
+    }
+
+    /// Nanoseconds that a turn may take, as Valkey reckons it: 50 us a step up to 10, then 15 % more a step; 100 is no limit.
+    fn slice_nanos(&self) -> u64 {
+        let tenacity = u64::from(self.tenacity);
+        match tenacity {
+            0..=10 => tenacity * 50_000,
+            100.. => u64::MAX,
+            _ => (10..tenacity).fold(500_000, |nanos: u64, _| nanos.saturating_mul(115) / 100),
+        }
+    }
+}
+
+/// What became of the wish for room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// There is room.
+    Made,
+    /// There is not yet: the rest goes bit by bit.
+    Soon,
+    /// There is none, and nothing may be evicted.
+    Full,
+}
+
+/// News that are left untold until somebody needs room.
+const UNTOLD: usize = 256;
+
+/// Walk steps of one turn: some six keys each.
+const WALK_HOMES: usize = 32;
+
+/// Bytes over the limit beyond which a command frees twice what it needs and leaves the rest to the background.
+const FAR_OVER: u64 = 1 << 20;
+
+/// Nanoseconds of one turn in the background.
+const BACKGROUND_NANOS: u64 = 250_000;
+
+struct State {
+    budget: Budget,
+    algorithm: Box<dyn Algorithm>,
+    /// Where the walk stands that tells the algorithm of the keys that were there before it: database and hash.
+    walk: Option<(usize, u64)>,
+    cursor: (usize, u64),
+    live: usize,
+    /// Number of keys of each database that has any.
+    sizes: Vec<(usize, usize)>,
+    until_count: usize,
+    news: Vec<News>,
+}
+
+/// See the module.
+pub struct Engine {
+    state: Mutex<State>,
+    /// Since when memory has been over the limit; 0: it is not.
+    over_since_ms: AtomicI64,
+    over_ms: AtomicU64,
+}
+
+const NOTHING: Budget = Budget {
+    limit: 0,
+    policy: EvictionPolicy::NoEviction,
+    algorithm: 0,
+    samples: 5,
+    tenacity: 10,
+    log_factor: 10,
+    decay_minutes: 1,
+};
+
+impl Default for Engine {
+    fn default() -> Engine {
+        let state = State {
+            budget: NOTHING,
+            algorithm: Box::new(Random),
+            walk: None,
+            cursor: (0, 0),
+            live: 0,
+            sizes: Vec::new(),
+            until_count: 0,
+            news: Vec::new(),
+        };
+        Engine { state: Mutex::new(state), over_since_ms: AtomicI64::new(0), over_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Engine {
+    /// Follows `budget` from now on. The keys that are there are told to the algorithm bit by bit.
+    pub fn configure(&self, budget: Budget, keyspace: &Keyspace) {
+        let mut state = self.state.lock();
+        let pressure = keyspace.pressure();
+        pressure.set_frequency(budget.log_factor, budget.decay_minutes);
+        let (old, mode) = (std::mem::replace(&mut state.budget, budget), budget.mode());
+        let same = (old.row(), old.policy, old.samples) == (budget.row(), budget.policy, budget.samples);
+        if same && pressure.mode() == mode {
+            return;
+        }
+        pressure.set_mode(mode, budget.policy.is_volatile());
+        state.restart(keyspace);
+    }
+
+    /// Makes room for `need` bytes within the limit. To be called without any lock.
+    #[inline]
+    pub fn make_room(&self, limit: u64, need: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
+        let freeing = keyspace.reclaimer().stats().pending_bytes.load(Relaxed);
+        if used_bytes() + need <= limit + freeing && keyspace.pressure().untold() < UNTOLD {
+            if self.over_since_ms.load(Relaxed) != 0 {
+                self.note_over(false, now);
+            }
+            return Room::Made;
+        }
+        self.make_room_now(limit, need, keyspace, now)
+    }
+
+    #[cold]
+    fn make_room_now(&self, limit: u64, need: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
+        let mut state = self.state.lock();
+        let nanos = state.budget.slice_nanos();
+        let over = used_bytes().saturating_sub(limit);
+        // What a command does not have to wait for it does not wait for.
+        let enough = if over > FAR_OVER { used_bytes().saturating_sub(need * 2) } else { 0 };
+        let room = state.make_room(limit, need, enough, nanos, keyspace, now);
+        drop(state);
+        self.note_over(room != Room::Made, now);
+        room
+    }
+
+    /// One turn in the background: `true` while there is more to do.
+    pub fn relieve(&self, keyspace: &Keyspace, now: UnixMs) -> bool {
+        let Some(mut state) = self.state.try_lock() else { return false };
+        let limit = state.budget.limit;
+        if limit == 0 {
+            return false;
+        }
+        let room = state.make_room(limit, 0, 0, BACKGROUND_NANOS, keyspace, now);
+        let walking = state.walk.is_some();
+        if walking && room == Room::Made {
+            state.walk_on(WALK_HOMES * 8, keyspace, now);
+        }
+        drop(state);
+        self.note_over(room != Room::Made, now);
+        room == Room::Soon || walking
+    }
+
+    fn note_over(&self, over: bool, now: UnixMs) {
+        if over {
+            let _ = self.over_since_ms.compare_exchange(0, now.0, Relaxed, Relaxed);
+            return;
+        }
+        let since = self.over_since_ms.swap(0, Relaxed);
+        if since != 0 {
+            self.over_ms.fetch_add(u64::try_from(now.0 - since).unwrap_or(0), Relaxed);
+        }
+    }
+
+    /// Milliseconds that memory has been over the limit, in all and in this stretch.
+    pub fn exceeded_ms(&self, now: UnixMs) -> (u64, u64) {
+        let since = self.over_since_ms.load(Relaxed);
+        let current = if since == 0 { 0 } else { u64::try_from(now.0 - since).unwrap_or(0) };
+        (self.over_ms.load(Relaxed) + current, current)
+    }
+
+    /// Forgets how long memory was over the limit.
+    pub fn reset_exceeded(&self) {
+        self.over_ms.store(0, Relaxed);
+    }
+
+    /// Bytes that the algorithm takes from the allocator.
+    pub fn memory_bytes(&self) -> usize {
+        self.state.lock().algorithm.memory_bytes()
+    }
+}
+
+impl State {
+    fn restart(&mut self, keyspace: &Keyspace) {
+        self.count(keyspace);
+        let old = std::mem::replace(&mut self.algorithm, self.budget.make(self.live));
+        keyspace.reclaimer().take(Garbage::Algorithm(old), Why::Unlinked);
+        self.walk = (keyspace.pressure().mode() & COUNTED != 0).then_some((0, 0));
+        keyspace.pressure().want(self.algorithm.wants());
+    }
+
+    /// Counts the keys: a lock for each shard.
+    fn count(&mut self, keyspace: &Keyspace) {
+        self.sizes = keyspace.sizes();
+        self.live = self.sizes.iter().map(|(_, keys)| keys).sum();
+        self.until_count = (self.live / 16).clamp(16, 4096);
+        keyspace.pressure().fit_ordinal(self.live);
+    }
+
+    /// Evicts until there is room, or no more than `enough` bytes are in use, or time is up.
+    fn make_room(&mut self, limit: u64, need: u64, enough: u64, nanos: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
+        self.hear(keyspace, now);
+        let (mut started, mut turns) = (None, 0_u32);
+        loop {
+            let (used, freeing) = (used_bytes(), keyspace.reclaimer().stats().pending_bytes.load(Relaxed));
+            if used + need <= limit + freeing {
+                return Room::Made;
+            }
+            if used <= enough + freeing {
+                return Room::Soon;
+            }
+            let turn =
+                if self.budget.policy == EvictionPolicy::NoEviction { Turn::Empty } else { self.turn(keyspace, now) };
+            if turn == Turn::Empty && !self.walk_on(WALK_HOMES, keyspace, now) {
+                return if used > limit + freeing { Room::Full } else { Room::Made };
+            }
+            turns += 1;
+            let started = *started.get_or_insert_with(Ticks::now);
+            if turns % 8 == 0 && Ticks::now().nanos_since(started) > nanos {
+                return Room::Soon;
+            }
+        }
+    }
+
+    fn turn(&mut self, keyspace: &Keyspace, now: UnixMs) -> Turn {
+        self.until_count = self.until_count.saturating_sub(1);
+        if self.until_count == 0 {
+            self.count(keyspace);
+        }
+        let State { algorithm, budget, sizes, cursor, .. } = self;
+        algorithm.evict(&mut Keys { keyspace, policy: budget.policy, now, sizes, cursor })
+    }
+
+    /// Tells the algorithm what has happened.
+    fn hear(&mut self, keyspace: &Keyspace, now: UnixMs) {
+        let mut news = std::mem::take(&mut self.news);
+        keyspace.pressure().take_news(&mut news);
+        for piece in news.drain(..) {
+            match piece {
+                News::Used { db, mark } => self.algorithm.used(with_db(mark, db)),
+                News::New { db, mark } => self.hear_new(db, mark, keyspace, now),
+                News::Replaced => self.restart(keyspace),
+            }
+        }
+        self.news = news;
+        keyspace.pressure().want(self.algorithm.wants());
+    }
+
+    fn hear_new(&mut self, db: usize, mark: u32, keyspace: &Keyspace, now: UnixMs) {
+        if self.walk.is_some_and(|(at_db, at)| (db, u64::from(mark) << 32) >= (at_db, at)) {
+            return; // the walk will come by
+        }
+        self.live += 1;
+        self.until_count = self.until_count.saturating_sub(1);
+        if self.until_count == 0 {
+            self.count(keyspace);
+        }
+        let State { algorithm, budget, sizes, cursor, live, .. } = self;
+        let mut keys = Keys { keyspace, policy: budget.policy, now, sizes, cursor };
+        algorithm.insert(with_db(mark, db), *live, &mut keys);
+        if algorithm.len() > *live * 2 + 512 {
+            algorithm.scrub(8, &mut keys);
+        }
+    }
+
+    /// Goes on with the walk; `false` when there is none, or it is over.
+    fn walk_on(&mut self, homes: usize, keyspace: &Keyspace, now: UnixMs) -> bool {
+        let Some((mut db, mut at)) = self.walk else { return false };
+        let State { algorithm, budget, sizes, cursor, .. } = self;
+        let mut found = Vec::new();
+        for _ in 0..homes {
+            let next = keyspace.candidates(db, at, budget.policy, now, &mut |mark, _| found.push(with_db(mark, db)));
+            (db, at) = next.map_or((db + 1, 0), |at| (db, at));
+            if db >= keyspace.databases() {
+                break;
+            }
+        }
+        let mut keys = Keys { keyspace, policy: budget.policy, now, sizes, cursor };
+        found.into_iter().for_each(|mark| algorithm.adopt(mark, &mut keys));
+        self.walk = (db < keyspace.databases()).then_some((db, at));
+        true
+    }
+}
+
+/// Marks of the same key in different databases differ.
+fn with_db(mark: u32, db: usize) -> u32 {
+    // Above the lowest bits, by which uses are chosen to be told.
+    mark ^ u32::try_from(db & 0x3ff).unwrap_or(0) << 22
+}
+
+/// Homes that one sample looks at before it gives up.
+const SAMPLE_HOMES: usize = 512;
+
+/// The keys, as an algorithm sees them.
+struct Keys<'a> {
+    keyspace: &'a Keyspace,
+    policy: EvictionPolicy,
+    now: UnixMs,
+    sizes: &'a [(usize, usize)],
+    /// Where the last sample of a volatile policy ended: keys with a deadline may be few.
+    cursor: &'a mut (usize, u64),
+}
+
+impl Keys<'_> {
+    /// A position chosen by chance, every key as likely.
+    fn anywhere(&self) -> (usize, u64) {
+        let total: usize = self.sizes.iter().map(|(_, keys)| keys).sum();
+        let mut rest = rand::random_range(0..total.max(1));
+        let chosen = self.sizes.iter().find(|(_, keys)| match rest.checked_sub(*keys) {
+            Some(left) => {
+                rest = left;
+                false
+            }
+            None => true,
+        });
+        (chosen.map_or(0, |(db, _)| *db), rand::random())
+    }
+}
+
+impl Residents for Keys<'_> {
+    fn look(&mut self, mark: u32) -> Option<Resident> {
+        let Keys { keyspace, policy, now, .. } = self;
+        keyspace
+            .allocated()
+            .find_map(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.resident(mark, *policy, *now)))
+    }
+
+    fn set(&mut self, mark: u32, place: Place, uses: u8) {
+        for db in self.keyspace.allocated() {
+            self.keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.set_place(mark, place, uses));
+        }
+    }
+
+    fn evict(&mut self, mark: u32) -> bool {
+        let Keys { keyspace, now, .. } = self;
+        keyspace.allocated().any(|db| {
+            keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims()))
+        })
+    }
+
+    fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident)) {
+        let volatile = self.policy.is_volatile();
+        let (mut db, mut at) = if volatile { *self.cursor } else { self.anywhere() };
+        let (mut seen, mut turns) = (0, 0);
+        for _ in 0..SAMPLE_HOMES {
+            let next = self.keyspace.candidates(db, at, self.policy, self.now, &mut |mark, resident| {
+                if seen < count {
+                    seen += 1;
+                    visit(with_db(mark, db), resident);
+                }
+            });
+            (db, at) = match next {
+                Some(at) => (db, at),
+                None => {
+                    turns += 1;
+                    ((db + 1) % self.keyspace.databases(), 0)
+                }
+            };
+            if seen >= count || turns > self.keyspace.databases() {
+                break;
+            }
+        }
+        *self.cursor = (db, at);
+    }
+}

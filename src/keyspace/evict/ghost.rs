@@ -1,0 +1,61 @@
+//! The keys that were lately turned out, remembered for a while by 32 bits of their hashes.
+//!
+//! Lines of 16 words, newest first; the hash names the line. So a line forgets what was turned out 16 keys of its own before, and
+//! the whole about as many keys as it has words: a FIFO but for chance, at 4 bytes a key, with nothing linked and one cache line
+//! touched. Invariant: a word is 0, free, or a mark whose line this is. Must not know: entries, queues.
+//! Source: the ghost queue of S3-FIFO (Yang et al., SOSP 2023).
+
+const WORDS: usize = 16;
+
+/// A set that forgets.
+#[derive(Default)]
+pub struct Ghost {
+    lines: Vec<[u32; WORDS]>,
+}
+
+impl Ghost {
+    /// A ghost that remembers about `capacity` keys.
+    pub fn new(capacity: usize) -> Ghost {
+        Ghost { lines: vec![[0; WORDS]; capacity.div_ceil(WORDS).max(1)] }
+    }
+
+    /// Bytes taken from the allocator.
+    pub fn memory_bytes(&self) -> usize {
+        self.lines.capacity() * size_of::<[u32; WORDS]>()
+    }
+
+    /// Remembers about `capacity` keys from now on. O(capacity) when that differs by more than an eighth, else nothing.
+    pub fn fit(&mut self, capacity: usize) {
+        let (lines, have) = (capacity.div_ceil(WORDS).max(1), self.lines.len());
+        if lines.abs_diff(have) * 8 <= have {
+            return;
+        }
+        let old = std::mem::replace(self, Ghost::new(capacity));
+        for word in old.lines.iter().flat_map(|line| line.iter().rev()).filter(|word| **word != 0) {
+            self.add(*word);
+        }
+    }
+
+    fn line(&mut self, mark: u32) -> &mut [u32; WORDS] {
+        // The low half is mixed first: lanes and shadows choose their keys by the high bits.
+        let mixed = u64::from(mark.wrapping_mul(0x9e37_79b1));
+        let at = (mixed * self.lines.len() as u64) >> 32;
+        &mut self.lines[at as usize]
+    }
+
+    /// Remembers a key.
+    pub fn add(&mut self, mark: u32) {
+        let line = self.line(mark);
+        line.copy_within(..WORDS - 1, 1);
+        line[0] = mark;
+    }
+
+    /// Forgets a key; `true` when it was remembered.
+    pub fn take(&mut self, mark: u32) -> bool {
+        let line = self.line(mark);
+        let Some(at) = line.iter().position(|word| *word == mark) else { return false };
+        line.copy_within(at + 1.., at);
+        line[WORDS - 1] = 0;
+        true
+    }
+}

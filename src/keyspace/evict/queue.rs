@@ -1,0 +1,94 @@
+//! A FIFO of marks in blocks: 4 bytes a key, growing and shrinking by a kilobyte, never copied as a whole.
+
+use std::collections::VecDeque;
+
+const BLOCK: usize = 256;
+
+/// Blocks, the first of them used from `first` on.
+#[derive(Default)]
+struct Run {
+    blocks: VecDeque<Box<[u32; BLOCK]>>,
+    first: usize,
+    len: usize,
+}
+
+impl Run {
+    fn push(&mut self, mark: u32) {
+        let at = self.first + self.len;
+        if at == self.blocks.len() * BLOCK {
+            self.blocks.push_back(Box::new([0; BLOCK]));
+        }
+        self.blocks[at / BLOCK][at % BLOCK] = mark;
+        self.len += 1;
+    }
+
+    fn front(&self) -> Option<u32> {
+        (self.len > 0).then(|| self.blocks[0][self.first])
+    }
+
+    fn pop(&mut self) -> Option<u32> {
+        let mark = self.front()?;
+        self.first += 1;
+        self.len -= 1;
+        if self.first == BLOCK {
+            self.blocks.pop_front();
+            self.first = 0;
+        }
+        Some(mark)
+    }
+}
+
+/// A queue of marks.
+///
+/// Invariant: the order is that of `head`, then `tail`. Only [`Queue::scrub`] fills the head; when the tail is empty they change places.
+#[derive(Default)]
+pub struct Queue {
+    head: Run,
+    tail: Run,
+}
+
+impl Queue {
+    /// Number of marks.
+    pub fn len(&self) -> usize {
+        self.head.len + self.tail.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes taken from the allocator.
+    pub fn memory_bytes(&self) -> usize {
+        (self.head.blocks.len() + self.tail.blocks.len()) * BLOCK * size_of::<u32>()
+    }
+
+    /// Puts a mark at the end.
+    pub fn push(&mut self, mark: u32) {
+        self.tail.push(mark);
+    }
+
+    /// Takes the first mark.
+    pub fn pop(&mut self) -> Option<u32> {
+        self.head.pop().or_else(|| self.tail.pop())
+    }
+
+    /// The first mark.
+    pub fn front(&self) -> Option<u32> {
+        self.head.front().or_else(|| self.tail.front())
+    }
+
+    /// Drops those of the next `steps` marks that `keep` refuses, without changing the order of the others. Goes on where it stopped
+    /// before, and begins again behind the last.
+    pub fn scrub(&mut self, steps: usize, keep: &mut dyn FnMut(u32) -> bool) {
+        for _ in 0..steps {
+            let Some(mark) = self.tail.pop() else { break };
+            if keep(mark) {
+                self.head.push(mark);
+            }
+        }
+        if self.tail.len == 0 {
+            std::mem::swap(&mut self.head, &mut self.tail);
+        }
+    }
+}
