@@ -94,7 +94,7 @@ const PROPAGATION: &[(&CStr, f64)] =
     &[(c"REPL_NONE", 0.0), (c"REPL_AOF", 1.0), (c"REPL_REPLICA", 2.0), (c"REPL_SLAVE", 2.0), (c"REPL_ALL", 3.0)];
 
 /// The version of Redis that scripts are told, as INFO tells it: text, and the number with a byte for each part.
-const VERSION: (&[u8], f64) = (b"7.2.4", 459_268.0);
+const VERSION: (&[u8], f64) = (crate::config::REDIS_VERSION.as_bytes(), 459_778.0);
 /// The version of Valkey whose interface this is.
 const VALKEY_VERSION: (&[u8], f64) = (b"9.1.2", 590_082.0);
 /// Scripts ask for it to tell the two families apart.
