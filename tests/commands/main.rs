@@ -4,6 +4,7 @@ mod bitmap;
 mod connection;
 mod dump;
 mod effects;
+mod eviction;
 mod expiry;
 mod geo;
 mod harness;
