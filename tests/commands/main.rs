@@ -11,6 +11,7 @@ mod hyperloglog;
 mod list;
 mod notify;
 mod pubsub;
+mod scripting;
 mod set;
 mod sort;
 mod sorted_set;
