@@ -3,10 +3,10 @@
 #![expect(unsafe_code, reason = "calls of the C library")]
 
 use super::raw::{install_hook, on_error, push_bytes, runner};
-use super::{Inner, Kind, api, guard};
+use super::{Inner, Kind, api, guard, strings};
 use crate::script::lib;
-use mlua::Lua;
 use mlua::ffi::{self, lua_CFunction, lua_State};
+use mlua::{Function, Lua};
 use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
@@ -37,11 +37,11 @@ const LIBRARIES: &[Library] = &[
         c"string",
         &[c"byte", c"char", c"dump", c"format", c"len", c"lower", c"rep", c"reverse", c"sub", c"upper"],
         &[
-            (c"find", guard::guard_pattern),
-            (c"gfind", guard::guard_pattern),
-            (c"gmatch", guard::guard_pattern),
-            (c"gsub", guard::guard_pattern),
-            (c"match", guard::guard_pattern),
+            (c"find", strings::find),
+            (c"gfind", strings::gmatch),
+            (c"gmatch", strings::gmatch),
+            (c"gsub", strings::gsub),
+            (c"match", strings::match_),
         ],
     ),
     (
@@ -105,6 +105,9 @@ const SERVER_NAME: &[u8] = b"valkey";
 /// # Errors
 /// There is no memory for it.
 pub fn build(lua: &Lua, inner: NonNull<Inner>) -> mlua::Result<()> {
+    // SAFETY: as below.
+    let front = unsafe { lua.exec_raw::<Function>((), |state| push_function(state, inner, guard::make_front)) }?;
+    lua.set_named_registry_value(lib::FRONT, front)?;
     let globals = lua.globals();
     globals.set("bit", lib::bit::open(lua)?)?;
     globals.set("cjson", lib::json::open(lua)?)?;
