@@ -132,7 +132,7 @@ impl Shared {
             clients: Clients::default(),
             blocked: BlockedClients::new(Arc::clone(keyspace.attention())),
             pubsub: PubSub::default(),
-            tracking: Tracking::default(),
+            tracking: Tracking::new(Arc::clone(keyspace.attention())),
             effects: EffectLog::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),

@@ -226,6 +226,27 @@ fn wishes_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn reads_are_forgotten_when_nobody_is_left() {
+    let (mut caching, mut other) = tracking("");
+    caching.ask("GET k");
+    caching.check("CLIENT TRACKING OFF", "+OK");
+    assert_eq!(info(&mut other, "tracking_total_keys"), "1");
+    caching.check("CLIENT TRACKING ON", "+OK");
+    other.check("SET k 1", "+OK");
+    assert_eq!(caching.mail(), "[$invalidate, [$k]]", "as in Valkey, which keeps what was read");
+    caching.ask("GET k");
+    caching.shared.forget_reads();
+    assert_eq!(info(&mut other, "tracking_total_keys"), "1");
+    caching.check("CLIENT TRACKING OFF", "+OK");
+    caching.shared.forget_reads();
+    assert_eq!(
+        (info(&mut other, "tracking_total_keys"), info(&mut other, "tracking_total_items")),
+        ("0".into(), "0".into())
+    );
+    assert!(!caching.shared.keyspace.attention().any());
+}
+
+#[test]
 fn the_table_is_bounded() {
     let (mut caching, mut other) = tracking("");
     other.check("CONFIG SET tracking-table-max-keys 100", "+OK");

@@ -9,7 +9,6 @@ use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::session::{ReplyMode, Session};
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
-use crate::call::tracked::mode;
 use crate::protocol::reply::Resp;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -208,12 +207,9 @@ fn reset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
     }
     let client = &session.client;
     ctx.shared.clients.set_monitor(client, false);
-    let listens = client.subscribed.load(Relaxed) || client.tracked.is(mode::ON);
     ctx.shared.pubsub.leave(client);
     ctx.shared.untrack(client);
-    if listens {
-        client.take_pushes(ctx.reply.output()); // no message comes behind the reply
-    }
+    client.take_pushes(ctx.reply.output()); // no message comes behind the reply
     client.no_touch.store(false, Relaxed);
     client.no_evict.store(false, Relaxed);
     client.labels.lock().name.clear();

@@ -5,6 +5,24 @@ group = Group("tracking")
 command = group.command
 
 
+@group.compare("client|trackinginfo", "client|getredir", reason="ids are counted by each server")
+def _(arguments, mine, theirs, pair):
+    return _labelled(mine, pair.sessions[0]) == _labelled(theirs, pair.sessions[1])
+
+
+def _labelled(reply, session):
+    """The reply with the connections of the script in place of their ids."""
+    kind, value = reply
+    if isinstance(value, list):
+        return kind, [_labelled(item, session) for item in value]
+    return (kind, session.label(b"%d" % value) if kind == b":" and value > 0 else value)
+
+
+@command("client|getredir", 2)
+def _(g):
+    return [b"CLIENT", b"GETREDIR"]
+
+
 @command("client|tracking", 14)
 def _(g):
     words = [b"CLIENT", g.case(b"TRACKING"), g.opt(b"ON") if g.chance(0.85) else g.opt(b"OFF")]
