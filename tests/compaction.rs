@@ -5,10 +5,13 @@ use larder::keyspace::{Key, KeyHasher, Keyspace, LockPlan, Scratch, Ttl, View};
 use larder::util::clock::UnixMs;
 use larder::util::memory::{Counting, allocator_figures, find_sparse, forgo_cache, used_bytes};
 use larder::value::string::StringSource;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// The figures are those of the whole process: one test at a time.
+static ONE: Mutex<()> = Mutex::new(());
 
 const KEYS: usize = 120_000;
 
@@ -51,6 +54,7 @@ fn compact(keyspace: &Arc<Keyspace>) -> usize {
 
 #[test]
 fn what_is_left_of_many_keys_moves_together() {
+    let _one = ONE.lock();
     let keyspace = Arc::new(Keyspace::new(1, 1, KeyHasher::with_seed(5), Reclaimer::new(Default::default()).0));
     let stays = |number: usize| number * 7 % 8 == 0;
     for number in 0..KEYS {
@@ -82,6 +86,7 @@ fn what_is_left_of_many_keys_moves_together() {
 
 #[test]
 fn the_allocator_tells_which_blocks_lie_in_sparse_pages() {
+    let _one = ONE.lock();
     let blocks: Vec<Box<[u8]>> = (0..50_000).map(|_| vec![0; 320].into()).collect();
     let kept: Vec<Box<[u8]>> = blocks.into_iter().step_by(16).collect();
     let addresses: Vec<*const u8> = kept.iter().map(|block| block.as_ptr()).collect();

@@ -32,6 +32,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/script/engine/mod.rs",
     "src/script/engine/raw.rs",
     "src/script/engine/setup.rs",
+    "src/script/engine/strings.rs",
     "src/util/memory.rs",
     "src/value/blob.rs",
     "src/value/element.rs",

@@ -240,6 +240,11 @@ impl Client {
         mailbox.stalled
     }
 
+    /// Bytes that it takes, the arguments of a running request not counted.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Client>() + self.query_bytes.load(Relaxed) + self.waiting_bytes() + self.queued_bytes.load(Relaxed)
+    }
+
     /// Bytes that wait for it: replies not taken, and pushes on their way.
     pub fn waiting_bytes(&self) -> usize {
         self.output_bytes.load(Relaxed) + self.mailbox.lock().pushes.len()

@@ -108,6 +108,14 @@ impl HotKeys {
         all.top(most).into_iter().filter_map(read).collect()
     }
 
+    /// By how many requests a second the rates may be too high, beyond what sampling adds: those of a key with few requests are
+    /// mixed with those of others.
+    pub fn error_per_second(&self) -> u64 {
+        let ms = self.began.lock().1.max(1);
+        let samples: u64 = self.workers.iter().map(|windows| windows.lock().last.total()).sum();
+        samples.saturating_mul(u64::from(SAMPLED)).saturating_mul(1000) / (COUNTERS as u64 * ms)
+    }
+
     /// Forgets the samples.
     pub fn forget(&self) {
         for windows in &self.workers {

@@ -65,6 +65,8 @@ pub struct Keyspace {
     attention: Arc<Attention>,
     pressure: Arc<Pressure>,
     engine: Engine,
+    /// Whether evictions have left news in shards.
+    unheard: AtomicBool,
     /// Whether whoever waits for a lock waits for ever.
     impatient: AtomicBool,
 }
@@ -82,6 +84,7 @@ impl Keyspace {
             victims: Victims::default(),
             pressure: Arc::default(),
             engine: Engine::default(),
+            unheard: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
         }
     }
@@ -217,8 +220,19 @@ impl Keyspace {
         })
     }
 
-    /// Tells `heard` the news of every shard, under its lock: those of removals that no command has made.
+    /// Notes that a shard that is not held any more may have news.
+    fn note_news(&self) {
+        if self.attention.to_removals() {
+            self.unheard.store(true, Relaxed);
+        }
+    }
+
+    /// Tells `heard` the news of every shard, under its lock: those of removals that no command has made. One load when there
+    /// are none.
     pub fn drain_news(&self, heard: &mut dyn FnMut(usize, Vec<News>)) {
+        if !self.unheard.load(Relaxed) || !self.unheard.swap(false, Relaxed) {
+            return;
+        }
         for (db, cells) in self.databases.iter().enumerate() {
             for cell in cells.get().into_iter().flatten() {
                 let mut shard = cell.shard.lock();

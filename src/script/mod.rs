@@ -10,6 +10,7 @@ pub mod host;
 pub mod lib;
 pub mod library;
 pub mod long;
+pub mod pattern;
 pub mod random;
 
 use cache::{Script, ScriptCache, Sha};

@@ -42,6 +42,7 @@ pub async fn run(shared: &Shared) {
         let now = UnixMs::now();
         shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
         sample(shared, now, &mut samples);
+        evict_clients(shared);
         shared.census.step(&mut pass, &shared.keyspace, now);
         if count % TICKS_A_SECOND == 0 {
             close_idle(shared, now);
@@ -61,6 +62,34 @@ pub async fn run(shared: &Shared) {
             shared.clients.set_pause(None);
         }
         paused = pause;
+    }
+}
+
+/// Closes the clients that take the most memory until all together keep within `maxmemory-clients`.
+fn evict_clients(shared: &Shared) {
+    let config = &shared.config;
+    let limit = match config.maxmemory_clients() {
+        0 => return,
+        bytes @ 1.. => bytes.unsigned_abs(),
+        percent => {
+            u64::try_from(u128::from(config.maxmemory()) * u128::from(percent.unsigned_abs()) / 100).unwrap_or(u64::MAX)
+        }
+    };
+    if limit == 0 {
+        return;
+    }
+    let mut clients: Vec<_> = shared.clients.all().into_iter().map(|client| (client.memory_bytes(), client)).collect();
+    let mut total: u64 = clients.iter().map(|(bytes, _)| *bytes as u64).sum();
+    clients.retain(|(_, client)| !client.no_evict.load(Relaxed));
+    clients.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    for (bytes, client) in clients {
+        if total <= limit {
+            break;
+        }
+        tracing::info!("Evicting client: id={} addr={} tot-mem={bytes}", client.id, client.addr);
+        shared.kill_client(&client);
+        shared.stats.evicted_clients.fetch_add(1, Relaxed);
+        total -= bytes as u64;
     }
 }
 

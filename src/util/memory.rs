@@ -19,6 +19,9 @@ static USED: AtomicI64 = AtomicI64::new(0);
 
 static STARTUP: AtomicU64 = AtomicU64::new(0);
 
+/// Of these, bytes of what the server keeps about itself, as far as it is told here.
+static OWN: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
     static DRIFT: Cell<i64> = const { Cell::new(0) };
 }
@@ -38,6 +41,16 @@ pub fn flush_drift() {
 pub fn used_bytes() -> u64 {
     flush_drift();
     u64::try_from(USED.load(Relaxed)).unwrap_or(0)
+}
+
+/// Notes that `bytes` are used for good for something that holds no data, such as the distribution of a command's run times.
+pub fn note_own(bytes: usize) {
+    OWN.fetch_add(bytes as u64, Relaxed);
+}
+
+/// Bytes that [`note_own`] was told of.
+pub fn own_bytes() -> u64 {
+    OWN.load(Relaxed)
 }
 
 /// Notes that what is in use now is the server without data; to be called once, before it serves.

@@ -135,6 +135,10 @@ fn hot_keys_are_found_without_a_session() {
     assert!(reply.contains("], [$key, $warm, $db, :3, $qps, :"), "{reply}");
     let shown = info(&mut c, "larder", "hot_key_1").unwrap_or_default();
     assert!(shown.starts_with("db=3,ops_per_sec=") && shown.ends_with(",key=hot"), "{shown}");
+    // Of some 60,000 requests in ten seconds a 64th may be counted for the wrong key.
+    let error: u64 =
+        info(&mut c, "larder", "hot_keys_error_per_sec").and_then(|figure| figure.parse().ok()).unwrap_or(0);
+    assert!((80..110).contains(&error), "{error}");
     c.check("HOTKEYS RESET", "+OK");
     c.check("HOTKEYS GET", "[]");
 }

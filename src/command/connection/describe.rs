@@ -85,7 +85,7 @@ fn sizes(ctx: &Context<'_>, client: &Client) -> String {
     let output = client.waiting_bytes();
     let arguments = if client.id == ctx.session.client.id { ctx.request.payload_bytes() } else { 0 };
     let queued = client.queued_bytes.load(Relaxed);
-    let total = size_of::<Client>() + query + output + arguments + queued;
+    let total = client.memory_bytes() + arguments;
     let nodes = u8::from(output > 0);
     let events = if output > 0 { "rw" } else { "r" };
     format!(

@@ -11,7 +11,7 @@ use crate::config::EvictionPolicy;
 use crate::keyspace::Keyspace;
 use crate::keyspace::reclaim::{Garbage, Why};
 use crate::util::clock::{Ticks, UnixMs};
-use crate::util::memory::used_bytes;
+use crate::util::memory::{own_bytes, used_bytes};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -96,8 +96,15 @@ const WALK_HOMES: usize = 32;
 /// Bytes over the limit beyond which a command frees twice what it needs and leaves the rest to the background.
 const FAR_OVER: u64 = 1 << 20;
 
+/// With fewer keys than this, a command waits for all that can be had.
+const MANY_KEYS: usize = 10_000;
+
 /// Nanoseconds of one turn in the background.
 const BACKGROUND_NANOS: u64 = 250_000;
+
+/// Below this limit, what the server and eviction keep about keys is not charged to them: it comes and goes by as much as a few
+/// hundred keys take.
+const SMALL_LIMIT: u64 = 4 << 20;
 
 struct State {
     budget: Budget,
@@ -118,6 +125,8 @@ pub struct Engine {
     /// Since when memory has been over the limit; 0: it is not.
     over_since_ms: AtomicI64,
     over_ms: AtomicU64,
+    /// Bytes that the algorithm took when last asked.
+    bookkeeping: AtomicU64,
 }
 
 const NOTHING: Budget = Budget {
@@ -142,7 +151,12 @@ impl Default for Engine {
             until_count: 0,
             news: Vec::new(),
         };
-        Engine { state: Mutex::new(state), over_since_ms: AtomicI64::new(0), over_ms: AtomicU64::new(0) }
+        Engine {
+            state: Mutex::new(state),
+            over_since_ms: AtomicI64::new(0),
+            over_ms: AtomicU64::new(0),
+            bookkeeping: AtomicU64::new(0),
+        }
     }
 }
 
@@ -164,6 +178,7 @@ impl Engine {
     /// Makes room for `need` bytes within the limit. To be called without any lock.
     #[inline]
     pub fn make_room(&self, limit: u64, need: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
+        let limit = limit + self.allowance(limit);
         let freeing = keyspace.reclaimer().stats().pending_bytes.load(Relaxed);
         if used_bytes() + need <= limit + freeing && keyspace.pressure().untold() < UNTOLD {
             if self.over_since_ms.load(Relaxed) != 0 {
@@ -180,20 +195,27 @@ impl Engine {
         let nanos = state.budget.slice_nanos();
         let over = used_bytes().saturating_sub(limit);
         // What a command does not have to wait for it does not wait for.
-        let enough = if over > FAR_OVER { used_bytes().saturating_sub(need * 2) } else { 0 };
+        let far = over > FAR_OVER && state.live > MANY_KEYS;
+        let enough = if far { used_bytes().saturating_sub(need * 2) } else { 0 };
         let room = state.make_room(limit, need, enough, nanos, keyspace, now);
+        self.bookkeeping.store(state.algorithm.memory_bytes() as u64, Relaxed);
         drop(state);
         self.note_over(room != Room::Made, now);
         room
     }
 
+    /// Bytes above the limit that are not the keys' fault.
+    fn allowance(&self, limit: u64) -> u64 {
+        if limit < SMALL_LIMIT { own_bytes() + self.bookkeeping.load(Relaxed) } else { 0 }
+    }
+
     /// One turn in the background: `true` while there is more to do.
     pub fn relieve(&self, keyspace: &Keyspace, now: UnixMs) -> bool {
         let Some(mut state) = self.state.try_lock() else { return false };
-        let limit = state.budget.limit;
-        if limit == 0 {
+        if state.budget.limit == 0 {
             return false;
         }
+        let limit = state.budget.limit + self.allowance(state.budget.limit);
         let room = state.make_room(limit, 0, 0, BACKGROUND_NANOS, keyspace, now);
         let walking = state.walk.is_some();
         if walking && room == Room::Made {
@@ -386,9 +408,13 @@ impl Residents for Keys<'_> {
 
     fn evict(&mut self, mark: u32) -> bool {
         let Keys { keyspace, now, .. } = self;
-        keyspace.allocated().any(|db| {
+        let gone = keyspace.allocated().any(|db| {
             keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims()))
-        })
+        });
+        if gone {
+            keyspace.note_news();
+        }
+        gone
     }
 
     fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident)) {
@@ -414,5 +440,141 @@ impl Residents for Keys<'_> {
             }
         }
         *self.cursor = (db, at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::reclaim::Reclaimer;
+    use crate::keyspace::{Key, KeyHasher, LockPlan, Ttl, View};
+    use crate::value::string::StringSource;
+    use std::collections::BTreeSet;
+
+    const NOW: UnixMs = UnixMs(1_700_000_000_000);
+
+    struct World {
+        keyspace: &'static Keyspace,
+    }
+
+    impl World {
+        fn new(policy: EvictionPolicy, algorithm: usize) -> World {
+            let config = std::sync::Arc::default();
+            let keyspace = Keyspace::new(4, 1, KeyHasher::with_seed(3), Reclaimer::new(config).0);
+            let keyspace: &'static Keyspace = Box::leak(Box::new(keyspace));
+            keyspace.engine().configure(Budget { limit: u64::MAX, policy, algorithm, samples: 5, ..NOTHING }, keyspace);
+            World { keyspace }
+        }
+
+        fn with<R>(&self, db: usize, name: &str, work: impl FnOnce(&mut View<'_>, Key<'_>) -> R) -> R {
+            let key = self.keyspace.hasher().key(name.as_bytes());
+            let mut view = View::lock(self.keyspace, db, NOW, true, LockPlan::Keys, std::iter::once(key.hash));
+            work(&mut view, key)
+        }
+
+        fn set(&self, db: usize, name: &str, ttl: Ttl) {
+            self.with(db, name, |view, key| view.put_string(key, StringSource::Int(1), ttl));
+        }
+
+        fn get(&self, db: usize, name: &str) -> bool {
+            self.with(db, name, |view, key| view.read(key).is_some())
+        }
+
+        fn evict(&self) -> bool {
+            let mut state = self.keyspace.engine().state.lock();
+            state.hear(self.keyspace, NOW);
+            loop {
+                match state.turn(self.keyspace, NOW) {
+                    Turn::Evicted => return true,
+                    Turn::Searching => {}
+                    Turn::Empty => {
+                        if !state.walk_on(WALK_HOMES, self.keyspace, NOW) {
+                            return false;
+                        }
+                    }
+                }
+            }
+        }
+
+        fn left(&self, names: &[&'static str]) -> BTreeSet<&'static str> {
+            let there = |name: &&str| self.with(0, name, |view, key| view.peek(key).is_some());
+            names.iter().copied().filter(there).collect()
+        }
+    }
+
+    #[test]
+    fn the_nearest_deadline_goes_first() {
+        let world = World::new(EvictionPolicy::VolatileTtl, 0);
+        world.set(0, "never", Ttl::Clear);
+        for (name, seconds) in [("c", 30), ("a", 10), ("b", 20)] {
+            world.set(0, name, Ttl::At(UnixMs(NOW.0 + seconds * 1000)));
+        }
+        for left in [&["b", "c", "never"][..], &["c", "never"], &["never"]] {
+            assert!(world.evict());
+            assert_eq!(world.left(&["a", "b", "c", "never"]), left.iter().copied().collect());
+        }
+        assert!(!world.evict());
+    }
+
+    #[test]
+    fn every_key_of_every_database_is_found() {
+        for (policy, algorithm) in [
+            (EvictionPolicy::AllkeysLru, 0),
+            (EvictionPolicy::AllkeysLfu, 0),
+            (EvictionPolicy::AllkeysLru, 1),
+            (EvictionPolicy::AllkeysLfu, 1),
+            (EvictionPolicy::AllkeysRandom, 0),
+        ] {
+            let world = World::new(policy, algorithm);
+            for number in 0..2000 {
+                world.set(number % 3, &format!("key:{number}"), Ttl::Clear);
+                if number % 5 == 0 {
+                    world.get(0, "key:0");
+                }
+            }
+            let evicted = std::iter::repeat_with(|| world.evict()).take_while(|done| *done).count();
+            assert_eq!(evicted, 2000, "{policy:?} {algorithm}");
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_is_found() {
+        let world = World::new(EvictionPolicy::NoEviction, 0);
+        (0..1000).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
+        assert!(!world.evict());
+        let budget = Budget { limit: u64::MAX, policy: EvictionPolicy::AllkeysLru, ..NOTHING };
+        world.keyspace.engine().configure(budget, world.keyspace);
+        (1000..1100).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
+        assert_eq!(std::iter::repeat_with(|| world.evict()).take_while(|done| *done).count(), 1100);
+    }
+
+    #[test]
+    fn a_key_in_use_outlives_others() {
+        for (policy, algorithm) in
+            [(EvictionPolicy::AllkeysLru, 0), (EvictionPolicy::AllkeysLru, 1), (EvictionPolicy::AllkeysLfu, 1)]
+        {
+            let world = World::new(policy, algorithm);
+            (0..300).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
+            for number in 300..3000 {
+                assert!(world.get(0, "key:7"), "{policy:?} {algorithm} at {number}");
+                assert!(world.evict());
+                world.set(0, &format!("key:{number}"), Ttl::Clear);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_that_come_and_go_leave_no_marks() {
+        let world = World::new(EvictionPolicy::AllkeysLru, 0);
+        for number in 0..50_000 {
+            let name = format!("key:{number}");
+            world.set(0, &name, Ttl::Clear);
+            world.with(0, &name, |view, key| view.remove(key));
+            if number % 100 == 0 {
+                world.keyspace.engine().state.lock().hear(world.keyspace, NOW);
+            }
+        }
+        let marks = world.keyspace.engine().state.lock().algorithm.len();
+        assert!(marks < 2_000, "{marks} marks for no key");
     }
 }

@@ -4,7 +4,7 @@
 //! written. Functions that go past metatables are wrapped: they ask first whether they were given a proxy. The wrapped
 //! functions run in the wrapper's place, so that their error messages name the caller. What stock Lua 5.1.5 gets wrong with
 //! hostile arguments is stopped here too: `unpack` with huge ranges, compiled code, the name of a chunk freed while it is
-//! compiled, patterns that recurse too deep.
+//! compiled.
 
 #![expect(unsafe_code, reason = "calls of the C library")]
 
@@ -12,9 +12,6 @@ use super::Inner;
 use super::raw::{Piece, bytes_at, inner_of, push_bytes, raise_stop, read_piece};
 use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int};
-
-/// Patterns longer than this are refused: matching recurses once for an item, some 250 bytes of stack each.
-pub const MAX_PATTERN: usize = 10_000;
 
 /// Values that `unpack` returns at most: what the interpreter's stack may hold.
 const MAX_UNPACKED: i64 = 7_999;
@@ -193,20 +190,6 @@ pub unsafe extern "C-unwind" fn guard_catch(state: *mut lua_State) -> c_int {
         let count = wrapped(state);
         let inner = inner_of(state);
         if inner.stop.is_some() { raise_stop(state, inner) } else { count }
-    }
-}
-
-/// For functions that take a pattern as second argument.
-pub unsafe extern "C-unwind" fn guard_pattern(state: *mut lua_State) -> c_int {
-    // SAFETY: called by the interpreter.
-    unsafe {
-        if ffi::lua_type(state, 2) == ffi::LUA_TSTRING && ffi::lua_objlen(state, 2) > MAX_PATTERN {
-            let plain = ffi::lua_toboolean(state, 4) != 0;
-            if !plain {
-                return ffi::luaL_error(state, c"pattern too complex".as_ptr());
-            }
-        }
-        wrapped(state)
     }
 }
 
@@ -394,10 +377,44 @@ pub unsafe fn push_text(state: *mut lua_State, index: c_int) {
                 push_bytes(state, if ffi::lua_toboolean(state, index) != 0 { b"true" } else { b"false" });
             }
             ffi::LUA_TNIL | ffi::LUA_TNONE => push_bytes(state, b"nil"),
+            // An error of the binding, which has no other form.
+            ffi::LUA_TUSERDATA if ffi::luaL_callmeta(state, index, c"__tostring".as_ptr()) != 0 => {
+                let text = bytes_at(state, -1).unwrap_or(&[]);
+                let end = memchr::memmem::find(text, b"\nstack traceback").unwrap_or(text.len());
+                push_bytes(state, &text[..end]);
+            }
             kind => {
                 let name = ffi::lua_typename(state, kind);
                 ffi::lua_pushfstring(state, c"%s: %p".as_ptr(), name, ffi::lua_topointer(state, index));
             }
         }
     }
+}
+
+/// Stands in front of a function of our libraries, the second upvalue: the first result of that is the text of an error, or
+/// nil before its results.
+unsafe extern "C-unwind" fn front(state: *mut lua_State) -> c_int {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
+        ffi::lua_insert(state, 1);
+        ffi::lua_call(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET);
+        if ffi::lua_type(state, 1) == ffi::LUA_TSTRING {
+            ffi::lua_settop(state, 1);
+            ffi::lua_error(state);
+        }
+        ffi::lua_remove(state, 1);
+        ffi::lua_gettop(state)
+    }
+}
+
+/// Puts a front before the function that is its argument.
+pub unsafe extern "C-unwind" fn make_front(state: *mut lua_State) -> c_int {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_pushvalue(state, 1);
+        ffi::lua_pushcclosure(state, front, 2);
+    }
+    1
 }

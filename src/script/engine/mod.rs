@@ -15,6 +15,7 @@ mod convert;
 mod guard;
 mod raw;
 mod setup;
+mod strings;
 
 use super::header::ScriptFlags;
 use super::host::Host;
@@ -31,8 +32,8 @@ use std::ffi::c_int;
 use std::ptr::{self, NonNull};
 
 /// The stack that scripts run on, in bytes. 200 nested calls through C with a buffer of 8 KiB each, a pattern of
-/// [`guard::MAX_PATTERN`] items, and a command fit; only what is touched is taken from the system.
-const STACK_BYTES: usize = 8 << 20;
+/// 5000 items, and a command fit; only what is touched is taken from the system.
+const STACK_BYTES: usize = 16 << 20;
 
 /// What an interpreter may hold, in bytes: a script that wants more gets an error.
 const MEMORY_BYTES: usize = 512 << 20;

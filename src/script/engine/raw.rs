@@ -70,7 +70,7 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
         ffi::lua_rawget_(state, ffi::LUA_REGISTRYINDEX);
         let inner = ffi::lua_touserdata(state, -1).cast::<Inner>();
         ffi::lua_settop(state, -2);
-        if let Some(inner) = inner.as_mut() {
+        if !inner.is_null() {
             tick(state, inner);
         }
     }
@@ -80,18 +80,31 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut lua_Debug) {
 ///
 /// # Safety
 /// As [`push_bytes`].
-unsafe fn tick(state: *mut lua_State, inner: &mut Inner) {
-    if inner.stop.is_none() && Ticks::now().nanos_since(inner.began) >= inner.step_nanos {
-        if inner.loading {
-            inner.stop = Some("FUNCTION LOAD timeout");
-        } else if let Some(yielder) = NonNull::new(inner.yielder.cast_mut()) {
-            // SAFETY: set by `run_job`, whose frame is alive below this one.
-            unsafe { yielder.as_ref() }.suspend(());
+unsafe fn tick(state: *mut lua_State, inner: *mut Inner) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if is_to_stop(inner) {
+            raise_stop(state, &*inner);
         }
     }
-    if inner.stop.is_some() {
-        // SAFETY: as for this function.
-        unsafe { raise_stop(state, inner) };
+}
+
+/// Makes way for others when the step has lasted long enough; whether the script is to end, afterwards. The owner of the
+/// interpreter may change `inner` meanwhile, which is why this takes a pointer.
+///
+/// # Safety
+/// `inner` is alive; called in a function of the interpreter, while it runs a job.
+pub unsafe fn is_to_stop(inner: *mut Inner) -> bool {
+    // SAFETY: the caller's promise; the yielder was set by `run_job`, whose frame is alive below this one.
+    unsafe {
+        if (*inner).stop.is_none() && Ticks::now().nanos_since((*inner).began) >= (*inner).step_nanos {
+            if (*inner).loading {
+                (*inner).stop = Some("FUNCTION LOAD timeout");
+            } else if let Some(yielder) = NonNull::new((*inner).yielder.cast_mut()) {
+                yielder.as_ref().suspend(());
+            }
+        }
+        (*inner).stop.is_some()
     }
 }
 
@@ -145,8 +158,8 @@ pub unsafe fn run_job(inner: NonNull<Inner>, yielder: &Yielder<(), ()>) {
 pub unsafe extern "C-unwind" fn runner(state: *mut lua_State) -> c_int {
     // SAFETY: made by `setup`; the job is alive, see `run_job`.
     unsafe {
-        let inner = inner_of(state);
-        match &*inner.job {
+        let inner: *mut Inner = inner_of(state);
+        match &*(*inner).job {
             Job::Compile(text) => compile(state, inner, text),
             Job::Forget(chunk) => ffi::luaL_unref(state, ffi::LUA_REGISTRYINDEX, chunk.0),
             Job::Run { chunk, .. } => run(state, inner, *chunk),
@@ -160,24 +173,25 @@ pub unsafe extern "C-unwind" fn runner(state: *mut lua_State) -> c_int {
 }
 
 /// Compiles `text` and leaves it on the stack; the compiler's message is the failure otherwise.
-unsafe fn parse(state: *mut lua_State, inner: &mut Inner, text: &[u8], name: &CStr, what: &[u8]) -> bool {
+unsafe fn parse(state: *mut lua_State, inner: *mut Inner, text: &[u8], name: &CStr, what: &[u8]) -> bool {
     // SAFETY: inside the runner. No frame here holds anything to drop across a call that may fail.
     unsafe {
         if guard::load_text(state, body(text), name) == 0 {
             return true;
         }
         let message = bytes_at(state, -1).unwrap_or(b"not enough memory");
-        inner.failure = Some(Failure { text: [b"ERR Error compiling ", what, b": ", message].concat(), place: None });
+        (*inner).failure =
+            Some(Failure { text: [b"ERR Error compiling ", what, b": ", message].concat(), place: None });
         false
     }
 }
 
-unsafe fn compile(state: *mut lua_State, inner: &mut Inner, text: &[u8]) {
+unsafe fn compile(state: *mut lua_State, inner: *mut Inner, text: &[u8]) {
     // SAFETY: as for `parse`.
     unsafe {
-        inner.compiled = None;
+        (*inner).compiled = None;
         if parse(state, inner, text, c"@user_script", b"script (new function)") {
-            inner.compiled = Some(Chunk(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX)));
+            (*inner).compiled = Some(Chunk(ffi::luaL_ref(state, ffi::LUA_REGISTRYINDEX)));
         }
     }
 }
@@ -195,19 +209,19 @@ unsafe fn push_arguments(state: *mut lua_State, job: *const Job<'static>, from: 
     }
 }
 
-unsafe fn run(state: *mut lua_State, inner: &mut Inner, chunk: Chunk) {
+unsafe fn run(state: *mut lua_State, inner: *mut Inner, chunk: Chunk) {
     // SAFETY: inside the runner.
     unsafe {
-        let Job::Run { request, first_key, keys, .. } = &*inner.job else { return };
-        let (job, first_key, keys) = (inner.job, *first_key, *keys);
+        let Job::Run { request, first_key, keys, .. } = &*(*inner).job else { return };
+        let (job, first_key, keys) = ((*inner).job, *first_key, *keys);
         let arguments = request.argc().saturating_sub(first_key + keys);
-        inner.resp = Resp::V2;
-        ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, inner.refs.on_error);
+        (*inner).resp = Resp::V2;
+        ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, (*inner).refs.on_error);
         let mut count = 0;
-        if inner.kind == Kind::Scripts {
-            ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, inner.refs.globals);
+        if (*inner).kind == Kind::Scripts {
+            ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, (*inner).refs.globals);
             for (name, from, len) in
-                [(inner.refs.keys, first_key, keys), (inner.refs.argv, first_key + keys, arguments)]
+                [((*inner).refs.keys, first_key, keys), ((*inner).refs.argv, first_key + keys, arguments)]
             {
                 ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, name);
                 push_arguments(state, job, from, len);
@@ -224,48 +238,48 @@ unsafe fn run(state: *mut lua_State, inner: &mut Inner, chunk: Chunk) {
         if ffi::lua_pcall(state, count, 1, 1) != 0 {
             return settle_failure(state, inner);
         }
-        convert::reply(state, inner);
+        convert::reply(state, &mut *inner);
     }
 }
 
 /// A library's globals: an empty table that finds those of a library that loads behind it, and later those of functions.
-unsafe fn load(state: *mut lua_State, inner: &mut Inner, text: &[u8]) {
+unsafe fn load(state: *mut lua_State, inner: *mut Inner, text: &[u8]) {
     // SAFETY: inside the runner.
     unsafe {
-        inner.registered.clear();
-        ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, inner.refs.on_error);
+        (*inner).registered.clear();
+        ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, (*inner).refs.on_error);
         if !parse(state, inner, text, c"@user_function", b"function") {
             return;
         }
-        ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, inner.refs.load_globals);
-        guard::push_proxy(state, inner, -1);
+        ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, (*inner).refs.load_globals);
+        guard::push_proxy(state, &*inner, -1);
         ffi::lua_pushvalue(state, -1);
         ffi::lua_setfenv(state, 2);
         ffi::lua_pushvalue(state, 2);
-        inner.loading = true;
+        (*inner).loading = true;
         let status = ffi::lua_pcall(state, 0, 0, 1);
-        inner.loading = false;
+        (*inner).loading = false;
         if status != 0 {
             settle_failure(state, inner);
-            if let Some(failure) = &mut inner.failure {
+            if let Some(failure) = &mut (*inner).failure {
                 failure.text = [b"ERR Error registering functions: ", &failure.text[..]].concat();
             }
             return;
         }
         // Stack: handler, chunk, loading globals, proxy.
         if ffi::lua_getmetatable(state, 4) != 0 {
-            ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, inner.refs.globals);
+            ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, (*inner).refs.globals);
             ffi::lua_setfield(state, -2, c"__index".as_ptr());
         }
     }
 }
 
 /// After a failed run: what the error handler noted, or, where it could not run, the error itself.
-unsafe fn settle_failure(state: *mut lua_State, inner: &mut Inner) {
-    if inner.failure.is_none() {
+unsafe fn settle_failure(state: *mut lua_State, inner: *mut Inner) {
+    if (*inner).failure.is_none() {
         // SAFETY: inside the runner.
         let message = unsafe { bytes_at(state, -1) }.unwrap_or(b"not enough memory");
-        inner.failure = Some(Failure { text: [b"ERR ", message].concat(), place: None });
+        (*inner).failure = Some(Failure { text: [b"ERR ", message].concat(), place: None });
     }
 }
 

@@ -3,10 +3,10 @@
 #![expect(unsafe_code, reason = "calls of the C library")]
 
 use super::raw::{install_hook, on_error, push_bytes, runner};
-use super::{Inner, Kind, api, guard};
+use super::{Inner, Kind, api, guard, strings};
 use crate::script::lib;
-use mlua::Lua;
 use mlua::ffi::{self, lua_CFunction, lua_State};
+use mlua::{Function, Lua};
 use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
@@ -37,11 +37,11 @@ const LIBRARIES: &[Library] = &[
         c"string",
         &[c"byte", c"char", c"dump", c"format", c"len", c"lower", c"rep", c"reverse", c"sub", c"upper"],
         &[
-            (c"find", guard::guard_pattern),
-            (c"gfind", guard::guard_pattern),
-            (c"gmatch", guard::guard_pattern),
-            (c"gsub", guard::guard_pattern),
-            (c"match", guard::guard_pattern),
+            (c"find", strings::find),
+            (c"gfind", strings::gmatch),
+            (c"gmatch", strings::gmatch),
+            (c"gsub", strings::gsub),
+            (c"match", strings::match_),
         ],
     ),
     (
@@ -94,7 +94,7 @@ const PROPAGATION: &[(&CStr, f64)] =
     &[(c"REPL_NONE", 0.0), (c"REPL_AOF", 1.0), (c"REPL_REPLICA", 2.0), (c"REPL_SLAVE", 2.0), (c"REPL_ALL", 3.0)];
 
 /// The version of Redis that scripts are told, as INFO tells it: text, and the number with a byte for each part.
-const VERSION: (&[u8], f64) = (b"7.2.4", 459_268.0);
+const VERSION: (&[u8], f64) = (crate::config::REDIS_VERSION.as_bytes(), 459_778.0);
 /// The version of Valkey whose interface this is.
 const VALKEY_VERSION: (&[u8], f64) = (b"9.1.2", 590_082.0);
 /// Scripts ask for it to tell the two families apart.
@@ -105,6 +105,9 @@ const SERVER_NAME: &[u8] = b"valkey";
 /// # Errors
 /// There is no memory for it.
 pub fn build(lua: &Lua, inner: NonNull<Inner>) -> mlua::Result<()> {
+    // SAFETY: as below.
+    let front = unsafe { lua.exec_raw::<Function>((), |state| push_function(state, inner, guard::make_front)) }?;
+    lua.set_named_registry_value(lib::FRONT, front)?;
     let globals = lua.globals();
     globals.set("bit", lib::bit::open(lua)?)?;
     globals.set("cjson", lib::json::open(lua)?)?;

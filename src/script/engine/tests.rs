@@ -260,6 +260,64 @@ fn hostile_scripts_end_with_an_error() {
 }
 
 #[test]
+fn strings() {
+    for (script, expected) in [
+        ("return {string.find('hello world', 'o w')}", "*2 :5 :7"),
+        ("return {string.find('THE (quick) fox', '%((%a+)%)')}", "*3 :5 :11 $5 quick"),
+        ("return {string.find('a.b', '.', 1, true)}", "*2 :2 :2"),
+        ("return {string.find('abc', '')}", "*2 :1 :0"),
+        ("return {string.find('abc', 'b', -1)}", "*0"),
+        ("return {string.match('2024-01-02', '(%d+)-(%d+)-(%d+)')}", "*3 $4 2024 $2 01 $2 02"),
+        ("return string.match('  x  ', '^%s*(.-)%s*$') .. '|'", "$2 x|"),
+        ("return {string.match('abc', '()b()')}", "*2 :2 :3"),
+        (
+            "local r = {} for k, v in string.gmatch('a=1, b=2', '(%w+)=(%w+)') do r[#r+1] = k .. v end return r",
+            "*2 $2 a1 $2 b2",
+        ),
+        ("local n = 0 for w in string.gfind('one two', '%a+') do n = n + 1 end return n", ":2"),
+        ("return {string.gsub('hello', 'l', {l='L'})}", "*2 $5 heLLo :2"),
+        ("return {string.gsub('hello', '', '-')}", "*2 $11 -h-e-l-l-o- :6"),
+        ("return {string.gsub('abc', '%w', '%0%0')}", "*2 $6 aabbcc :3"),
+        ("return {string.gsub('hello world', '(%w+) (%w+)', '%2 %1')}", "*2 $11 world hello :1"),
+        ("return {string.gsub('abc', '%w', function(c) if c == 'b' then return 1 end end)}", "*2 $3 a1c :3"),
+        ("return {string.gsub('aaa', 'a', 'b', 2)}", "*2 $3 bba :2"),
+        ("return {string.gsub('aaa', '^a', 'b')}", "*2 $3 baa :1"),
+        ("return {('x'):gsub('x', '%%')}", "*2 $1 % :1"),
+    ] {
+        check(script, expected);
+    }
+    for (script, expected) in [
+        ("return ('hello'):gsub('l', '%2')", "invalid capture index"),
+        ("return string.find('a', '[')", "malformed pattern (missing ']')"),
+        ("return string.find('a', '%')", "malformed pattern (ends with '%')"),
+        ("return string.find('a', '(')", "unfinished capture"),
+        ("return string.find('a', nil)", "bad argument #2 to 'find' (string expected, got nil)"),
+        ("return string.gsub('a', 'a', true)", "bad argument #3 to 'gsub' (string/function/table expected)"),
+        ("return string.gsub('a', 'a', function() return {} end)", "invalid replacement value (a table)"),
+    ] {
+        check(script, &format!("-ERR user_script:1: {expected} script: on @user_script:1."));
+    }
+}
+
+#[test]
+fn errors_of_our_libraries_name_the_caller() {
+    check(
+        "return cjson.decode('x')",
+        "-ERR user_script:1: Expected value but found invalid token at character 1 script: on @user_script:1.",
+    );
+    check(
+        "return struct.unpack('i4', 'x')",
+        "-ERR user_script:1: bad argument #2 to 'unpack' (data string too short) script: on @user_script:1.",
+    );
+    check(
+        "local ok, e = pcall(cjson.decode, 'x') return {tostring(ok), e}",
+        "*2 $5 false $53 Expected value but found invalid token at character 1",
+    );
+    check("return cjson.encode({1, 2})", "$5 [1,2]");
+    check("return cjson.encode(cjson.decode('{\"a\":[1,null]}'))", "$14 {\"a\":[1,null]}");
+}
+
+#[test]
 fn numbers_of_the_generator_follow_the_seed() {
     check(
         "math.randomseed(1) return {math.random(1,100), math.random(1,100), tostring(math.random())}",
@@ -304,6 +362,7 @@ fn a_script_can_be_ended() {
         "while true do coroutine.wrap(function() while true do end end)() end",
         "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
         "while true do xpcall(function() while true do end end, function() while true do end end) end",
+        "return string.find(('a'):rep(200), ('.-'):rep(30) .. 'b')",
         "while true do table.sort({3, 2, 1}, function() while true do end end) end",
     ] {
         let mut host = Fake::default();

@@ -4,7 +4,7 @@
 //! makes it. A Rust function can only raise an object of the binding, so each function stands behind one in Lua that
 //! raises the text it is handed.
 
-use super::{MAX_STACK_VALUES, number};
+use super::{FRONT, MAX_STACK_VALUES, number};
 use mlua::{Function, IntoLua, Lua, LuaString, MaybeSend, MultiValue, Table, Value};
 use std::borrow::Cow;
 
@@ -136,8 +136,10 @@ pub(super) struct Library {
 impl Library {
     /// An empty library. Errors: those of the interpreter.
     pub(super) fn new(lua: &Lua) -> mlua::Result<Self> {
-        let error: Value = lua.globals().raw_get("error")?;
-        let wrap = lua.load(WRAP).set_name("=library").call(error)?;
+        let wrap = match lua.named_registry_value::<Option<Function>>(FRONT)? {
+            Some(front) => front,
+            None => lua.load(WRAP).set_name("=library").call(lua.globals().raw_get::<Value>("error")?)?,
+        };
         Ok(Self { lua: lua.clone(), wrap, table: lua.create_table()? })
     }
 

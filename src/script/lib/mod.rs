@@ -17,6 +17,10 @@ pub mod pack;
 #[cfg(test)]
 mod tests;
 
+/// The name under which the engine may leave, in the interpreter's registry, a function that makes what stands in front of
+/// a function of ours: one in C, which unlike one in Lua does not lose its caller to a tail call.
+pub const FRONT: &str = "larder.front";
+
 /// The most bytes that one call may produce: the length limit of a string value.
 const MAX_OUTPUT_BYTES: usize = 512 * 1024 * 1024;
 
