@@ -25,7 +25,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 
 /// Two find all but the rarest faults, in seconds; three take minutes (`LOOM_MAX_PREEMPTIONS=3`).
 const PREEMPTIONS: usize = 2;
@@ -52,6 +52,35 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
 
 fn spawn<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> loom::thread::JoinHandle<R> {
     loom::thread::Builder::new().stack_size(STACK).spawn(act).unwrap()
+}
+
+/// Wakes a thread of the model.
+#[derive(Default)]
+struct Bell {
+    rung: loom::sync::Mutex<bool>,
+    ring: loom::sync::Condvar,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Bell>) {
+        *self.rung.lock().unwrap() = true;
+        self.ring.notify_one();
+    }
+}
+
+/// Runs a future on this thread, which sleeps until it is woken. (loom's own minds when a waker outlives its future.)
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let (bell, mut future) = (Arc::new(Bell::default()), pin!(future));
+    let waker = Waker::from(Arc::clone(&bell));
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        let mut rung = bell.rung.lock().unwrap();
+        while !std::mem::take(&mut *rung) {
+            rung = bell.ring.wait(rung).unwrap();
+        }
+    }
 }
 
 /// A server without sockets. It is leaked: each order has its own.
@@ -105,7 +134,7 @@ fn ask(shared: &'static Shared, line: &str) -> String {
 
 /// Waits as a connection does, and leaves as it does.
 fn wait(shared: &'static Shared, blocked: &Blocked) -> String {
-    loom::future::block_on(async {
+    block_on(async {
         while !blocked.ticket.is_done() {
             blocked.client.wake().notified().await;
         }
@@ -379,7 +408,7 @@ fn who_is_killed_gets_an_element_at_most_once_and_leaves_no_trace() {
 /// it is killed.
 fn read_mail(shared: &'static Shared, client: &Client, count: usize) -> Vec<u8> {
     let mut letters = Vec::new();
-    loom::future::block_on(async {
+    block_on(async {
         let post = shared.clients.post(client.worker);
         let (mut waits, mut wakes) = (pin!(post.wait()), pin!(client.wake().notified()));
         std::future::poll_fn(|cx| {
