@@ -151,7 +151,12 @@ impl Default for Engine {
             until_count: 0,
             news: Vec::new(),
         };
-        Engine { state: Mutex::new(state), over_since_ms: AtomicI64::new(0), over_ms: AtomicU64::new(0), bookkeeping: AtomicU64::new(0) }
+        Engine {
+            state: Mutex::new(state),
+            over_since_ms: AtomicI64::new(0),
+            over_ms: AtomicU64::new(0),
+            bookkeeping: AtomicU64::new(0),
+        }
     }
 }
 
@@ -255,7 +260,7 @@ impl State {
         self.count(keyspace);
         let old = std::mem::replace(&mut self.algorithm, self.budget.make(self.live));
         keyspace.reclaimer().take(Garbage::Algorithm(old), Why::Unlinked);
-        self.walk = (keyspace.pressure().mode() & COUNTED != 0).then_some((0, 0));
+        self.walk = (keyspace.pressure().mode() & COUNTED != 0 && self.live > 0).then_some((0, 0));
         keyspace.pressure().want(self.algorithm.wants());
     }
 
@@ -268,15 +273,7 @@ impl State {
     }
 
     /// Evicts until there is room, or no more than `enough` bytes are in use, or time is up.
-    fn make_room(
-        &mut self,
-        limit: u64,
-        need: u64,
-        enough: u64,
-        nanos: u64,
-        keyspace: &Keyspace,
-        now: UnixMs,
-    ) -> Room {
+    fn make_room(&mut self, limit: u64, need: u64, enough: u64, nanos: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
         self.hear(keyspace, now);
         let (mut started, mut turns) = (None, 0_u32);
         loop {
@@ -287,11 +284,8 @@ impl State {
             if used <= enough + freeing {
                 return Room::Soon;
             }
-            let turn = if self.budget.policy == EvictionPolicy::NoEviction {
-                Turn::Empty
-            } else {
-                self.turn(keyspace, now)
-            };
+            let turn =
+                if self.budget.policy == EvictionPolicy::NoEviction { Turn::Empty } else { self.turn(keyspace, now) };
             if turn == Turn::Empty && !self.walk_on(WALK_HOMES, keyspace, now) {
                 return if used > limit + freeing { Room::Full } else { Room::Made };
             }
@@ -339,7 +333,7 @@ impl State {
         let State { algorithm, budget, sizes, cursor, live, .. } = self;
         let mut keys = Keys { keyspace, policy: budget.policy, now, sizes, cursor };
         algorithm.insert(with_db(mark, db), *live, &mut keys);
-        if algorithm.len() > *live * 2 + 512 {
+        if algorithm.marks() > *live * 2 + 512 {
             algorithm.scrub(8, &mut keys);
         }
     }
@@ -401,9 +395,9 @@ impl Keys<'_> {
 impl Residents for Keys<'_> {
     fn look(&mut self, mark: u32) -> Option<Resident> {
         let Keys { keyspace, policy, now, .. } = self;
-        keyspace.allocated().find_map(|db| {
-            keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.resident(mark, *policy, *now))
-        })
+        keyspace
+            .allocated()
+            .find_map(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.resident(mark, *policy, *now)))
     }
 
     fn set(&mut self, mark: u32, place: Place, uses: u8) {
@@ -414,7 +408,9 @@ impl Residents for Keys<'_> {
 
     fn evict(&mut self, mark: u32) -> bool {
         let Keys { keyspace, now, .. } = self;
-        keyspace.allocated().any(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims())))
+        keyspace.allocated().any(|db| {
+            keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims()))
+        })
     }
 
     fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident)) {
@@ -541,7 +537,6 @@ mod tests {
     fn what_was_there_before_is_found() {
         let world = World::new(EvictionPolicy::NoEviction, 0);
         (0..1000).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
-        assert!(!world.evict());
         let budget = Budget { limit: u64::MAX, policy: EvictionPolicy::AllkeysLru, ..NOTHING };
         world.keyspace.engine().configure(budget, world.keyspace);
         (1000..1100).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
@@ -550,7 +545,9 @@ mod tests {
 
     #[test]
     fn a_key_in_use_outlives_others() {
-        for (policy, algorithm) in [(EvictionPolicy::AllkeysLru, 0), (EvictionPolicy::AllkeysLru, 1), (EvictionPolicy::AllkeysLfu, 1)] {
+        for (policy, algorithm) in
+            [(EvictionPolicy::AllkeysLru, 0), (EvictionPolicy::AllkeysLru, 1), (EvictionPolicy::AllkeysLfu, 1)]
+        {
             let world = World::new(policy, algorithm);
             (0..300).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
             for number in 300..3000 {
@@ -572,7 +569,7 @@ mod tests {
                 world.keyspace.engine().state.lock().hear(world.keyspace, NOW);
             }
         }
-        let marks = world.keyspace.engine().state.lock().algorithm.len();
+        let marks = world.keyspace.engine().state.lock().algorithm.marks();
         assert!(marks < 2_000, "{marks} marks for no key");
     }
 }

@@ -200,8 +200,7 @@ impl Shadows {
 
     /// Empties the arms; what they have scored still counts.
     fn start_again(&mut self) {
-        let arm =
-            |rule| Arm { queues: Queues::new(64, rule), marks: Marks::with_capacity(64), lead: 0.0, split: 0.0 };
+        let arm = |rule| Arm { queues: Queues::new(64, rule), marks: Marks::with_capacity(64), lead: 0.0, split: 0.0 };
         self.arms = RULES.into_iter().map(arm).collect();
         self.requests = 0;
     }
@@ -214,7 +213,7 @@ impl Shadows {
             gone.into_iter().for_each(|mark| {
                 marks.remove(mark);
             });
-            queues.scrub(queues.len(), marks);
+            queues.scrub(queues.marks(), marks);
         }
     }
 
