@@ -20,6 +20,7 @@ use crate::keyspace::{Happening, Key, News, View};
 use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::{Output, Reply, Resp};
 use crate::util::clock::Ticks;
+use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A command to run on locks that are held.
@@ -42,7 +43,7 @@ impl Context<'_> {
     pub fn run_nested(&mut self, nested: Nested<'_>, out: &mut Output) -> bool {
         let Nested { command, first_arg, request, resp } = nested;
         let (shared, mark, before, started) = (self.shared, out.mark(), out.len(), Ticks::now());
-        let (mut keys, hasher): (Vec<KeyUse>, _) = (Vec::new(), shared.keyspace.hasher());
+        let (mut keys, hasher): (SmallVec<[KeyUse; 4]>, _) = (SmallVec::new(), shared.keyspace.hasher());
         let _ = declared_keys(command.spec, request, &mut |index, _| {
             keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
         });

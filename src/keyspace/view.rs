@@ -197,6 +197,11 @@ impl<'a> View<'a> {
         &self.keyspace.cells(db)[shard]
     }
 
+    /// Whether it holds every shard of every database.
+    pub fn holds_everything(&self) -> bool {
+        self.held.len() == self.keyspace.shards() * self.keyspace.databases()
+    }
+
     /// The keyspace it looks at.
     pub fn keyspace(&self) -> &'a Keyspace {
         self.keyspace

@@ -18,7 +18,6 @@ use engine::{Chunk, Kind, Vm};
 use library::Libraries;
 use long::LongRuns;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -26,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 pub struct Engine {
     /// The interpreter.
     pub vm: Vm,
-    compiled: HashMap<Sha, (Arc<Script>, Chunk)>,
+    compiled: ahash::HashMap<Sha, (Arc<Script>, Chunk)>,
     /// SCRIPT FLUSH makes another one.
     generation: u64,
 }
@@ -108,7 +107,7 @@ impl Scripts {
         if let Some(engine) = engine.filter(|engine| engine.generation == generation) {
             return Ok(engine);
         }
-        Ok(Box::new(Engine { vm: Vm::new(Kind::Scripts)?, compiled: HashMap::new(), generation }))
+        Ok(Box::new(Engine { vm: Vm::new(Kind::Scripts)?, compiled: ahash::HashMap::default(), generation }))
     }
 
     /// Gives an interpreter back to its worker.

@@ -5,7 +5,7 @@ use super::run::{Call, Runner, run};
 use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
-use crate::call::spec::{Outcome, Scope};
+use crate::call::spec::Outcome;
 use crate::script::Engine;
 use crate::script::cache::{Script, digest, sha};
 use crate::script::engine::Chunk;
@@ -143,7 +143,7 @@ fn standing(ctx: &Context<'_>, flags: Option<ScriptFlags>, read_only: bool) -> R
     Ok(Standing {
         read_only: read_only || no_writes,
         out_of_memory: out_of_memory && !allows,
-        everything: matches!(ctx.command.spec.scope.of(ctx.shared, ctx.request), Scope::Server),
+        everything: ctx.db.holds_everything(),
         ..Standing::default()
     })
 }

@@ -276,10 +276,12 @@ unsafe fn load(state: *mut lua_State, inner: *mut Inner, text: &[u8]) {
 
 /// After a failed run: what the error handler noted, or, where it could not run, the error itself.
 unsafe fn settle_failure(state: *mut lua_State, inner: *mut Inner) {
-    if (*inner).failure.is_none() {
-        // SAFETY: inside the runner.
-        let message = unsafe { bytes_at(state, -1) }.unwrap_or(b"not enough memory");
-        (*inner).failure = Some(Failure { text: [b"ERR ", message].concat(), place: None });
+    // SAFETY: inside the runner.
+    unsafe {
+        if (*inner).failure.is_none() {
+            let message = bytes_at(state, -1).unwrap_or(b"not enough memory");
+            (*inner).failure = Some(Failure { text: [b"ERR ", message].concat(), place: None });
+        }
     }
 }
 
