@@ -56,7 +56,7 @@ fn compact(keyspace: &Arc<Keyspace>) -> usize {
 fn what_is_left_of_many_keys_moves_together() {
     let _one = ONE.lock();
     let keyspace = Arc::new(Keyspace::new(1, 1, KeyHasher::with_seed(5), Reclaimer::new(Default::default()).0));
-    let stays = |number: usize| number * 7 % 8 == 0;
+    let stays = |number: usize| (number * 7).is_multiple_of(8);
     for number in 0..KEYS {
         let ttl = if number % 3 == 0 { Ttl::At(UnixMs(1_000_000)) } else { Ttl::Clear };
         let value = bytes::Bytes::from(value(number));
