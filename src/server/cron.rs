@@ -71,7 +71,9 @@ fn evict_clients(shared: &Shared) {
     let limit = match config.maxmemory_clients() {
         0 => return,
         bytes @ 1.. => bytes.unsigned_abs(),
-        percent => u64::try_from(u128::from(config.maxmemory()) * u128::from(percent.unsigned_abs()) / 100).unwrap_or(u64::MAX),
+        percent => {
+            u64::try_from(u128::from(config.maxmemory()) * u128::from(percent.unsigned_abs()) / 100).unwrap_or(u64::MAX)
+        }
     };
     if limit == 0 {
         return;

@@ -82,7 +82,8 @@ fn what_was_evicted_is_counted() {
     client.check("mset a 1 b 2 c 3", "+OK");
     squeeze(&mut client);
     let stats = client.ask("info stats");
-    let evicted = stats.split("evicted_keys:").nth(1).and_then(|rest| rest.split(['\r', '\\']).next()).map(str::to_owned);
+    let evicted =
+        stats.split("evicted_keys:").nth(1).and_then(|rest| rest.split(['\r', '\\']).next()).map(str::to_owned);
     let evicted: u64 = evicted.expect("a field").parse().expect("a number");
     assert!(evicted >= 3, "{evicted}");
 }

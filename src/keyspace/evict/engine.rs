@@ -151,7 +151,12 @@ impl Default for Engine {
             until_count: 0,
             news: Vec::new(),
         };
-        Engine { state: Mutex::new(state), over_since_ms: AtomicI64::new(0), over_ms: AtomicU64::new(0), bookkeeping: AtomicU64::new(0) }
+        Engine {
+            state: Mutex::new(state),
+            over_since_ms: AtomicI64::new(0),
+            over_ms: AtomicU64::new(0),
+            bookkeeping: AtomicU64::new(0),
+        }
     }
 }
 
@@ -545,7 +550,9 @@ mod tests {
 
     #[test]
     fn a_key_in_use_outlives_others() {
-        for (policy, algorithm) in [(EvictionPolicy::AllkeysLru, 0), (EvictionPolicy::AllkeysLru, 1), (EvictionPolicy::AllkeysLfu, 1)] {
+        for (policy, algorithm) in
+            [(EvictionPolicy::AllkeysLru, 0), (EvictionPolicy::AllkeysLru, 1), (EvictionPolicy::AllkeysLfu, 1)]
+        {
             let world = World::new(policy, algorithm);
             (0..300).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
             for number in 300..3000 {
