@@ -89,7 +89,7 @@ impl Garbage {
                 _ => true,
             },
             Garbage::Table(table) => table.is_empty(),
-            Garbage::Algorithm(algorithm) => algorithm.len() < BACKGROUND_MARKS,
+            Garbage::Algorithm(algorithm) => algorithm.marks() < BACKGROUND_MARKS,
         }
     }
 

@@ -98,7 +98,7 @@ def test_expired_keys_are_heard_of(r):
         r.hset("session:2", "f", "v")
         r.pexpire("session:2", 80)
         heard = messages(p, 2)
-        assert [message[3] for message in heard] == ["session:1", "session:2"]
+        assert {message[3] for message in heard} == {"session:1", "session:2"}
         assert heard[0][2] == "__keyevent@0__:expired"
     r.config_set("notify-keyspace-events", "")
 

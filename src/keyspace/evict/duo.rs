@@ -53,7 +53,7 @@ impl Queues {
     }
 
     /// Number of marks.
-    pub fn len(&self) -> usize {
+    pub fn marks(&self) -> usize {
         self.window.len() + self.main.len()
     }
 
@@ -87,7 +87,8 @@ impl Queues {
 
     /// Takes up a key that was there before.
     pub fn adopt(&mut self, mark: u32, residents: &mut dyn Residents) {
-        self.pass(mark, 0, residents);
+        let uses = residents.look(mark).map_or(0, |seen| seen.uses);
+        self.pass(mark, uses, residents);
     }
 
     fn pass(&mut self, mark: u32, uses: u8, residents: &mut dyn Residents) {
@@ -107,13 +108,13 @@ impl Queues {
 
     /// Marks that the window should hold.
     fn window_target(&self) -> usize {
-        (self.len() * self.rule.window_percent / 100).max(1)
+        (self.marks() * self.rule.window_percent / 100).max(1)
     }
 
     /// Marks beyond its target that the window holds only because it was filled without evictions or its share has shrunk, not
     /// because keys came in since the last eviction.
     fn slack(&self) -> usize {
-        2 + self.len() / 128
+        2 + self.marks() / 128
     }
 
     /// Looks at up to [`STEPS`] keys for one to evict.
@@ -253,8 +254,8 @@ impl Algorithm for Duo {
         self.queues.evict(residents)
     }
 
-    fn len(&self) -> usize {
-        self.queues.len()
+    fn marks(&self) -> usize {
+        self.queues.marks()
     }
 
     fn scrub(&mut self, steps: usize, residents: &mut dyn Residents) {
@@ -263,5 +264,84 @@ impl Algorithm for Duo {
 
     fn memory_bytes(&self) -> usize {
         self.queues.memory_bytes() + self.shadows.memory_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    /// A keyspace of marks.
+    #[derive(Default)]
+    struct Keys(HashMap<u32, (Place, u8)>);
+
+    impl Residents for Keys {
+        fn look(&mut self, mark: u32) -> Option<Resident> {
+            self.0.get(&mark).map(|(place, uses)| Resident { place: *place, uses: *uses, score: 0 })
+        }
+
+        fn set(&mut self, mark: u32, place: Place, uses: u8) {
+            if let Some(state) = self.0.get_mut(&mark) {
+                *state = (place, uses);
+            }
+        }
+
+        fn evict(&mut self, mark: u32) -> bool {
+            self.0.remove(&mark).is_some()
+        }
+
+        fn sample(&mut self, _: usize, _: &mut dyn FnMut(u32, Resident)) {}
+    }
+
+    fn put(keys: &mut Keys, duo: &mut Duo, mark: u32) {
+        if let Some((_, uses)) = keys.0.get_mut(&mark) {
+            *uses = (*uses + 1).min(MAX_USES);
+            if mark & duo.wants() == 0 {
+                duo.used(mark);
+            }
+            return;
+        }
+        keys.0.insert(mark, (Place::Window, 0));
+        let live = keys.0.len();
+        duo.insert(mark, live, keys);
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_is_evicted_at_last(steps in prop::collection::vec((0_u8..8, 1_u32..3000, 1_u32..400), 1..60)) {
+            let (mut keys, mut duo) = (Keys::default(), Duo::new(0));
+            for (kind, first, count) in steps {
+                for mark in (first..first + count).map(|n| n.wrapping_mul(0x9e37_79b1)) {
+                    match kind {
+                        0..=3 => put(&mut keys, &mut duo, mark),
+                        4 => drop(keys.0.remove(&mark)),
+                        5 => duo.scrub(2, &mut keys),
+                        _ => {
+                            let before = keys.0.len();
+                            let turn = duo.evict(&mut keys);
+                            assert_eq!(keys.0.len(), before - usize::from(turn == Turn::Evicted));
+                        }
+                    }
+                }
+            }
+            while duo.evict(&mut keys) != Turn::Empty {}
+            assert!(keys.0.is_empty(), "{} keys that nobody evicts", keys.0.len());
+        }
+    }
+
+    #[test]
+    fn a_loop_larger_than_the_cache_hits_as_much_of_it_as_fits() {
+        let (mut keys, mut duo, mut hits) = (Keys::default(), Duo::new(0), 0);
+        for turn in 0..60_000_u32 {
+            let mark = (turn % 1000).wrapping_mul(0x9e37_79b1);
+            hits += u32::from(keys.0.contains_key(&mark));
+            put(&mut keys, &mut duo, mark);
+            while keys.0.len() > 500 {
+                duo.evict(&mut keys);
+            }
+        }
+        assert!(hits > 24_000, "{hits} hits of 60000, and LRU has none");
     }
 }

@@ -59,3 +59,29 @@ impl Ghost {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembers_about_as_many_as_it_should_and_forgets_the_oldest() {
+        let mut ghost = Ghost::new(1000);
+        let marks: Vec<u32> = (1..=4000_u32).map(|n| n.wrapping_mul(0x85eb_ca6b)).collect();
+        marks.iter().for_each(|mark| ghost.add(*mark));
+        let known: Vec<bool> = marks.iter().map(|mark| ghost.take(*mark)).collect();
+        let count = known.iter().filter(|known| **known).count();
+        assert!((900..=1010).contains(&count), "{count}");
+        assert!(known[..2000].iter().filter(|known| **known).count() < 20);
+        assert!(known[3500..].iter().filter(|known| **known).count() > 480);
+        assert!(!ghost.take(marks[3999]), "taken once");
+    }
+
+    #[test]
+    fn keeps_what_it_knows_when_it_grows() {
+        let mut ghost = Ghost::new(100);
+        (1..=50_u32).for_each(|mark| ghost.add(mark * 77_777));
+        ghost.fit(5000);
+        assert!((1..=50_u32).filter(|mark| ghost.take(mark * 77_777)).count() > 45);
+    }
+}

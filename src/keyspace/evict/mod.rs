@@ -86,7 +86,7 @@ pub trait Algorithm: Send {
     fn evict(&mut self, residents: &mut dyn Residents) -> Turn;
 
     /// Marks that it keeps, those of keys that are gone included.
-    fn len(&self) -> usize;
+    fn marks(&self) -> usize;
 
     /// Forgets marks whose keys are gone, of `steps` that it looks at.
     fn scrub(&mut self, steps: usize, residents: &mut dyn Residents);

@@ -218,7 +218,7 @@ impl Pressure {
 
 /// Minutes since the epoch, 16 bits.
 fn minutes(now: UnixMs) -> u32 {
-    u32::try_from(now.seconds() / 60 & 0xffff).unwrap_or(0)
+    u32::try_from((now.seconds() / 60) & 0xffff).unwrap_or(0)
 }
 
 /// The mark of a key with this hash.

@@ -92,3 +92,34 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn does_what_a_deque_does(steps in prop::collection::vec((0_u8..4, 1_usize..900), 1..40)) {
+            let (mut queue, mut model, mut next) = (Queue::default(), VecDeque::new(), 0_u32);
+            for (kind, count) in steps {
+                match kind {
+                    0 | 1 => (0..count).for_each(|_| {
+                        next += 1;
+                        queue.push(next);
+                        model.push_back(next);
+                    }),
+                    2 => (0..count).for_each(|_| assert_eq!(queue.pop(), model.pop_front())),
+                    _ => {
+                        // All of it, so that the model can do the same.
+                        queue.scrub(queue.len(), &mut |mark| mark % 3 != 0);
+                        queue.scrub(queue.len(), &mut |mark| mark % 3 != 0);
+                        model.retain(|mark| mark % 3 != 0);
+                    }
+                }
+                assert_eq!((queue.len(), queue.front()), (model.len(), model.front().copied()));
+            }
+            assert!(queue.memory_bytes() <= (model.len() + 4 * BLOCK) * 4);
+        }
+    }
+}

@@ -65,7 +65,7 @@ impl Algorithm for Sampled {
         if met { Turn::Searching } else { Turn::Empty }
     }
 
-    fn len(&self) -> usize {
+    fn marks(&self) -> usize {
         0
     }
 
@@ -100,7 +100,7 @@ impl Algorithm for Random {
         }
     }
 
-    fn len(&self) -> usize {
+    fn marks(&self) -> usize {
         0
     }
 

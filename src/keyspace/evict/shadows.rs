@@ -213,7 +213,7 @@ impl Shadows {
             gone.into_iter().for_each(|mark| {
                 marks.remove(mark);
             });
-            queues.scrub(queues.len(), marks);
+            queues.scrub(queues.marks(), marks);
         }
     }
 

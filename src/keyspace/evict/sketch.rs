@@ -96,3 +96,27 @@ impl Sketch {
         self.additions /= 2;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_up_to_its_cap_and_forgets_by_halves() {
+        let mut sketch = Sketch::new(1000);
+        (0..9).for_each(|_| sketch.add(7));
+        assert_eq!((sketch.estimate(7), sketch.estimate(8)), (9, 0));
+        (0..9).for_each(|_| sketch.add(7));
+        assert_eq!(sketch.estimate(7), 15);
+        (100..100 + 24_000_u32).for_each(|mark| sketch.add(mark.wrapping_mul(0x9e37_79b1)));
+        assert!(sketch.estimate(7) < 15);
+    }
+
+    #[test]
+    fn keeps_what_it_knows_when_it_grows() {
+        let mut sketch = Sketch::new(1000);
+        (0..5).for_each(|_| sketch.add(77));
+        sketch.fit(100_000);
+        assert_eq!(sketch.estimate(77), 5);
+    }
+}

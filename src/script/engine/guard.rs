@@ -183,6 +183,40 @@ pub unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
     }
 }
 
+/// `xpcall`. The end of a script is not caught, and not shown to the handler, which would run without the hook.
+pub unsafe extern "C-unwind" fn xpcall(state: *mut lua_State) -> c_int {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        ffi::luaL_checkany(state, 2);
+        ffi::lua_settop(state, 2);
+        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+        ffi::lua_insert(state, 2);
+        ffi::lua_pushcclosure(state, handle_error, 2);
+        ffi::lua_insert(state, 1);
+        let status = ffi::lua_pcall(state, 0, ffi::LUA_MULTRET, 1);
+        let inner = inner_of(state);
+        if inner.stop.is_some() {
+            return raise_stop(state, inner);
+        }
+        ffi::lua_pushboolean(state, c_int::from(status == 0));
+        ffi::lua_replace(state, 1);
+        ffi::lua_gettop(state)
+    }
+}
+
+/// Calls the handler of `xpcall`, the second upvalue.
+unsafe extern "C-unwind" fn handle_error(state: *mut lua_State) -> c_int {
+    // SAFETY: called by the interpreter with the error.
+    unsafe {
+        if inner_of(state).stop.is_none() {
+            ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
+            ffi::lua_insert(state, 1);
+            ffi::lua_call(state, 1, 1);
+        }
+    }
+    1
+}
+
 /// For functions that catch errors: the end of a script is not caught.
 pub unsafe extern "C-unwind" fn guard_catch(state: *mut lua_State) -> c_int {
     // SAFETY: called by the interpreter.

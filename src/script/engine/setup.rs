@@ -22,12 +22,16 @@ const GUARDED_BASE: &[(&CStr, lua_CFunction)] = &[
     (c"rawget", guard::guard_read),
     (c"rawset", guard::guard_write),
     (c"setmetatable", guard::guard_write),
-    (c"xpcall", guard::guard_catch),
 ];
 
 /// Functions of the base library that are ours.
-const OWN_BASE: &[(&CStr, lua_CFunction)] =
-    &[(c"load", guard::load), (c"loadstring", guard::loadstring), (c"pcall", guard::pcall), (c"unpack", guard::unpack)];
+const OWN_BASE: &[(&CStr, lua_CFunction)] = &[
+    (c"load", guard::load),
+    (c"loadstring", guard::loadstring),
+    (c"pcall", guard::pcall),
+    (c"unpack", guard::unpack),
+    (c"xpcall", guard::xpcall),
+];
 
 /// A library: its name, functions taken as they are, and guarded ones.
 type Library = (&'static CStr, &'static [&'static CStr], &'static [(&'static CStr, lua_CFunction)]);
