@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_search_that_is_too_long_is_given_up() {
-        let writes: Vec<_> = (0..12).map(|process| (process, 0, 10, Ok(process as u8))).collect();
+        let writes: Vec<_> = (0..12).map(|process| (process, 0, 10, Ok(u8::try_from(process).unwrap_or(0)))).collect();
         assert_eq!(verdict(&[&writes[..], &[(99, 11, 12, Err(200))]].concat()), Verdict::Undecided);
     }
 }
