@@ -370,16 +370,18 @@ impl Dispatcher {
                 Next::Continue
             }
             Ok(command) => match self.shared.clients.pause(self.now) {
-                Some(pause) if pause.all || flags_of(command, session).0 & PAUSED_FLAGS.0 != 0 => {
-                    session.client.paused.store(true, Relaxed);
-                    return Next::Paused;
-                }
+                Some(pause) if pause.all || flags_of(command, session).0 & PAUSED_FLAGS.0 != 0 => Next::Paused,
+                _ if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) => Next::Paused,
                 _ if session.transaction.is_some() && !command.spec.at_once => {
                     self.queue(command, request, session, out)
                 }
                 _ => self.execute(command, planned, request, session, out),
             },
         };
+        if matches!(next, Next::Paused) {
+            session.client.paused.store(true, Relaxed);
+            return next;
+        }
         if !matches!(next, Next::Slices(_) | Next::Block(_)) {
             apply_reply_mode(session, out, mark);
         }
@@ -418,6 +420,9 @@ impl Dispatcher {
         if session.resp == Resp::V2 && !spec.while_subscribed && session.client.subscribed.load(Relaxed) {
             return Err(not_while_subscribed(command));
         }
+        if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) {
+            self.check_busy()?;
+        }
         if session.monitor && spec.flags.0 & KEYSPACE_FLAGS.0 != 0 {
             return Err(MONITOR_ONLY);
         }
@@ -444,6 +449,16 @@ impl Dispatcher {
         match room {
             Room::Full => Err(CommandError::OutOfMemory),
             Room::Made | Room::Soon => Ok(()),
+        }
+    }
+
+    /// Refuses what must not wait any longer for a script that runs for long.
+    #[cold]
+    fn check_busy(&self) -> Result<(), CommandError> {
+        let threshold = self.shared.config.busy_reply_threshold_ms();
+        match self.shared.scripts.long.first() {
+            Some(run) if threshold != 0 && run.millis() >= threshold => Err(CommandError::text(run.busy())),
+            _ => Ok(()),
         }
     }
 
@@ -488,8 +503,10 @@ impl Dispatcher {
         }
         let shared = self.shared;
         let keys = &self.keys[planned.keys.0..planned.keys.1];
-        let plan = match command.spec.scope.of(request) {
-            Scope::Keys | Scope::Chosen(_) | Scope::Walk | Scope::WalkServer | Scope::Select => LockPlan::Keys,
+        let plan = match command.spec.scope.of(self.shared, request) {
+            Scope::Keys | Scope::Chosen(_) | Scope::Asked(_) | Scope::Walk | Scope::WalkServer | Scope::Select => {
+                LockPlan::Keys
+            }
             Scope::KeysEverywhere => LockPlan::KeysEverywhere,
             Scope::Database => LockPlan::Database,
             Scope::Server => LockPlan::All,
@@ -507,6 +524,9 @@ impl Dispatcher {
         } else {
             View::lock(&shared.keyspace, db, self.now, touch, plan, hashes)
         };
+        if view.gave_up() {
+            return Next::Paused; // a long script has the locks: the next try finds that out before
+        }
         if shared.blocked.any() {
             view = self.serve_first(view, plan, keys, request, touch);
         }
@@ -795,6 +815,14 @@ fn refuse_transaction(error: CommandError, planned: Planned, session: &mut Sessi
 
 /// Commands that a pause of writes holds back.
 const PAUSED_FLAGS: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
+
+/// Whether a command is run while a script runs for long: it needs no lock, and may be what ends the script.
+#[cold]
+fn is_heard_meanwhile(command: &Command, request: RequestView<'_>) -> bool {
+    // Whoever asks for the data to be saved first has to wait.
+    let waits = command.spec.name == "shutdown" && !request.iter().any(|word| word.eq_ignore_ascii_case(b"nosave"));
+    command.spec.flags.has(Flags::ALLOW_BUSY) && !waits
+}
 
 /// Commands that a monitor may not use.
 const KEYSPACE_FLAGS: Flags = PAUSED_FLAGS.and(Flags::READONLY);

@@ -12,6 +12,8 @@ pub mod keyspace;
 
 pub mod persistence;
 
+pub mod script;
+
 pub mod call;
 
 pub mod command;

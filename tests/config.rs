@@ -211,7 +211,7 @@ fn errors_name_file_and_line() {
     assert_eq!(
         error.to_string(),
         format!(
-            "\n*** FATAL CONFIG FILE ERROR (Version 7.2.4) ***\nReading the configuration file, at line 3 of {path}\n\
+            "\n*** FATAL CONFIG FILE ERROR (Version 7.4.2) ***\nReading the configuration file, at line 3 of {path}\n\
              >>> 'foo bar'\nBad directive or wrong number of arguments"
         )
     );

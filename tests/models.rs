@@ -21,8 +21,11 @@ use larder::keyspace::{KeyHasher, Keyspace};
 use larder::protocol::batch::OwnedRequest;
 use larder::protocol::reply::Output;
 use larder::util::clock::UnixMs;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// Two find all but the rarest faults, in seconds; three take minutes (`LOOM_MAX_PREEMPTIONS=3`).
 const PREEMPTIONS: usize = 2;
@@ -51,9 +54,39 @@ fn spawn<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> loom::t
     loom::thread::Builder::new().stack_size(STACK).spawn(act).unwrap()
 }
 
+/// Wakes a thread of the model.
+#[derive(Default)]
+struct Bell {
+    rung: loom::sync::Mutex<bool>,
+    ring: loom::sync::Condvar,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Bell>) {
+        *self.rung.lock().unwrap() = true;
+        self.ring.notify_one();
+    }
+}
+
+/// Runs a future on this thread, which sleeps until it is woken. (loom's own minds when a waker outlives its future.)
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let (bell, mut future) = (Arc::new(Bell::default()), pin!(future));
+    let waker = Waker::from(Arc::clone(&bell));
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        let mut rung = bell.rung.lock().unwrap();
+        while !std::mem::take(&mut *rung) {
+            rung = bell.ring.wait(rung).unwrap();
+        }
+    }
+}
+
 /// A server without sockets. It is leaked: each order has its own.
 fn server() -> &'static Shared {
-    let (reclaimer, reclaiming) = Reclaimer::new();
+    let config = Arc::new(Config::default());
+    let (reclaimer, reclaiming) = Reclaimer::new(Arc::clone(&config));
     drop(reclaiming);
     let keyspace = Keyspace::new(1, 1, KeyHasher::with_seed(1), reclaimer);
     let identity = Identity {
@@ -62,7 +95,7 @@ fn server() -> &'static Shared {
         executable: String::new(),
         config_file: String::new(),
     };
-    Box::leak(Box::new(Shared::new(Arc::new(Config::default()), keyspace, 1, GROUPS, identity)))
+    Box::leak(Box::new(Shared::new(config, keyspace, 1, GROUPS, identity)))
 }
 
 fn client(shared: &'static Shared) -> Arc<Client> {
@@ -101,7 +134,7 @@ fn ask(shared: &'static Shared, line: &str) -> String {
 
 /// Waits as a connection does, and leaves as it does.
 fn wait(shared: &'static Shared, blocked: &Blocked) -> String {
-    loom::future::block_on(async {
+    block_on(async {
         while !blocked.ticket.is_done() {
             blocked.client.wake().notified().await;
         }
@@ -175,6 +208,74 @@ fn increments_are_not_lost() {
         let mut replies = [one.join().unwrap(), other.join().unwrap()];
         replies.sort();
         assert_eq!(replies, [":1", ":2"]);
+    });
+}
+
+/// The replies to a client's requests, sent one after another.
+fn talk(shared: &'static Shared, lines: &[&str]) -> Vec<String> {
+    let mut session = Session::new(client(shared), true);
+    let mut dispatcher = Dispatcher::new(shared, 0);
+    let replies = lines.iter().map(|line| {
+        let request = OwnedRequest::from_args(line.split(' ').map(str::as_bytes));
+        let mut out = Output::new();
+        let _ = dispatcher.run_one(&request, &mut session, &mut out);
+        text(&out.to_vec())
+    });
+    replies.collect()
+}
+
+#[test]
+fn a_transaction_is_seen_whole_and_sees_nothing_half() {
+    explore(|| {
+        let shared = server();
+        let transfer = ["MULTI", "INCR a", "GET b", "INCR b", "EXEC"];
+        let one = spawn(move || talk(shared, &transfer));
+        let other = spawn(move || talk(shared, &transfer));
+        let seen = ask(shared, "MGET b a");
+        assert!(["*2 $-1 $-1", "*2 $1 1 $1 1", "*2 $1 2 $1 2"].contains(&&seen[..]), "{seen}");
+        let mut replies = [one, other].map(|talk| talk.join().unwrap().pop().unwrap());
+        replies.sort();
+        assert_eq!(replies, ["*3 :1 $-1 :1", "*3 :2 $1 1 :2"]);
+    });
+}
+
+#[test]
+fn a_watched_key_has_not_changed_when_exec_runs() {
+    explore(|| {
+        let shared = server();
+        let writer = spawn(move || ask(shared, "MSET b 1 a 1"));
+        let replies = talk(shared, &["WATCH a", "GET a", "MULTI", "GET a", "SET c 1", "EXEC"]);
+        writer.join().unwrap();
+        let (before, exec) = (&replies[1], &replies[5]);
+        assert!(exec == "*-1" || *exec == format!("*2 {before} +OK"), "{replies:?}");
+        assert_eq!(ask(shared, "EXISTS c"), if exec == "*-1" { ":0" } else { ":1" });
+    });
+}
+
+#[test]
+fn of_two_optimistic_writers_one_is_told_to_try_again() {
+    explore(|| {
+        let shared = server();
+        let write = ["WATCH a", "MULTI", "INCR a", "EXEC"];
+        let one = spawn(move || talk(shared, &write));
+        let other = spawn(move || talk(shared, &write));
+        let replies = [one, other].map(|talk| talk.join().unwrap().pop().unwrap());
+        let done = replies.iter().filter(|reply| *reply != "*-1").count();
+        assert!(done >= 1, "the first to come to EXEC goes through");
+        assert_eq!(ask(shared, "GET a"), format!("$1 {done}"));
+    });
+}
+
+#[test]
+fn a_transaction_serves_those_who_wait_when_it_is_over() {
+    explore(|| {
+        let shared = server();
+        let blocked = waiting(shared, "BLPOP a b 0");
+        let pusher = spawn(move || talk(shared, &["MULTI", "RPUSH a 1", "RPUSH b 2", "LLEN a", "EXEC"]));
+        assert_eq!(wait(shared, &blocked), "*2 $1 a $1 1");
+        assert_eq!(pusher.join().unwrap().pop().unwrap(), "*3 :1 :1 :1");
+        assert_eq!(ask(shared, "LRANGE b 0 -1"), "*1 $1 2");
+        nobody_waits(shared);
     });
 }
 
@@ -303,37 +404,49 @@ fn who_is_killed_gets_an_element_at_most_once_and_leaves_no_trace() {
 
 // Mailboxes
 
-/// Reads mail as a connection at rest does, until `count` pieces have come.
-fn read_mail(client: &Client, count: usize) -> Vec<Bytes> {
-    let mut pieces = Vec::new();
-    loom::future::block_on(async {
-        while pieces.len() < count {
-            if client.has_mail() {
-                pieces.extend(client.take_mail().pushes);
-            } else {
-                client.wake().notified().await;
+/// What a worker does for one connection at rest: tells it of its mail, and lets it read, until `count` bytes have come or
+/// it is killed.
+fn read_mail(shared: &'static Shared, client: &Client, count: usize) -> Vec<u8> {
+    let mut letters = Vec::new();
+    block_on(async {
+        let post = shared.clients.post(client.worker);
+        let (mut waits, mut wakes) = (pin!(post.wait()), pin!(client.wake().notified()));
+        std::future::poll_fn(|cx| {
+            while waits.as_mut().poll(cx).is_ready() {
+                waits.set(post.wait());
+                let mut told = Vec::new();
+                post.take(usize::MAX, &mut told);
+                told.iter().for_each(|client| client.wake().notify_one());
             }
-        }
+            while wakes.as_mut().poll(cx).is_ready() {
+                wakes.set(client.wake().notified());
+                let mail = client.take_mail();
+                letters.extend(mail.pushes.to_vec());
+                if mail.killed {
+                    return Poll::Ready(());
+                }
+            }
+            if letters.len() >= count { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     });
-    pieces
+    letters
+}
+
+fn sender(client: &Arc<Client>, letters: &'static [&'static [u8]]) -> loom::thread::JoinHandle<()> {
+    let client = Arc::clone(client);
+    spawn(move || letters.iter().for_each(|letter| client.push(&Bytes::from_static(letter), usize::MAX)))
 }
 
 #[test]
 fn no_letter_is_lost_and_none_overtakes_another_of_its_sender() {
     explore(|| {
-        let client = client(server());
-        let send = |pieces: [&'static str; 2]| {
-            let client = Arc::clone(&client);
-            spawn(move || pieces.map(|piece| client.push(Bytes::from_static(piece.as_bytes()), usize::MAX)))
-        };
-        let (one, other) = (send(["a1", "a2"]), send(["b1", "b2"]));
-        let pieces = read_mail(&client, 4);
-        one.join().unwrap();
-        other.join().unwrap();
-        for sender in [b'a', b'b'] {
-            let from: Vec<u8> = pieces.iter().filter(|piece| piece[0] == sender).map(|piece| piece[1]).collect();
-            assert_eq!(from, b"12");
-        }
+        let shared = server();
+        let client = client(shared);
+        let senders = [sender(&client, &[b"A", b"B"]), sender(&client, &[b"1"])];
+        let letters = read_mail(shared, &client, 3);
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        assert!([&b"AB1"[..], b"A1B", b"1AB"].contains(&&letters[..]), "{letters:?}");
         assert!(client.take_mail().pushes.is_empty());
     });
 }
@@ -342,10 +455,7 @@ fn no_letter_is_lost_and_none_overtakes_another_of_its_sender() {
 fn a_letter_that_comes_while_mail_is_read_is_seen_next_time() {
     explore(|| {
         let client = client(server());
-        let sender = spawn({
-            let client = Arc::clone(&client);
-            move || client.push(Bytes::from_static(b"1"), usize::MAX)
-        });
+        let sender = sender(&client, &[b"1"]);
         let early = client.take_mail().pushes.len();
         sender.join().unwrap();
         assert!(early == 1 || client.has_mail(), "a connection that never rests asks only `has_mail`");
@@ -358,21 +468,33 @@ fn who_is_killed_learns_it() {
     explore(|| {
         let shared = server();
         let client = client(shared);
+        let sender = sender(&client, &[b"1"]);
         let killer = spawn({
             let client = Arc::clone(&client);
             move || shared.clients.kill(&client)
         });
-        let pusher = spawn({
-            let client = Arc::clone(&client);
-            move || client.push(Bytes::from_static(b"1"), usize::MAX)
-        });
-        loom::future::block_on(async {
-            while !client.take_mail().killed {
-                client.wake().notified().await
-            }
-        });
+        let letters = read_mail(shared, &client, usize::MAX);
+        assert!(letters.len() <= 1);
         killer.join().unwrap();
-        pusher.join().unwrap();
+        sender.join().unwrap();
         assert!(shared.clients.find(client.id).is_none());
+    });
+}
+
+#[test]
+fn who_was_not_told_while_nothing_could_be_sent_finds_all_when_it_looks() {
+    explore(|| {
+        let shared = server();
+        let client = client(shared);
+        let sender = sender(&client, &[b"1", b"2"]);
+        let mut letters = Vec::new();
+        if !client.stall() {
+            letters = client.take_mail().pushes.to_vec(); // some were there already
+        }
+        // The socket can send again: from here on the connection is told as ever.
+        letters.extend(client.take_mail().pushes.to_vec());
+        letters.extend(read_mail(shared, &client, 2 - letters.len()));
+        sender.join().unwrap();
+        assert_eq!(letters, b"12");
     });
 }

@@ -3,15 +3,11 @@
 //! Invariant: nothing here owns a connection. A client is named by its id, looked up, and perhaps gone; its connection
 //! reads its mailbox when it is woken. Must not know: sockets.
 
-#![cfg_attr(
-    not(feature = "model"),
-    expect(unused_qualifications, reason = "with the feature `model` these are other types than those in scope")
-)]
-
 use super::tracked::{Name, Tracked};
 use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;
-use crate::util::sync::{self, Mutex, Notify};
+use crate::util::sync::atomic::AtomicBool as ModelBool;
+use crate::util::sync::{Mutex, Notify, PlainMutex};
 use bytes::Bytes;
 use dashmap::DashMap;
 use std::collections::{BTreeSet, VecDeque};
@@ -125,7 +121,7 @@ pub struct Client {
     /// When it connected.
     pub connected: UnixMs,
     /// Texts.
-    pub labels: parking_lot::Mutex<Labels>,
+    pub labels: PlainMutex<Labels>,
     /// When it last sent something, in milliseconds since the epoch.
     pub active_ms: AtomicI64,
     /// Selected database.
@@ -169,7 +165,7 @@ pub struct Client {
     /// What it is told of the keys that it caches; changed through the table of these.
     pub tracked: Tracked,
     mailbox: Mutex<Mailbox>,
-    mail: sync::atomic::AtomicBool,
+    mail: ModelBool,
     wake: Notify,
     post: Arc<Post>,
 }
@@ -318,7 +314,7 @@ impl Clients {
             unix,
             worker,
             connected: now,
-            labels: parking_lot::Mutex::default(),
+            labels: PlainMutex::default(),
             active_ms: AtomicI64::new(now.0),
             db: AtomicUsize::new(0),
             resp: AtomicU32::new(2),
@@ -341,7 +337,7 @@ impl Clients {
             subscribed: AtomicBool::new(false),
             tracked: Tracked::default(),
             mailbox: Mutex::default(),
-            mail: sync::atomic::AtomicBool::new(false),
+            mail: ModelBool::new(false),
             wake: Notify::new(),
             post: self.post(worker),
         });
@@ -436,6 +432,11 @@ impl Clients {
         if pause.is_none() {
             self.all().iter().for_each(|client| client.notify());
         }
+    }
+
+    /// Wakes those who were kept back, to try again.
+    pub fn wake_paused(&self) {
+        self.map.iter().filter(|client| client.paused.load(Relaxed)).for_each(|client| client.notify());
     }
 
     /// The pause in force at `now`, if any; one load when there is none.

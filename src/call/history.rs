@@ -12,7 +12,9 @@ use std::collections::VecDeque;
 pub const EVERY_S: u64 = 5;
 
 /// Samples of an hour.
-const KEPT: usize = 3600 / EVERY_S as usize + 1;
+const KEPT: usize = 721;
+
+const _: () = assert!(KEPT as u64 == 3600 / EVERY_S + 1);
 
 /// Counters at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,7 +61,7 @@ impl History {
     pub fn change(&self, now: Sample, window_s: u64) -> Change {
         let samples = self.0.lock();
         let old_enough = |sample: &&Sample| elapsed_ms(**sample, now) >= window_s * 1000;
-        match samples.iter().rev().find(old_enough).or(samples.front()) {
+        match samples.iter().rev().find(old_enough).or_else(|| samples.front()) {
             Some(before) => between(*before, now),
             None => Change::default(),
         }

@@ -108,6 +108,14 @@ impl HotKeys {
         all.top(most).into_iter().filter_map(read).collect()
     }
 
+    /// By how many requests a second the rates may be too high, beyond what sampling adds: those of a key with few requests are
+    /// mixed with those of others.
+    pub fn error_per_second(&self) -> u64 {
+        let ms = self.began.lock().1.max(1);
+        let samples: u64 = self.workers.iter().map(|windows| windows.lock().last.total()).sum();
+        samples.saturating_mul(u64::from(SAMPLED)).saturating_mul(1000) / (COUNTERS as u64 * ms)
+    }
+
     /// Forgets the samples.
     pub fn forget(&self) {
         for windows in &self.workers {
@@ -171,6 +179,24 @@ impl HotKeys {
         self.end_if_over(&mut session, now);
         if let Some(session) = session.as_mut().filter(|session| session.is_active()) {
             session.count(nanos, bytes, keys);
+        }
+    }
+
+    /// Counts a command of a transaction, in both ways.
+    pub fn note_nested<'k>(
+        &self,
+        worker: usize,
+        db: usize,
+        now: UnixMs,
+        nanos: u64,
+        bytes: u64,
+        keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+    ) {
+        if rand::random::<u32>().is_multiple_of(SAMPLED) {
+            keys.clone().for_each(|key| self.sample(worker, db, key));
+        }
+        if self.is_tracking() {
+            self.track(now, nanos, bytes, keys);
         }
     }
 

@@ -76,10 +76,17 @@ impl Context<'_> {
             Reply::new(out, resp).error_bytes(&error.reply_text());
             shared.stats.count_error(error);
         }
-        self.count(command, started, outcome.is_err());
+        let nanos = self.count(command, started, outcome.is_err());
         let record = Record { command, request, client: &self.session.client, db, now: self.now };
-        record.note_sizes(shared, out.len() - before);
+        let replied = out.len() - before;
+        let bytes = (request.payload_bytes() + replied) as u64;
+        record.note_sizes(shared, replied);
         record.feed_monitors(shared);
+        if self.command.spec.keys.is_empty() {
+            // Otherwise what runs the command has keys of its own, which stand for those of what it runs.
+            let keys = keys.iter().map(|key| request.arg(key.index));
+            shared.hot.note_nested(self.session.client.worker, db, self.now, nanos, bytes, keys);
+        }
         outcome.is_err()
     }
 
@@ -94,13 +101,14 @@ impl Context<'_> {
         }
     }
 
-    fn count(&self, command: &Command, started: Ticks, failed: bool) {
+    fn count(&self, command: &Command, started: Ticks, failed: bool) -> u64 {
         let nanos = Ticks::now().nanos_since(started);
         let worker = &self.shared.stats.workers[self.session.client.worker];
         worker.processed.add(1);
         let counters = &worker.commands[command.id];
         counters.ran(1, nanos, self.shared.config.latency_tracking());
         counters.failed.add(u64::from(failed));
+        nanos
     }
 
     // What is said while the locks are held

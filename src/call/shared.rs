@@ -16,6 +16,7 @@ use super::tracking::Tracking;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::keyspace::evict::engine::Budget;
+use crate::script::Scripts;
 use crate::util::clock::UnixMs;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -102,6 +103,8 @@ pub struct Shared {
     pub commands: CommandTable,
     /// The process.
     pub identity: Identity,
+    /// Scripts and functions.
+    pub scripts: Scripts,
     /// Replication id.
     pub replication: ReplicationId,
     /// Whether the active expiry cycle runs (`DEBUG SET-ACTIVE-EXPIRE`).
@@ -129,7 +132,7 @@ impl Shared {
             clients: Clients::default(),
             blocked: BlockedClients::new(Arc::clone(keyspace.attention())),
             pubsub: PubSub::default(),
-            tracking: Tracking::default(),
+            tracking: Tracking::new(Arc::clone(keyspace.attention())),
             effects: EffectLog::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
@@ -140,6 +143,7 @@ impl Shared {
             keyspace,
             commands,
             identity,
+            scripts: Scripts::new(workers),
             replication: ReplicationId { id },
             active_expire: AtomicBool::new(true),
             cron_paused: AtomicBool::new(false),

@@ -8,6 +8,7 @@ use super::args::Args;
 use super::blocking::Blocked;
 use super::context::Context;
 use super::error::CommandError;
+use super::shared::Shared;
 use crate::protocol::batch::RequestView;
 use std::sync::Arc;
 
@@ -30,6 +31,11 @@ pub enum Outcome {
 pub trait Slices {
     /// Does about a millisecond of work; `true` when the reply is written and the command over.
     fn step(&mut self, ctx: &mut Context<'_>) -> bool;
+
+    /// Whether locks are held between two steps: then it goes on while others are kept back because of it.
+    fn holds_locks(&self) -> bool {
+        false
+    }
 }
 
 /// The function behind a command: parse all arguments, look up, mutate, reply, in that order.
@@ -273,6 +279,8 @@ pub enum Group {
     Connection,
     /// Transactions.
     Transactions,
+    /// Scripts and functions.
+    Scripting,
     /// The server.
     Server,
     /// The cluster.
@@ -295,6 +303,7 @@ impl Group {
             Group::Geo => "geo",
             Group::Stream => "stream",
             Group::Generic => "generic",
+            Group::Scripting => "scripting",
             Group::Connection => "connection",
             Group::Transactions => "transactions",
             Group::Server => "server",
@@ -326,13 +335,19 @@ pub enum Scope {
     Transaction,
     /// Whatever this makes of the request; not this again.
     Chosen(fn(RequestView<'_>) -> Scope),
+    /// The same, for what only the server knows.
+    Asked(fn(&Shared, RequestView<'_>) -> Scope),
 }
 
 impl Scope {
     /// The scope of a given request.
     #[inline]
-    pub fn of(self, request: RequestView<'_>) -> Scope {
-        if let Scope::Chosen(choose) = self { choose(request) } else { self }
+    pub fn of(self, shared: &Shared, request: RequestView<'_>) -> Scope {
+        match self {
+            Scope::Chosen(choose) => choose(request),
+            Scope::Asked(choose) => choose(shared, request),
+            scope => scope,
+        }
     }
 }
 

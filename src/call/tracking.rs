@@ -12,7 +12,7 @@ use super::pubsub::push_limit;
 use super::shared::Shared;
 use super::tracked::{Name, Wish, mode};
 use crate::config::ClientClass;
-use crate::keyspace::attention::Listener;
+use crate::keyspace::attention::{Attention, Listener};
 use crate::protocol::reply::{Output, Reply, Resp};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -84,10 +84,15 @@ pub struct Tracking {
     items: AtomicUsize,
     /// The part that gives up its oldest key next.
     next_part: AtomicUsize,
+    /// Entered once for each client, and once while the table holds keys: they are told of to those who come back.
+    attention: Arc<Attention>,
+    /// Held while a client comes, and while the table is emptied because there is none.
+    gate: Mutex<()>,
 }
 
-impl Default for Tracking {
-    fn default() -> Tracking {
+impl Tracking {
+    /// Nobody has read anything. `attention` is told of clients and keys.
+    pub fn new(attention: Arc<Attention>) -> Tracking {
         Tracking {
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
             hasher: ahash::RandomState::new(),
@@ -96,11 +101,11 @@ impl Default for Tracking {
             keys: AtomicUsize::new(0),
             items: AtomicUsize::new(0),
             next_part: AtomicUsize::new(0),
+            attention,
+            gate: Mutex::default(),
         }
     }
-}
 
-impl Tracking {
     /// How many clients are told of changes.
     pub fn clients(&self) -> usize {
         self.clients.load(Relaxed)
@@ -130,7 +135,9 @@ impl Tracking {
         let mut part = self.part(key).lock();
         let (new_key, new_item) = part.enter(key, client);
         // Under the lock, so that nothing is taken off the counts before it is in them.
-        self.keys.fetch_add(usize::from(new_key), Relaxed);
+        if new_key && self.keys.fetch_add(1, Relaxed) == 0 {
+            self.attention.enter(Listener::Tracking);
+        }
         self.items.fetch_add(usize::from(new_item), Relaxed);
         new_key
     }
@@ -145,7 +152,9 @@ impl Tracking {
     }
 
     fn gone(&self, keys: usize, items: usize) {
-        self.keys.fetch_sub(keys, Relaxed);
+        if keys > 0 && self.keys.fetch_sub(keys, Relaxed) == keys {
+            self.attention.leave(Listener::Tracking);
+        }
         self.items.fetch_sub(items, Relaxed);
     }
 
@@ -197,8 +206,9 @@ impl Shared {
     /// Tells a client of changes from now on, as it wishes; what it wished before is replaced, but prefixes stay.
     pub fn track(&self, client: &Arc<Client>, wish: &Wish<'_>) {
         if !client.tracked.is(mode::ON) {
+            let _gate = self.tracking.gate.lock();
             self.tracking.clients.fetch_add(1, Relaxed);
-            self.keyspace.attention().enter(Listener::Tracking);
+            self.tracking.attention.enter(Listener::Tracking);
         }
         client.tracked.begin(wish);
         if wish.bits & mode::BROADCAST != 0 {
@@ -208,14 +218,14 @@ impl Shared {
         }
     }
 
-    /// Tells a client of nothing any more. The keys it has read stay in the table until they change.
+    /// Tells a client of nothing any more. The keys it has read stay in the table for a while.
     pub fn untrack(&self, client: &Client) {
         if !client.tracked.end() {
             return;
         }
         self.tracking.drop_prefixes(client);
         self.tracking.clients.fetch_sub(1, Relaxed);
-        self.keyspace.attention().leave(Listener::Tracking);
+        self.tracking.attention.leave(Listener::Tracking);
     }
 
     /// Enters keys that a client has read; whether it is told that others are to be forgotten. Under the locks of their shards.
@@ -242,7 +252,7 @@ impl Shared {
 
     /// Tells everybody that all keys are gone, and forgets who has read what; as [`Shared::invalidate`].
     pub fn invalidate_all(&self, own: u64) -> bool {
-        if self.tracking.clients() == 0 {
+        if self.tracking.clients() == 0 && self.tracking.keys() == 0 {
             return false;
         }
         // First, so that what is read behind the news is in the table.
@@ -251,6 +261,17 @@ impl Shared {
         all.iter()
             .filter(|client| client.tracked.is(mode::ON))
             .fold(false, |told, client| told | self.tell(client, None, own))
+    }
+
+    /// Empties the table when nobody is there to be told. To be called now and then.
+    pub fn forget_reads(&self) {
+        let tracking = &self.tracking;
+        if tracking.clients() == 0 && tracking.keys() > 0 {
+            let _gate = tracking.gate.lock();
+            if tracking.clients() == 0 {
+                tracking.clear();
+            }
+        }
     }
 
     fn tell_readers(&self, readers: &[u64], key: &[u8], own: u64, changed: bool) -> bool {

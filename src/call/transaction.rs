@@ -111,8 +111,8 @@ struct Place {
 impl Place {
     fn add(&mut self, shared: &Shared, request: RequestView<'_>, locks: &mut LockSet) {
         let (Ok(command), _) = shared.commands.resolve(request) else { return };
-        match command.spec.scope.of(request) {
-            Scope::Keys | Scope::Chosen(_) => self.add_keys(shared, request, locks, self.moves),
+        match command.spec.scope.of(shared, request) {
+            Scope::Keys | Scope::Chosen(_) | Scope::Asked(_) => self.add_keys(shared, request, locks, self.moves),
             Scope::KeysEverywhere => self.add_keys(shared, request, locks, true),
             Scope::Database | Scope::Walk if !self.moves => locks.add_database(self.db),
             Scope::Database | Scope::Walk | Scope::Server | Scope::WalkServer => locks.add_everything(),

@@ -13,6 +13,7 @@ pub mod hash;
 pub mod hyperloglog;
 pub mod list;
 pub mod pubsub;
+pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
@@ -35,6 +36,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     generic::dump::COMMANDS,
     list::COMMANDS,
     transactions::COMMANDS,
+    scripting::COMMANDS,
     connection::COMMANDS,
     pubsub::COMMANDS,
     cluster::COMMANDS,

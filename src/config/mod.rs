@@ -39,7 +39,7 @@ use value::Value;
 pub use value::{ClientClass, OutputLimit, notify};
 
 /// The version of Redis that clients are told, which decides the features they use.
-pub const REDIS_VERSION: &str = "7.2.4";
+pub const REDIS_VERSION: &str = "7.4.2";
 
 /// The live configuration, shared by all threads.
 #[derive(Debug)]

@@ -138,7 +138,6 @@ const AOF: &str = "the append-only file";
 const CLUSTER: &str = "cluster mode";
 const RDB: &str = "snapshots on disk";
 const REPLICATION: &str = "replication";
-const SCRIPTS: &str = "scripts";
 const TLS: &str = "TLS";
 const OS: &str = "operating system integration";
 // Why the others never will have an effect.
@@ -404,7 +403,7 @@ pub const GROUPS: &[Group] = &[
     ] },
     Group { title: "Scripts", rows: &[
         int("busy-reply-threshold", 0, I64, "5000", "Milliseconds after which others are told that a script is busy.")
-            .alias(&["lua-time-limit"]).later(SCRIPTS),
+            .alias(&["lua-time-limit"]),
     ] },
     Group { title: "Cluster", rows: &[
         flag("cluster-enabled", "no", "Runs as a node of a cluster.").startup().later(CLUSTER),

@@ -3,7 +3,7 @@
 //! Invariant: a bit field is above zero for as long as somebody of that kind is there, from before it can miss anything.
 //! Must not know: who they are.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::util::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bits of each counter: more than there can be clients.
 const COUNTER_BITS: u32 = 18;

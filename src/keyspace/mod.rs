@@ -37,11 +37,16 @@ use evict::engine::Engine;
 use evict::pressure::Pressure;
 use reclaim::Reclaimer;
 use shard::Shard;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use table::{Peek, prefetch};
 
 /// The longest key, in bytes: entries keep its length in 32 bits.
 pub const MAX_KEY_BYTES: usize = u32::MAX as usize;
+
+/// How long somebody waits for a lock before asking whether it is worth it.
+const SHORT_WAIT: Duration = Duration::from_millis(2);
 
 /// A shard behind its lock, and what can be looked at without it. Two cache lines apart from its neighbours.
 #[repr(align(128))]
@@ -60,6 +65,10 @@ pub struct Keyspace {
     attention: Arc<Attention>,
     pressure: Arc<Pressure>,
     engine: Engine,
+    /// Whether evictions have left news in shards.
+    unheard: AtomicBool,
+    /// Whether whoever waits for a lock waits for ever.
+    impatient: AtomicBool,
 }
 
 impl Keyspace {
@@ -75,6 +84,8 @@ impl Keyspace {
             victims: Victims::default(),
             pressure: Arc::default(),
             engine: Engine::default(),
+            unheard: AtomicBool::new(false),
+            impatient: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +109,11 @@ impl Keyspace {
     #[inline]
     pub fn attention(&self) -> &Arc<Attention> {
         &self.attention
+    }
+
+    /// Says whether requests that wait for a lock wait for ever (`true`) or give up soon: a lock may be held for long.
+    pub fn set_patience(&self, patient: bool) {
+        self.impatient.store(!patient, Relaxed);
     }
 
     /// Where garbage goes.
@@ -204,8 +220,19 @@ impl Keyspace {
         })
     }
 
-    /// Tells `heard` the news of every shard, under its lock: those of removals that no command has made.
+    /// Notes that a shard that is not held any more may have news.
+    fn note_news(&self) {
+        if self.attention.to_removals() {
+            self.unheard.store(true, Relaxed);
+        }
+    }
+
+    /// Tells `heard` the news of every shard, under its lock: those of removals that no command has made. One load when there
+    /// are none.
     pub fn drain_news(&self, heard: &mut dyn FnMut(usize, Vec<News>)) {
+        if !self.unheard.load(Relaxed) || !self.unheard.swap(false, Relaxed) {
+            return;
+        }
         for (db, cells) in self.databases.iter().enumerate() {
             for cell in cells.get().into_iter().flatten() {
                 let mut shard = cell.shard.lock();
@@ -241,7 +268,8 @@ impl Keyspace {
         let mut more = false;
         for (db, cells) in self.databases.iter().enumerate() {
             let Some(cells) = cells.get() else { continue };
-            let mut shard = cells[shard].shard.lock();
+            // Whoever holds it may do so for long; there is another turn soon.
+            let Some(mut shard) = cells[shard].shard.try_lock_for(SHORT_WAIT) else { continue };
             more |= shard.expire_turn(now);
             if !shard.journal.is_empty() {
                 heard(db, shard.journal.take());

@@ -546,7 +546,7 @@ impl Segment {
     /// Looks at the entries that are due: removes those that have expired and hands them to `expired`, which says how much
     /// work that was; lets `fields` do so with the fields of a hash, some of which may stay due. Stops after about `most`
     /// such work; then what was not looked at stays due. One pass over the coarse deadlines takes under a microsecond. Returns
-    /// the work done, a look at an entry being 1.
+    /// the work done, a look at an entry that stays being 1.
     pub fn expire(
         &mut self,
         now: UnixMs,
@@ -576,11 +576,11 @@ impl Segment {
                     due = due.min(earliest);
                     continue;
                 }
-                looks += 1;
                 if !self.entry(place).is_live(now) {
                     work += expired(self.remove(place));
                     continue;
                 }
+                looks += 1;
                 if self.entry(place).due().is_some_and(|due| due <= now) {
                     work += fields(self.entry_mut(place));
                 }

@@ -20,9 +20,8 @@ use crate::value::object::{Collection, ObjectRef};
 use crate::value::string::{StringRef, StringSource};
 use std::sync::Arc;
 
-/// Cache lines looked at in one turn of active expiry, some 100 ns each: segments that are not due, or expired entries. A
-/// segment full of these is finished, so that a turn takes up to twice as long.
-const EXPIRE_WORK: usize = 400;
+/// Cache lines looked at in one turn of active expiry, some 100 to 300 ns each: segments that are not due, or expired entries.
+const EXPIRE_WORK: usize = 150;
 
 /// Fields taken out of hashes in one turn of active expiry: some 200 ns each.
 const EXPIRE_FIELDS: usize = 400;

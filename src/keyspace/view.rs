@@ -4,7 +4,7 @@ use super::entry::{Entry, EntryRef};
 use super::reclaim::{Flushed, Garbage, Why};
 use super::shard::{Shard, ShardStats, Stale, access_seconds};
 use super::table::Occupied;
-use super::{Cell, Key, Keyspace, LockSet, News, Ticket, WatchMark};
+use super::{Cell, Key, Keyspace, LockSet, News, SHORT_WAIT, Ticket, WatchMark};
 use crate::util::clock::UnixMs;
 use crate::util::sync::MutexGuard;
 use crate::value::object::{Collection, Kind, Object, ObjectRef, Source};
@@ -12,6 +12,7 @@ use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use smallvec::SmallVec;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A key holds a value of another type than the operation works on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +80,8 @@ pub struct View<'a> {
     now: UnixMs,
     touch: bool,
     held: SmallVec<[Held<'a>; 1]>,
+    /// It did not get a lock in time and holds none, see [`View::gave_up`].
+    gave_up: bool,
 }
 
 impl<'a> View<'a> {
@@ -92,7 +95,7 @@ impl<'a> View<'a> {
         plan: LockPlan,
         hashes: impl Iterator<Item = u64>,
     ) -> View<'a> {
-        let mut view = View { keyspace, db, now, touch, held: SmallVec::new() };
+        let mut view = View { keyspace, db, now, touch, held: SmallVec::new(), gave_up: false };
         match plan {
             LockPlan::Keys => view.lock_keys(hashes),
             LockPlan::Database => view.hold_all((0..keyspace.shards()).collect()),
@@ -104,7 +107,7 @@ impl<'a> View<'a> {
 
     /// Locks the shards of `set`, in ascending order. The view looks at database `db`.
     pub fn lock_set(keyspace: &'a Keyspace, db: usize, now: UnixMs, touch: bool, set: &LockSet) -> View<'a> {
-        let mut view = View { keyspace, db, now, touch, held: SmallVec::new() };
+        let mut view = View { keyspace, db, now, touch, held: SmallVec::new(), gave_up: false };
         for (db, shard) in set.shards(keyspace.databases(), keyspace.shards(), |hash| keyspace.shard_of(hash)) {
             view.hold(db, shard);
         }
@@ -113,7 +116,7 @@ impl<'a> View<'a> {
 
     /// A view that holds no lock.
     pub fn empty(keyspace: &'a Keyspace, db: usize, now: UnixMs) -> View<'a> {
-        View { keyspace, db, now, touch: false, held: SmallVec::new() }
+        View { keyspace, db, now, touch: false, held: SmallVec::new(), gave_up: false }
     }
 
     /// Looks at another database from now on, of which the shards needed are held; reads count as uses if `touch` says so.
@@ -166,8 +169,28 @@ impl<'a> View<'a> {
 
     #[inline]
     fn hold(&mut self, db: usize, shard: usize) {
-        let guard = self.cell(db, shard).shard.lock();
-        self.held.push(Held { db, shard, guard });
+        match self.cell(db, shard).shard.try_lock() {
+            Some(guard) => self.held.push(Held { db, shard, guard }),
+            None => self.hold_slowly(db, shard),
+        }
+    }
+
+    /// Waits for a lock, unless somebody holds locks for long: then gives up all of them.
+    #[cold]
+    fn hold_slowly(&mut self, db: usize, shard: usize) {
+        while !self.gave_up {
+            match self.cell(db, shard).shard.try_lock_for(SHORT_WAIT) {
+                Some(guard) => return self.held.push(Held { db, shard, guard }),
+                None => self.gave_up = self.keyspace.impatient.load(Relaxed),
+            }
+        }
+        self.held.clear();
+    }
+
+    /// Whether a lock was held by somebody who holds it for long: then this view holds none, and is good for nothing.
+    #[inline]
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     fn cell(&self, db: usize, shard: usize) -> &'a Cell {

@@ -1,9 +1,9 @@
 //! Compaction: entries and strings move out of pages that are mostly free, so that these go back to the system.
 //!
 //! A thread of its own looks once a second at what the allocator loses to free blocks between used ones. Above a tenth of
-//! what is in use it passes through the keyspace, a segment under its lock at a time, and takes a tenth of a core for it, a
-//! fourth where the loss is a half. Its blocks come from the fullest pages, because it keeps no cache of free ones.
-//! Collections stay where they are. Must not know: how blocks are found and moved.
+//! what is in use it passes through the keyspace, a segment under its lock at a time, and takes a tenth of a core for it, half
+//! of one where the loss is a half. Its blocks come from the fullest pages, because it keeps no cache of free ones. Passes that
+//! gain little (collections stay where they are) become rarer. Must not know: how blocks are found and moved.
 
 use crate::call::shared::Shared;
 use crate::keyspace::Scratch;
@@ -15,6 +15,9 @@ use std::time::Duration;
 /// Between two looks at the allocator.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Between two passes that gained little, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(256);
+
 /// Less loss than this is nobody's concern, in bytes.
 const LEAST_LOSS: u64 = 16 << 20;
 
@@ -25,27 +28,48 @@ const STRETCH: Duration = Duration::from_nanos(STRETCH_NANOS);
 /// Runs for ever. Blocks.
 pub fn run(shared: &'static Shared) {
     forgo_cache();
-    let mut scratch = Scratch::default();
+    let (mut scratch, mut pause) = (Scratch::default(), LOOK_EVERY);
     loop {
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(pause);
         if shared.config.compaction() && !shared.cron_paused.load(Relaxed) {
-            let figures = allocator_figures();
-            if let Some(rest) = rest_for(figures.allocated, figures.active) {
-                pass(shared, rest, &mut scratch);
-            }
+            let before = loss();
+            pause = match rest_for(before) {
+                Some(rest) => {
+                    pass(shared, rest, &mut scratch);
+                    pause_after(before, loss(), pause)
+                }
+                None => LOOK_EVERY,
+            };
         }
     }
 }
 
-/// Stretches of rest between two of work, by what the allocator has handed out and the pages that this lies in; `None` where
-/// there is no need to work.
-fn rest_for(allocated: u64, active: u64) -> Option<u32> {
-    let loss = active.saturating_sub(allocated);
-    match loss {
-        _ if loss < LEAST_LOSS || loss < allocated / 10 => None,
-        _ if loss > allocated / 2 => Some(3),
+/// What the allocator has handed out, and how much larger the pages are that this lies in, in bytes.
+#[derive(Clone, Copy)]
+struct Loss {
+    allocated: u64,
+    lost: u64,
+}
+
+fn loss() -> Loss {
+    let figures = allocator_figures();
+    Loss { allocated: figures.allocated, lost: figures.active.saturating_sub(figures.allocated) }
+}
+
+/// Stretches of rest between two of work; `None` where there is no need to work.
+fn rest_for(Loss { allocated, lost }: Loss) -> Option<u32> {
+    match lost {
+        _ if lost < LEAST_LOSS || lost < allocated / 10 => None,
+        _ if lost > allocated / 2 => Some(1),
+        _ if lost > allocated / 4 => Some(3),
         _ => Some(9),
     }
+}
+
+/// How long to wait after a pass that was waited for as long as `pause`: longer, when it gained less than an eighth.
+fn pause_after(before: Loss, after: Loss, pause: Duration) -> Duration {
+    let gained = after.lost < before.lost - before.lost / 8;
+    if gained { LOOK_EVERY } else { (pause * 2).min(LONGEST_PAUSE) }
 }
 
 /// One walk through all keys.
@@ -70,14 +94,32 @@ fn pass(shared: &Shared, rest: u32, scratch: &mut Scratch) {
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
+    fn loss(allocated: u64, active: u64) -> Loss {
+        Loss { allocated: allocated * MIB, lost: (active * MIB).saturating_sub(allocated * MIB) }
+    }
+
     #[test]
     fn works_where_a_tenth_is_lost() {
-        const MIB: u64 = 1 << 20;
-        assert_eq!(rest_for(0, 0), None);
-        assert_eq!(rest_for(10 * MIB, 25 * MIB), None, "too little to matter");
-        assert_eq!(rest_for(1000 * MIB, 1099 * MIB), None);
-        assert_eq!(rest_for(1000 * MIB, 1100 * MIB), Some(9));
-        assert_eq!(rest_for(100 * MIB, 200 * MIB), Some(3));
-        assert_eq!(rest_for(2, 1), None, "the figures are not of one moment");
+        for (allocated, active, rest) in [
+            (0, 0, None),
+            (10, 25, None), // too little to matter
+            (1000, 1099, None),
+            (1000, 1100, Some(9)),
+            (1000, 1251, Some(3)),
+            (100, 200, Some(1)),
+            (2, 1, None), // the figures are not of one moment
+        ] {
+            assert_eq!(rest_for(loss(allocated, active)), rest, "{allocated} {active}");
+        }
+    }
+
+    #[test]
+    fn passes_that_gain_little_become_rare() {
+        let second = Duration::from_secs(1);
+        assert_eq!(pause_after(loss(100, 200), loss(100, 150), second * 16), second);
+        assert_eq!(pause_after(loss(100, 200), loss(100, 190), second), second * 2);
+        assert_eq!(pause_after(loss(100, 200), loss(100, 250), LONGEST_PAUSE), LONGEST_PAUSE);
     }
 }

@@ -166,7 +166,11 @@ impl Connection {
         let client = Arc::clone(&self.session.client);
         let mut woken = std::pin::pin!(client.wake().notified());
         while self.state != State::Closed {
-            if self.slices.is_some() {
+            if let Some(slices) = &self.slices {
+                if self.shared.scripts.long.any() && !slices.holds_locks() {
+                    tokio::time::sleep(SERVICE_LOOK).await; // a long script has the locks that this would wait for
+                    continue;
+                }
                 self.step();
                 tokio::task::yield_now().await;
                 continue;

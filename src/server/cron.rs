@@ -46,6 +46,8 @@ pub async fn run(shared: &Shared) {
         shared.census.step(&mut pass, &shared.keyspace, now);
         if count % TICKS_A_SECOND == 0 {
             close_idle(shared, now);
+            look_at_stalled(shared);
+            shared.forget_reads();
             shared.hot.turn(now);
         }
         if count % (TICKS_A_SECOND * EVERY_S) == 0 {
@@ -53,7 +55,6 @@ pub async fn run(shared: &Shared) {
         }
         if count % (TICKS_A_SECOND * 60) == 0 {
             shared.keyspace.victims().turn();
-            look_at_stalled(shared);
         }
         count += 1;
         let pause = shared.clients.pause(now).is_some();

@@ -22,7 +22,7 @@ const SHORTEST_PAUSE_MS: u64 = 10;
 
 /// The slice of a worker with nothing else to do: a request that comes in during it waits no longer than the kernel needs
 /// to deliver it.
-const SHORT_SLICE_NANOS: u64 = 100_000;
+const SHORT_SLICE_NANOS: u64 = 75_000;
 
 /// The longest slice; the turn of a shard that ends it takes up to 100 us more.
 const LONG_SLICE_NANOS: u64 = 850_000;
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn a_busy_worker_gives_a_share_and_an_idle_one_all() {
-        assert_eq!(slice_nanos(0, 0, 1), 100 * MICRO);
-        assert_eq!(slice_nanos(300 * MICRO, 0, 1), 100 * MICRO);
+        assert_eq!(slice_nanos(0, 0, 1), 75 * MICRO);
+        assert_eq!(slice_nanos(225 * MICRO, 0, 1), 75 * MICRO);
         assert_eq!(slice_nanos(900 * MICRO, 0, 1), 300 * MICRO);
         assert_eq!(slice_nanos(900 * MICRO, 0, 10), 678_947);
         assert_eq!(slice_nanos(600 * MICRO, LATE_NANOS + 1, 1), 600 * MICRO);

@@ -81,12 +81,14 @@ const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
 ///
 /// - `background_thread`, `dirty_decay_ms`: unused memory goes back to the system after half a second (the default is 10 s),
 ///   from a thread of the allocator's own. Segments that grow leave blocks behind that the next keys do not need.
-/// - `slab_sizes`: the pages of a slab, for each size class in which entries and small collections lie. jemalloc keeps 128
+/// - `slab_sizes`: the pages of a slab, for the size classes in which entries and small collections lie. jemalloc keeps 128
 ///   bytes of bookkeeping a slab, and by default makes a slab as small as it can: one page of 32 blocks of 128 bytes,
-///   which is 4 bytes for each. These hold 64 blocks at least, 512 (the most it knows) at most, and leave no rest.
+///   which is 4 bytes for each. These are two to four times as long and leave no rest. (Longer still saves less than a byte a
+///   key, and a slab stays while one block of it is used: after 98 % of the keys were deleted, slabs of 64 to 512 blocks
+///   throughout held 56 MB where the defaults hold 46 and these 49; after 90 % all hold the same.)
 const SETTINGS: &str = concat!(
-    "background_thread:true,dirty_decay_ms:500,slab_sizes:32-32:4|64-64:8|96-96:12|128-128:8|160-160:20|192-192:12",
-    "|224-224:14|256-256:8|320-320:20|384-384:12|448-448:14|512-512:8\0"
+    "background_thread:true,dirty_decay_ms:500,slab_sizes:32-32:2|64-64:4|128-128:4|160-160:10|256-256:4|320-320:20",
+    "|512-512:4\0"
 );
 
 /// Where jemalloc looks for its settings, before the first allocation: a pointer to text that ends with a zero.

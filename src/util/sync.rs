@@ -4,6 +4,8 @@
 //! order in which threads could have met in them: `tests/models.rs` so tries the code itself, not a copy of it. Used by the
 //! shards' locks, the tickets of those who wait, and the mailboxes of clients.
 
+/// A lock that is no part of any model.
+pub use parking_lot::Mutex as PlainMutex;
 #[cfg(not(feature = "model"))]
 pub use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(feature = "model"))]
@@ -19,8 +21,8 @@ pub use model::{Mutex, Notify};
 #[cfg(feature = "model")]
 mod model {
     use super::MutexGuard;
-    use loom::sync::atomic::{AtomicUsize, Ordering::AcqRel};
     use std::sync::PoisonError;
+    use std::task::{Poll, Waker};
 
     /// loom's lock with the face of the ordinary one.
     pub struct Mutex<T>(loom::sync::Mutex<T>);
@@ -35,6 +37,16 @@ mod model {
         pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
+
+        /// Takes the lock if it is free.
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+
+        /// Takes the lock: in a model nobody holds one for long.
+        pub fn try_lock_for(&self, _: std::time::Duration) -> Option<MutexGuard<'_, T>> {
+            Some(self.lock())
+        }
     }
 
     impl<T: Default> Default for Mutex<T> {
@@ -43,30 +55,46 @@ mod model {
         }
     }
 
-    /// tokio's wake-up. loom does not see into it, so what it promises is added: who is woken sees all that was done
-    /// before the wake-up.
-    pub struct Notify {
-        inner: tokio::sync::Notify,
-        order: AtomicUsize,
+    /// A wake-up with the face and the promises of tokio's, for one who waits: a wake-up that nobody waits for is kept,
+    /// and who is woken sees all that was done before.
+    #[derive(Default)]
+    pub struct Notify(Mutex<Slot>);
+
+    #[derive(Default)]
+    struct Slot {
+        kept: bool,
+        waits: Option<Waker>,
     }
 
     impl Notify {
         /// A wake-up that nobody has asked for.
-        #[expect(clippy::new_without_default, reason = "the face of tokio's")]
         pub fn new() -> Notify {
-            Notify { inner: tokio::sync::Notify::new(), order: AtomicUsize::new(0) }
+            Notify(Mutex::default())
         }
 
         /// Wakes one who waits, or the next to wait.
         pub fn notify_one(&self) {
-            self.order.fetch_add(1, AcqRel);
-            self.inner.notify_one();
+            let mut slot = self.0.lock();
+            slot.kept = true;
+            let waits = slot.waits.take();
+            drop(slot);
+            if let Some(waits) = waits {
+                waits.wake();
+            }
         }
 
         /// Waits for a wake-up.
         pub async fn notified(&self) {
-            self.inner.notified().await;
-            self.order.fetch_add(1, AcqRel);
+            std::future::poll_fn(|cx| {
+                let mut slot = self.0.lock();
+                slot.waits = None;
+                if std::mem::take(&mut slot.kept) {
+                    return Poll::Ready(());
+                }
+                slot.waits = Some(cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
         }
     }
 }

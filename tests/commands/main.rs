@@ -14,6 +14,7 @@ mod list;
 mod notify;
 mod observe;
 mod pubsub;
+mod scripting;
 mod set;
 mod sort;
 mod sorted_set;

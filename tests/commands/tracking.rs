@@ -197,7 +197,7 @@ fn another_client_can_be_told() {
     assert_eq!(caching.mail(), format!("[$tracking-redir-broken, :{id}]"));
     let flags = format!("[$flags, [$on, $broken_redirect], $redirect, :{id}, $prefixes, []]");
     caching.check("CLIENT TRACKINGINFO", &flags);
-    assert!(caching.ask("CLIENT INFO").contains(&format!(" flags=tR ")));
+    assert!(caching.ask("CLIENT INFO").contains(" flags=tR "));
     assert!(caching.ask("CLIENT INFO").contains(&format!(" redir={id} ")));
 }
 
@@ -223,6 +223,27 @@ fn wishes_that_make_no_sense_are_refused() {
         c.check("RESET", "+RESET");
         c.check("CLIENT GETREDIR", ":-1");
     });
+}
+
+#[test]
+fn reads_are_forgotten_when_nobody_is_left() {
+    let (mut caching, mut other) = tracking("");
+    caching.ask("GET k");
+    caching.check("CLIENT TRACKING OFF", "+OK");
+    assert_eq!(info(&mut other, "tracking_total_keys"), "1");
+    caching.check("CLIENT TRACKING ON", "+OK");
+    other.check("SET k 1", "+OK");
+    assert_eq!(caching.mail(), "[$invalidate, [$k]]", "as in Valkey, which keeps what was read");
+    caching.ask("GET k");
+    caching.shared.forget_reads();
+    assert_eq!(info(&mut other, "tracking_total_keys"), "1");
+    caching.check("CLIENT TRACKING OFF", "+OK");
+    caching.shared.forget_reads();
+    assert_eq!(
+        (info(&mut other, "tracking_total_keys"), info(&mut other, "tracking_total_items")),
+        ("0".into(), "0".into())
+    );
+    assert!(!caching.shared.keyspace.attention().any());
 }
 
 #[test]

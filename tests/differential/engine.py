@@ -5,6 +5,7 @@ unequal replies are parsed and shown to the comparison their command registered,
 whole keyspaces are compared.
 """
 import collections
+import re
 import time
 
 import wire
@@ -12,8 +13,13 @@ from script import Command, Composite, text
 from servers import Connection, Session
 
 DATABASES = 16
+# A message that is no reply: published, or of client-side caching.
+MESSAGE = re.compile(rb"[>*][234]\r\n\$\d+\r\n(message|[ps]message|invalidate|tracking-redir-broken)\r\n")
 # Commands that leave keys, options and connections as they are: after a signed difference in one the script goes on.
 READING = {"object", "command", "scan", "lolwut", "client|list", "client|info", "config|get", "keyspace"}
+
+
+CONFIRMATION = re.compile(rb"[>*]3\r\n\$\d+\r\n[ps]?(un)?subscribe\r\n")
 
 
 class Difference:
@@ -219,9 +225,10 @@ class Pair:
         frames, protocol = [wire.split(raw) for raw in raws], self.sessions[0].protocols[connection]
         if commands[0].raw is not None:
             return self._judge(Difference(commands[0], place, raws[0], raws[1], protocol), tally)
+        owners = _owners(commands, answered, frames[1])
         for i in range(max(map(len, frames))):
             mine, theirs = (f[i] if i < len(f) else b"<nothing>" for f in frames)
-            at = answered[i] if i < len(answered) else len(commands) - 1
+            at = owners[i] if i < len(owners) else len(commands) - 1
             if mine != theirs and not self._equal_enough(commands[at], mine, theirs):
                 found = self._judge(Difference(commands[at], place + at, mine, theirs, protocol), tally)
                 if found:
@@ -358,6 +365,24 @@ def _answered(commands):
         if not off and not skipped:
             places.append(i)
     return places
+
+
+def _owners(commands, answered, frames):
+    """For each frame the place of its command: a message belongs to none, and a subscription has a frame for each name."""
+    owners, reply, left = [], 0, 0
+    for frame in frames:
+        at = answered[reply] if reply < len(answered) else len(commands) - 1
+        owners.append(at)
+        if MESSAGE.match(frame):
+            continue
+        if CONFIRMATION.match(frame):
+            if "subscribe" not in commands[at].name:
+                continue  # its command was to have no reply
+            left = (left or max(1, len(commands[at].arguments) - 1)) - 1
+            if left:
+                continue
+        reply += 1
+    return owners
 
 
 def _ended(commands):

@@ -115,7 +115,7 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.address = b"127.0.0.1:%d" % self.socket.getsockname()[1]
         self.closed = False
-        self.tag = b""
+        self.tag, self.listener = b"", None
         if protocol == 3:
             self.exchange([wire.encode([b"HELLO", b"3"])])
         reply = self.exchange([wire.encode([b"CLIENT", b"ID"])])
@@ -171,6 +171,8 @@ class Connection:
 
     def close(self):
         """Closes the socket; a later use of the same script connection opens another."""
+        if self.listener:
+            self.listener.close()
         if not self.closed:
             self.closed = True
             self.socket.close()

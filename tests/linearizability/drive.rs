@@ -78,6 +78,21 @@ struct Run<'s> {
     over: AtomicBool,
 }
 
+/// A figure of INFO; 0 when it is not there.
+fn figure(admin: &mut Client, name: &str) -> u64 {
+    let Ok(Raw::Bulk(Some(info))) = admin.ask(&["INFO", "everything"]) else { panic!("no INFO") };
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
+    value.unwrap_or(0)
+}
+
+impl Server {
+    /// How many keys it has let go so far: expired, and evicted.
+    pub fn gone(&self) -> [u64; 2] {
+        let mut admin = self.admin().expect("the server answers");
+        ["expired_keys", "evicted_keys"].map(|name| figure(&mut admin, name))
+    }
+}
+
 /// One history. In half of them some clients are killed.
 pub fn history(server: &Server, flavour: Flavour, seed: u64) -> Vec<Operation> {
     let run = Run {
@@ -127,10 +142,9 @@ impl Run<'_> {
         for number in 0..300 {
             admin.ask(&["SET", &format!("filling:{number}"), &filling]).expect("the server answers");
         }
-        let Ok(Raw::Bulk(Some(info))) = admin.ask(&["INFO", "memory"]) else { panic!("no INFO") };
-        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("INFO has used_memory");
+        let used = figure(admin, "used_memory").to_string();
         admin.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).expect("the server answers");
-        admin.ask(&["CONFIG", "SET", "maxmemory", used]).expect("the server answers");
+        admin.ask(&["CONFIG", "SET", "maxmemory", &used]).expect("the server answers");
     }
 
     fn kill_some(&self) {

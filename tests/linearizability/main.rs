@@ -46,6 +46,8 @@ struct Count {
     overlapping: usize,
     parts: usize,
     undecided: usize,
+    expired: u64,
+    evicted: u64,
 }
 
 impl Count {
@@ -122,7 +124,11 @@ fn larder_is_linearizable() {
         // Flavours in turn, each with and without kills.
         let place = usize::try_from(number / 2).unwrap() % flavours.len();
         let flavour = flavours[place];
+        let before = server.gone();
         let history = drive::history(&server, flavour, seed + number);
+        let after = server.gone();
+        count.expired += after[0] - before[0];
+        count.evicted += after[1] - before[1];
         if let Some(story) = count.check(flavour, &history) {
             println!("{flavour:?}, seed {}: not linearizable\n{story}", seed + number);
             wrong.push((flavour, seed + number));

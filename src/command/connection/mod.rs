@@ -209,7 +209,7 @@ fn reset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
     ctx.shared.clients.set_monitor(client, false);
     ctx.shared.pubsub.leave(client);
     ctx.shared.untrack(client);
-    client.take_pushes(ctx.reply.output());
+    client.take_pushes(ctx.reply.output()); // no message comes behind the reply
     client.no_touch.store(false, Relaxed);
     client.no_evict.store(false, Relaxed);
     client.labels.lock().name.clear();

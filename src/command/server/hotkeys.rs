@@ -161,7 +161,7 @@ fn read_metrics(args: &mut Args<'_>, wanted: &mut Wanted) -> Result<(), CommandE
 fn within(args: &mut Args<'_>, least: i64, most: i64, error: &'static str) -> Result<u32, CommandError> {
     let number = args.integer_or(CommandError::text(error))?;
     let number = Some(number).filter(|number| (least..=most).contains(number));
-    number.and_then(|number| u32::try_from(number).ok()).ok_or(CommandError::text(error))
+    number.and_then(|number| u32::try_from(number).ok()).ok_or_else(|| CommandError::text(error))
 }
 
 /// `HOTKEYS STOP`: OK, or null when nothing was being counted.

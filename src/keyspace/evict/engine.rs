@@ -408,9 +408,13 @@ impl Residents for Keys<'_> {
 
     fn evict(&mut self, mark: u32) -> bool {
         let Keys { keyspace, now, .. } = self;
-        keyspace.allocated().any(|db| {
+        let gone = keyspace.allocated().any(|db| {
             keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims()))
-        })
+        });
+        if gone {
+            keyspace.note_news();
+        }
+        gone
     }
 
     fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident)) {

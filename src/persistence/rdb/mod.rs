@@ -4,6 +4,7 @@
 
 pub mod bytes;
 pub mod dump;
+pub mod functions;
 mod hash;
 mod lzf;
 mod stream;

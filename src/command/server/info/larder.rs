@@ -63,6 +63,7 @@ fn census(lines: &mut Lines, ctx: &Context<'_>) {
 fn hot_keys(lines: &mut Lines, ctx: &Context<'_>) {
     lines.field("hot_keys_window_s", WINDOW_S);
     lines.field("hot_keys_sampled", format_args!("1/{SAMPLED}"));
+    lines.field("hot_keys_error_per_sec", ctx.shared.hot.error_per_second());
     for (number, HotKey { db, key, per_second }) in ctx.shared.hot.hottest(HOTTEST).into_iter().enumerate() {
         let key = named(&key);
         lines.field(&format!("hot_key_{}", number + 1), format_args!("db={db},ops_per_sec={per_second},key={key}"));

@@ -45,7 +45,7 @@ pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     let figures = allocator_figures();
     allocator(lines, figures);
     with_human(lines, "total_system_memory", machine_bytes());
-    scripts(lines);
+    scripts(lines, ctx);
     limits(lines, ctx);
     fragmentation(lines, &account, figures);
     lines.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
@@ -79,21 +79,22 @@ fn allocator(lines: &mut Lines, figures: AllocatorFigures) {
     lines.field("allocator_muzzy", 0);
 }
 
-fn scripts(lines: &mut Lines) {
-    for (name, human) in [
-        ("used_memory_lua", true),
-        ("used_memory_vm_eval", false),
-        ("used_memory_scripts_eval", false),
-        ("number_of_cached_scripts", false),
-        ("number_of_functions", false),
-        ("number_of_libraries", false),
-        ("used_memory_vm_functions", false),
-        ("used_memory_vm_total", true),
-        ("used_memory_functions", false),
-        ("used_memory_scripts", true),
-    ] {
-        if human { with_human(lines, name, 0) } else { lines.field(name, 0) }
-    }
+fn scripts(lines: &mut Lines, ctx: &Context<'_>) {
+    let scripts = &ctx.shared.scripts;
+    let (evals, functions) = scripts.used_bytes();
+    let (evals, functions) = (evals as u64, functions as u64);
+    let [libraries, function_count] = &scripts.library_counts;
+    let (texts, codes) = (scripts.cache.used_bytes() as u64, scripts.code_bytes.load(Relaxed) as u64);
+    with_human(lines, "used_memory_lua", evals);
+    lines.field("used_memory_vm_eval", evals);
+    lines.field("used_memory_scripts_eval", texts);
+    lines.field("number_of_cached_scripts", scripts.cache.len());
+    lines.field("number_of_functions", function_count.load(Relaxed));
+    lines.field("number_of_libraries", libraries.load(Relaxed));
+    lines.field("used_memory_vm_functions", functions);
+    with_human(lines, "used_memory_vm_total", evals + functions);
+    lines.field("used_memory_functions", codes);
+    with_human(lines, "used_memory_scripts", texts + codes);
 }
 
 fn limits(lines: &mut Lines, ctx: &Context<'_>) {

@@ -54,7 +54,7 @@ fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("expire_cycle_cpu_milliseconds", stats.sum(|worker| worker.expire_nanos.load()) / 1_000_000);
     lines.field("evicted_keys", shards.evicted);
     lines.field("evicted_clients", stats.evicted_clients.load(Relaxed));
-    lines.zeros(&["evicted_scripts"]);
+    lines.field("evicted_scripts", ctx.shared.scripts.cache.evicted());
     let (total, current) = ctx.shared.keyspace.engine().exceeded_ms(ctx.now);
     lines.field("total_eviction_exceeded_time", total);
     lines.field("current_eviction_exceeded_time", current);

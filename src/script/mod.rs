@@ -1,0 +1,151 @@
+//! Scripts and functions: the interpreter, its libraries, and what the server keeps of them.
+//!
+//! A script sees the server through a [`host::Host`], nothing else; so this room knows no keyspace, no client and no
+//! command.
+
+pub mod cache;
+pub mod engine;
+pub mod header;
+pub mod host;
+pub mod lib;
+pub mod library;
+pub mod long;
+pub mod pattern;
+pub mod random;
+
+use cache::{Script, ScriptCache, Sha};
+use engine::{Chunk, Kind, Vm};
+use library::Libraries;
+use long::LongRuns;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// An interpreter of one worker with the scripts that it has compiled.
+pub struct Engine {
+    /// The interpreter.
+    pub vm: Vm,
+    compiled: HashMap<Sha, (Arc<Script>, Chunk)>,
+    /// SCRIPT FLUSH makes another one.
+    generation: u64,
+}
+
+impl Engine {
+    /// The compiled form of a script that is still there, by its name.
+    #[inline]
+    pub fn find(&self, sha: &Sha) -> Option<(Arc<Script>, Chunk)> {
+        let (script, chunk) = self.compiled.get(sha).filter(|(script, _)| !script.is_gone())?;
+        Some((Arc::clone(script), *chunk))
+    }
+
+    /// Compiles a script.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub fn compile(&mut self, text: &[u8]) -> Result<Chunk, Vec<u8>> {
+        self.vm.compile(text)
+    }
+
+    /// Keeps a compiled script, and gives up those that are gone.
+    pub fn keep(&mut self, script: Arc<Script>, chunk: Chunk) {
+        if self.compiled.len() >= 2 * cache::EVAL_SCRIPTS {
+            let gone: Vec<Sha> =
+                self.compiled.values().filter(|(script, _)| script.is_gone()).map(|(script, _)| script.sha).collect();
+            for (_, chunk) in gone.iter().filter_map(|sha| self.compiled.remove(sha)) {
+                self.vm.forget(chunk);
+            }
+        }
+        if let Some((_, before)) = self.compiled.insert(script.sha, (script, chunk)) {
+            self.vm.forget(before);
+        }
+    }
+}
+
+/// What the server keeps of scripts and functions.
+pub struct Scripts {
+    /// Texts of scripts.
+    pub cache: ScriptCache,
+    /// Libraries of functions, and the interpreter they share.
+    pub libraries: Mutex<Libraries>,
+    /// Scripts that run for long.
+    pub long: LongRuns,
+    /// Whether a function may work beyond the current database.
+    pub functions_select: AtomicBool,
+    /// Numbers of libraries and functions, for those who must not wait for `libraries`.
+    pub library_counts: [AtomicUsize; 2],
+    /// Bytes of the libraries' texts.
+    pub code_bytes: AtomicUsize,
+    engines: Box<[Mutex<Option<Box<Engine>>>]>,
+    /// Bytes of each worker's interpreter, and of that of the libraries.
+    vm_bytes: Box<[AtomicUsize]>,
+    generation: AtomicU64,
+}
+
+impl Scripts {
+    /// Nothing yet, for `workers` workers.
+    pub fn new(workers: usize) -> Scripts {
+        Scripts {
+            cache: ScriptCache::default(),
+            libraries: Mutex::default(),
+            long: LongRuns::default(),
+            functions_select: AtomicBool::new(false),
+            library_counts: Default::default(),
+            code_bytes: AtomicUsize::new(0),
+            engines: (0..workers).map(|_| Mutex::default()).collect(),
+            vm_bytes: (0..=workers).map(|_| AtomicUsize::new(0)).collect(),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes a worker's interpreter, or a new one where it is in use or there is none. To be given back.
+    ///
+    /// # Errors
+    /// There is no memory for one.
+    pub fn take_engine(&self, worker: usize) -> Result<Box<Engine>, String> {
+        let generation = self.generation.load(Relaxed);
+        let engine = self.engines.get(worker).and_then(|slot| slot.lock().take());
+        if let Some(engine) = engine.filter(|engine| engine.generation == generation) {
+            return Ok(engine);
+        }
+        Ok(Box::new(Engine { vm: Vm::new(Kind::Scripts)?, compiled: HashMap::new(), generation }))
+    }
+
+    /// Gives an interpreter back to its worker.
+    pub fn give_engine(&self, worker: usize, engine: Box<Engine>) {
+        if let (Some(slot), Some(bytes)) = (self.engines.get(worker), self.vm_bytes.get(worker)) {
+            bytes.store(engine.vm.used_bytes(), Relaxed);
+            *slot.lock() = Some(engine);
+        }
+    }
+
+    /// Forgets every script and every interpreter of scripts.
+    pub fn flush(&self) {
+        self.generation.fetch_add(1, Relaxed);
+        self.cache.clear();
+        for (slot, bytes) in self.engines.iter().zip(&self.vm_bytes) {
+            if let Some(mut slot) = slot.try_lock() {
+                *slot = None;
+                bytes.store(0, Relaxed);
+            }
+        }
+    }
+
+    /// Notes what the interpreter of the libraries holds, and how many libraries and functions there are.
+    pub fn note_libraries(&self, libraries: &Libraries) {
+        let [libraries_count, functions_count] = &self.library_counts;
+        libraries_count.store(libraries.len(), Relaxed);
+        self.code_bytes.store(libraries.used_bytes(), Relaxed);
+        functions_count.store(libraries.functions(), Relaxed);
+        if let Some(bytes) = self.vm_bytes.last() {
+            bytes.store(libraries.vm_bytes(), Relaxed);
+        }
+    }
+
+    /// Bytes held by the interpreters of scripts, and by that of the libraries.
+    pub fn used_bytes(&self) -> (usize, usize) {
+        let mut bytes = self.vm_bytes.iter().map(|bytes| bytes.load(Relaxed));
+        let libraries = bytes.next_back().unwrap_or(0);
+        (bytes.sum(), libraries)
+    }
+}

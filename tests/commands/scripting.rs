@@ -1,0 +1,113 @@
+//! Scripts and functions. Expected replies are those of Valkey 9.1.
+
+use crate::harness::{Client, both};
+use larder::protocol::reply::Resp;
+
+const SHA: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+const NO_SCRIPT: &str = "-NOSCRIPT No matching script.";
+
+#[test]
+fn scripts_run_and_are_known_by_their_digests() {
+    both(|c| {
+        c.check(&format!("EVALSHA {SHA} 0"), NO_SCRIPT);
+        c.check("EVAL \"return 1\" 0", ":1");
+        c.check(&format!("EVALSHA {SHA} 0"), ":1");
+        c.check(&format!("EVALSHA {} 0", SHA.to_uppercase()), ":1");
+        c.check(&format!("SCRIPT EXISTS {SHA} abc"), "[:1, :0]");
+        c.check(&format!("SCRIPT SHOW {SHA}"), "$return 1");
+        c.check("SCRIPT FLUSH", "+OK");
+        c.check(&format!("EVALSHA {SHA} 0"), NO_SCRIPT);
+        c.check("SCRIPT LOAD \"return 1\"", &format!("${SHA}"));
+        c.check(&format!("EVALSHA_RO {SHA} 0"), ":1");
+        c.check("EVALSHA abc 5", NO_SCRIPT);
+        c.check("EVAL \"return {KEYS[1],ARGV[1],ARGV[2]}\" 1 a b c", "[$a, $b, $c]");
+        c.check("EVAL \"return 1\" x", "-ERR value is not an integer or out of range");
+        c.check("EVAL \"return 1\" -1", "-ERR Number of keys can't be negative");
+        c.check("EVAL \"return 1\" 2 a", "-ERR Number of keys can't be greater than number of args");
+        c.check("SCRIPT KILL", "-NOTBUSY No scripts in execution right now.");
+    });
+}
+
+#[test]
+fn scripts_run_commands() {
+    both(|c| {
+        c.check("EVAL \"return redis.call('set', KEYS[1], ARGV[1])\" 1 k v", "+OK");
+        c.check("EVAL \"return redis.call('get', KEYS[1])\" 1 k", "$v");
+        c.check("EVAL \"return redis.call('get', 'k') .. redis.call('incr', 'n')\" 0", "$v1");
+        c.check("GET n", "$1");
+        c.check(
+            "EVAL \"return redis.call('lpush', 'k', 1)\" 0",
+            "-WRONGTYPE Operation against a key holding the wrong kind of value script: on @user_script:1.",
+        );
+        c.check(
+            "EVAL \"return redis.call('subscribe', 'x')\" 0",
+            "-ERR This Valkey command is not allowed from script script: on @user_script:1.",
+        );
+        c.check(
+            "EVAL \"return redis.call('nosuch')\" 0",
+            "-ERR Unknown command called from script script: on @user_script:1.",
+        );
+        c.check(
+            "EVAL \"return redis.call('get')\" 0",
+            "-ERR Wrong number of args calling command from script script: on @user_script:1.",
+        );
+        c.check(
+            "EVAL_RO \"return redis.call('set', 'x', 1)\" 0",
+            "-ERR Write commands are not allowed from read-only scripts. script: on @user_script:1.",
+        );
+        c.check(
+            "EVAL \"#!lua flags=no-writes\\nreturn redis.call('set', 'x', 1)\" 0",
+            "-ERR Write commands are not allowed from read-only scripts. script: on @user_script:2.",
+        );
+    });
+}
+
+#[test]
+fn other_databases() {
+    both(|c| {
+        c.check("EVAL \"redis.call('select', 5) redis.call('set', 'k', 1) return redis.call('get', 'k')\" 0", "$1");
+        c.check("EXISTS k", ":0");
+        c.check("SELECT 5", "+OK");
+        c.check("EXISTS k", ":1");
+        c.check("EVAL \"return redis.call(ARGV[1], 0)\" 0 select", "+OK");
+        c.check("EVAL \"redis.call('flushall') return redis.call('dbsize')\" 0", ":0");
+    });
+}
+
+#[test]
+fn transactions_and_blocking_commands() {
+    let mut c = Client::new(Resp::V2);
+    c.check("MULTI", "+OK");
+    c.check("EVAL \"return redis.call('incr', 'n')\" 0", "+QUEUED");
+    c.check("EVAL \"return redis.call('nosuch')\" 0", "+QUEUED");
+    c.check("EXEC", "[:1, -ERR Unknown command called from script script: on @user_script:1.]");
+    c.check("EVAL \"return redis.call('blpop', 'l', 0)\" 0", "nil");
+}
+
+#[test]
+fn functions() {
+    both(|c| {
+        let code = "#!lua name=lib\\nlocal n = 0 redis.register_function('f', function(keys, args) return {keys[1], args[1]} end) redis.register_function('n', function() n = n + 1 return n end)";
+        c.check(&format!("FUNCTION LOAD \"{code}\""), "$lib");
+        c.check(&format!("FUNCTION LOAD \"{code}\""), "-ERR Library 'lib' already exists");
+        c.check(&format!("FUNCTION LOAD REPLACE \"{code}\""), "$lib");
+        c.check("FCALL f 1 a b", "[$a, $b]");
+        c.check("FCALL F 1 a b", "[$a, $b]");
+        c.check("FCALL n 0", ":1");
+        c.check("FCALL n 0", ":2");
+        c.check("FCALL_RO f 0", "-ERR Can not execute a script with write flag using *_ro command.");
+        c.check("FCALL nosuch 0", "-ERR Function not found");
+        c.check("FCALL f x", "-ERR Bad number of keys provided");
+        c.check("FUNCTION LOAD \"#!lua name=x\\nreturn 1\"", "-ERR No functions registered");
+        c.check(
+            "FUNCTION LOAD \"#!lua name=x\\nredis.register_function('f', function() end)\"",
+            "-ERR Function f already exists",
+        );
+        c.check("FUNCTION LOAD \"return 1\"", "-ERR Missing library metadata");
+        c.check("FUNCTION DELETE nosuch", "-ERR Library not found");
+        c.check("FUNCTION DELETE lib", "+OK");
+        c.check("FCALL f 0", "-ERR Function not found");
+        c.check("FUNCTION FLUSH", "+OK");
+        c.check("FUNCTION LIST", "[]");
+    });
+}
