@@ -56,7 +56,7 @@ fn the_policy_and_the_algorithm_change_while_keys_are_there() {
         }
         client.check(&format!("config set maxmemory-policy {policy} eviction-algorithm {algorithm}"), "+OK");
         squeeze(&mut client);
-        client.check("dbsize", if policy.starts_with("volatile") { ":1" } else { ":0" });
+        client.check("dbsize", ":0"); // and the filler was refused
         client.check("flushall", "+OK");
     }
 }
