@@ -11,7 +11,7 @@
 //! another program and its options. What is checked of a history is in `checker.rs` and `model.rs`; that the checker sees
 //! what is wrong is proved in `planted.rs`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod checker;
 mod client;
@@ -82,7 +82,7 @@ fn overlapping(operations: &[Operation]) -> usize {
         count +=
             usize::from(latest.iter().any(|(end, process)| *process != operation.process && *end > operation.called));
         let mine = latest.iter().position(|(_, process)| *process == operation.process);
-        let place = mine.unwrap_or(usize::from(latest[1].0 <= latest[0].0));
+        let place = mine.unwrap_or_else(|| usize::from(latest[1].0 <= latest[0].0));
         if operation.returned > latest[place].0 {
             latest[place] = (operation.returned, operation.process);
         }
