@@ -180,6 +180,9 @@ fn the_fixture_has_the_directives_that_redis_72_documents() {
 
 /// Options of the table that Redis 7.2's file does not mention: Valkey's, and those refused below.
 const NOT_IN_72: &[&str] = &[
+    "compaction",
+    "eviction-algorithm",
+    "hotkeys-top-k",
     "active-defrag-cycle-us",
     "aclfile",
     "availability-zone",

@@ -77,10 +77,10 @@ impl Client {
         show(&mut &reply[..])
     }
 
-    /// Sends words separated by spaces (`""` is an empty one) and returns the reply as [`show`] shows it.
+    /// Sends words separated by spaces, those that begin with a double quote up to the next one, and returns the reply as
+    /// [`show`] shows it.
     pub fn ask(&mut self, line: &str) -> String {
-        let words = line.split(' ').map(|word| if word == "\"\"" { "" } else { word });
-        self.send(&OwnedRequest::from_args(words.map(str::as_bytes)))
+        self.send(&OwnedRequest::from_args(words(line).into_iter().map(str::as_bytes)))
     }
 
     /// Sends arguments of which the last is a large one in memory of its own, as a connection reads them.
@@ -163,6 +163,19 @@ impl Client {
         assert!(rest.is_empty(), "one reply a request");
         shown
     }
+}
+
+fn words(line: &str) -> Vec<&str> {
+    let (mut words, mut rest) = (Vec::new(), Some(line));
+    while let Some(text) = rest {
+        let (word, behind) = match text.strip_prefix('"').and_then(|quoted| quoted.split_once('"')) {
+            Some((word, behind)) => (word, behind.strip_prefix(' ')),
+            None => text.split_once(' ').map_or((text, None), |(word, behind)| (word, Some(behind))),
+        };
+        words.push(word);
+        rest = behind;
+    }
+    words
 }
 
 /// All of `bytes`, with spaces between.

@@ -56,7 +56,7 @@ fn scripts_run_commands() {
             "-ERR Write commands are not allowed from read-only scripts. script: on @user_script:1.",
         );
         c.check(
-            "EVAL \"#!lua flags=no-writes\\nreturn redis.call('set', 'x', 1)\" 0",
+            "EVAL \"#!lua flags=no-writes\nreturn redis.call('set', 'x', 1)\" 0",
             "-ERR Write commands are not allowed from read-only scripts. script: on @user_script:2.",
         );
     });
@@ -87,7 +87,7 @@ fn transactions_and_blocking_commands() {
 #[test]
 fn functions() {
     both(|c| {
-        let code = "#!lua name=lib\\nlocal n = 0 redis.register_function('f', function(keys, args) return {keys[1], args[1]} end) redis.register_function('n', function() n = n + 1 return n end)";
+        let code = "#!lua name=lib\nlocal n = 0 redis.register_function('f', function(keys, args) return {keys[1], args[1]} end) redis.register_function('n', function() n = n + 1 return n end)";
         c.check(&format!("FUNCTION LOAD \"{code}\""), "$lib");
         c.check(&format!("FUNCTION LOAD \"{code}\""), "-ERR Library 'lib' already exists");
         c.check(&format!("FUNCTION LOAD REPLACE \"{code}\""), "$lib");
@@ -98,9 +98,9 @@ fn functions() {
         c.check("FCALL_RO f 0", "-ERR Can not execute a script with write flag using *_ro command.");
         c.check("FCALL nosuch 0", "-ERR Function not found");
         c.check("FCALL f x", "-ERR Bad number of keys provided");
-        c.check("FUNCTION LOAD \"#!lua name=x\\nreturn 1\"", "-ERR No functions registered");
+        c.check("FUNCTION LOAD \"#!lua name=x\nreturn 1\"", "-ERR No functions registered");
         c.check(
-            "FUNCTION LOAD \"#!lua name=x\\nredis.register_function('f', function() end)\"",
+            "FUNCTION LOAD \"#!lua name=x\nredis.register_function('f', function() end)\"",
             "-ERR Function f already exists",
         );
         c.check("FUNCTION LOAD \"return 1\"", "-ERR Missing library metadata");

@@ -74,7 +74,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             group: Group::Server,
             summary: "Begins to count what each key takes.",
             complexity: "O(1)",
-            syntax: "metrics<METRICS;count:integer;[cpu=CPU];[net=NET]> [COUNT k:integer] [DURATION seconds:integer] \
+            syntax: "METRICS metrics(count:integer [cpu=CPU] [net=NET]) [COUNT k:integer] [DURATION seconds:integer] \
                      [SAMPLE ratio:integer]",
             run: hotkeys_start,
             ..CommandSpec::DEFAULT
