@@ -133,10 +133,10 @@ fn streams_are_logged_as_what_became_of_them() {
 fn what_expires_is_logged_before_what_met_it() {
     let mut c = Client::new(Resp::V2);
     let log = Log::attach(&c);
-    c.ask("SET a 1 PX 1");
-    c.ask("HSETEX h PX 1 FIELDS 1 f v");
+    c.ask("SET a 1 PX 100");
+    c.ask("HSETEX h PX 100 FIELDS 1 f v");
     c.ask("HSET h g w");
-    std::thread::sleep(std::time::Duration::from_millis(5));
+    std::thread::sleep(std::time::Duration::from_millis(120));
     log.take();
     c.ask("APPEND a x");
     c.ask("GET none");
