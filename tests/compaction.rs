@@ -72,7 +72,7 @@ fn what_is_left_of_many_keys_moves_together() {
     assert!((KEYS / 16..KEYS / 4).contains(&moved), "{moved} blocks of some {}", KEYS / 8);
     let after = allocator_figures();
     assert!(after.active < before.active / 10 * 7, "{before:?} and then {after:?}");
-    assert!(used_bytes().abs_diff(used) < 1 << 20, "no memory is lost");
+    assert!(used_bytes() < used + (1 << 20), "no memory is lost");
     let again = compact(&keyspace);
     assert!(again < moved / 4, "{again} moved again");
 
