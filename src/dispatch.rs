@@ -4,22 +4,21 @@
 //! need are requested from memory before the first request runs. Invariant: a request that is refused changes nothing.
 //! Must not know: sockets, tasks, any particular command.
 
+use crate::call::account::Record;
 use crate::call::args::{Args, KeyUse};
 use crate::call::blocking::Blocked;
-use crate::call::clients::Client;
 use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::keys::declared_keys;
-use crate::call::logs::{LogEntry, LogKind, is_secret};
 use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Outcome, Scope, Slices};
-use crate::call::table::Command;
+use crate::call::table::{Command, Unknown};
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{Key, LockPlan, Ticket, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
 use crate::protocol::reply::{Mark, Output, Reply};
-use crate::util::clock::{Ticks, UnixMs, unix_us};
+use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::used_bytes;
 use crate::value::object::ObjectRef;
 use crate::value::table::Table;
@@ -62,24 +61,18 @@ pub enum Next {
 
 /// A request with its row and keys.
 #[derive(Clone, Copy)]
-struct Planned<'a> {
-    command: Result<&'a Command, Unknown<'a>>,
+struct Planned {
+    command: Result<&'static Command, Unknown>,
     first_arg: usize,
     keys: (usize, usize),
 }
 
-#[derive(Clone, Copy)]
-enum Unknown<'a> {
-    Command,
-    Subcommand(&'a Command),
-}
-
 /// Runs requests for one worker. Owns what is reused from batch to batch.
-pub struct Dispatcher<'s> {
-    shared: &'s Shared,
+pub struct Dispatcher {
+    shared: &'static Shared,
     worker: usize,
     /// What is parked, then the batch that runs.
-    planned: Vec<Planned<'s>>,
+    planned: Vec<Planned>,
     keys: Vec<KeyUse>,
     parked: Extent,
     /// The first parked key whose entry has not been prefetched.
@@ -89,7 +82,7 @@ pub struct Dispatcher<'s> {
     begun: Ticks,
     /// The last reading of the cycle counter, and the cheap commands that have run since.
     ticks: Ticks,
-    span: Span<'s>,
+    span: Span,
     /// Handlers that have run since the last [`Dispatcher::finish`].
     executed: u64,
 }
@@ -103,8 +96,8 @@ struct Extent {
 
 /// Runs of one command of constant cost, timed together: reading the clock costs a tenth of a GET.
 #[derive(Clone, Copy, Default)]
-struct Span<'s> {
-    command: Option<&'s Command>,
+struct Span {
+    command: Option<&'static Command>,
     calls: u64,
 }
 
@@ -117,9 +110,9 @@ const SERVE_ROUNDS: usize = 16;
 /// With a lower threshold of the slow log, in microseconds, every command is timed on its own.
 const SPAN_SLOWLOG_US: i64 = 1000;
 
-impl<'s> Dispatcher<'s> {
+impl Dispatcher {
     /// A dispatcher for worker number `worker`.
-    pub fn new(shared: &'s Shared, worker: usize) -> Dispatcher<'s> {
+    pub fn new(shared: &'static Shared, worker: usize) -> Dispatcher {
         let (now, ticks) = (UnixMs::now(), Ticks::now());
         Dispatcher {
             shared,
@@ -303,9 +296,9 @@ impl<'s> Dispatcher<'s> {
         requests: Range<usize>,
         db: usize,
     ) -> usize {
-        let key_of = |planned: &Planned<'_>| self.keys.get(planned.keys.0).map(|key| key.hash);
+        let key_of = |planned: &Planned| self.keys.get(planned.keys.0).map(|key| key.hash);
         let (first, element) = (self.planned[planned], command.spec.element);
-        let like = |other: &&Planned<'_>| {
+        let like = |other: &&Planned| {
             other.command.is_ok_and(|other| other.id == command.id) && key_of(other) == key_of(&first)
         };
         let most = requests.len().min(WARMED_ELEMENTS);
@@ -333,7 +326,7 @@ impl<'s> Dispatcher<'s> {
 
     #[inline]
     fn plan_one(&mut self, request: RequestView<'_>) {
-        let (command, first_arg) = self.resolve(request);
+        let (command, first_arg) = self.shared.commands.resolve(request);
         let before = self.keys.len();
         if let Ok(command) = command
             && !command.spec.keys.is_empty()
@@ -346,16 +339,6 @@ impl<'s> Dispatcher<'s> {
             });
         }
         self.planned.push(Planned { command, first_arg, keys: (before, self.keys.len()) });
-    }
-
-    #[inline]
-    fn resolve(&self, request: RequestView<'_>) -> (Result<&'s Command, Unknown<'s>>, usize) {
-        let Some(command) = self.shared.commands.find(request.arg(0)) else { return (Err(Unknown::Command), 1) };
-        if command.spec.subcommands.is_empty() || request.argc() < 2 {
-            return (Ok(command), 1);
-        }
-        let sub = self.shared.commands.find_sub(command, request.arg(1));
-        (sub.ok_or(Unknown::Subcommand(command)), 2)
     }
 
     #[inline]
@@ -373,14 +356,18 @@ impl<'s> Dispatcher<'s> {
                 if let Ok(command) = planned.command {
                     self.counters(command).rejected.add(1);
                 }
+                let error = refuse_transaction(error, planned, session, self.shared);
                 self.shared.stats.count_error(&error);
                 Reply::new(out, session.resp).error_bytes(&error.reply_text());
                 Next::Continue
             }
             Ok(command) => match self.shared.clients.pause(self.now) {
-                Some(pause) if pause.all || command.spec.flags.0 & PAUSED_FLAGS.0 != 0 => {
+                Some(pause) if pause.all || flags_of(command, session).0 & PAUSED_FLAGS.0 != 0 => {
                     session.client.paused.store(true, Relaxed);
                     return Next::Paused;
+                }
+                _ if session.transaction.is_some() && !command.spec.at_once => {
+                    self.queue(command, request, session, out)
                 }
                 _ => self.execute(command, planned, request, session, out),
             },
@@ -395,10 +382,10 @@ impl<'s> Dispatcher<'s> {
     #[inline]
     fn check(
         &self,
-        planned: Planned<'s>,
+        planned: Planned,
         request: RequestView<'_>,
         session: &Session,
-    ) -> Result<&'s Command, CommandError> {
+    ) -> Result<&'static Command, CommandError> {
         // First, so that a stranger does not even learn which commands there are.
         let open = planned.command.is_ok_and(|command| command.spec.flags.has(Flags::NO_AUTH));
         if !session.authenticated && !open && self.shared.config.requirepass().is_some() {
@@ -412,13 +399,39 @@ impl<'s> Dispatcher<'s> {
         if session.monitor && spec.flags.0 & KEYSPACE_FLAGS.0 != 0 {
             return Err(MONITOR_ONLY);
         }
-        if spec.flags.has(Flags::DENYOOM) {
+        if session.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) {
+            let text = format!("ERR Command '{}' not allowed inside a transaction", command.full_name());
+            return Err(CommandError::from(text));
+        }
+        if flags_of(command, session).has(Flags::DENYOOM) {
             let limit = self.shared.config.maxmemory();
             if limit != 0 && used_bytes() > limit {
                 return Err(CommandError::OutOfMemory);
             }
         }
         Ok(command)
+    }
+
+    /// Keeps a request of a transaction for EXEC.
+    #[cold]
+    fn queue(
+        &mut self,
+        command: &'static Command,
+        request: RequestView<'_>,
+        session: &mut Session,
+        out: &mut Output,
+    ) -> Next {
+        let Some(transaction) = &mut session.transaction else { return Next::Continue };
+        transaction.queue(request, command.spec.flags);
+        let (count, bytes) = (transaction.queued.len(), transaction.bytes);
+        session.client.queued.store(i64::try_from(count).unwrap_or(i64::MAX), Relaxed);
+        session.client.queued_bytes.store(bytes, Relaxed);
+        if bytes as u64 > self.shared.config.client_query_buffer_limit() {
+            self.shared.stats.query_limit_disconnections.fetch_add(1, Relaxed);
+            return Next::Abort;
+        }
+        Reply::new(out, session.resp).simple("QUEUED");
+        Next::Continue
     }
 
     #[inline]
@@ -429,8 +442,8 @@ impl<'s> Dispatcher<'s> {
     #[inline]
     fn execute(
         &mut self,
-        command: &'s Command,
-        planned: Planned<'s>,
+        command: &'static Command,
+        planned: Planned,
         request: RequestView<'_>,
         session: &mut Session,
         out: &mut Output,
@@ -441,10 +454,11 @@ impl<'s> Dispatcher<'s> {
         let shared = self.shared;
         let keys = &self.keys[planned.keys.0..planned.keys.1];
         let plan = match command.spec.scope.of(request) {
-            Scope::Keys | Scope::Chosen(_) => LockPlan::Keys,
+            Scope::Keys | Scope::Chosen(_) | Scope::Walk | Scope::WalkServer | Scope::Select => LockPlan::Keys,
             Scope::KeysEverywhere => LockPlan::KeysEverywhere,
             Scope::Database => LockPlan::Database,
             Scope::Server => LockPlan::All,
+            Scope::Transaction => LockPlan::Set,
         };
         let mark = out.mark();
         let before = out.len();
@@ -453,7 +467,11 @@ impl<'s> Dispatcher<'s> {
         let hashes = keys.iter().map(|key| key.hash);
         let (db, resp) = (session.db, session.resp);
         let touch = !session.no_touch;
-        let mut view = View::lock(&shared.keyspace, db, self.now, touch, plan, hashes);
+        let mut view = if plan == LockPlan::Set {
+            View::lock_set(&shared.keyspace, db, self.now, touch, &session.transaction_locks(shared))
+        } else {
+            View::lock(&shared.keyspace, db, self.now, touch, plan, hashes)
+        };
         if shared.blocked.any() {
             view = self.serve_first(view, plan, keys, request, touch);
         }
@@ -468,15 +486,15 @@ impl<'s> Dispatcher<'s> {
             blocking: Blocking::Allowed,
             ready: Vec::new(),
             dirty: 0,
+            effects: Vec::new(),
+            replaced: false,
+            own: Vec::new(),
         };
         let mut args = Args::new(request, planned.first_arg, keys, shared.keyspace.hasher());
         let outcome = (command.spec.run)(&mut context, &mut args);
-        let dirty = context.dirty;
-        let ready = std::mem::take(&mut context.ready);
-        drop(context);
-        if dirty != 0 {
-            shared.stats.dirty.fetch_add(dirty, Relaxed);
-        }
+        context.close();
+        let Context { db: view, ready, own, .. } = context;
+        drop(view);
         let failed = outcome.is_err();
         let next = match outcome {
             Ok(Outcome::Done) => Next::Continue,
@@ -491,6 +509,9 @@ impl<'s> Dispatcher<'s> {
                 Next::Continue
             }
         };
+        if !own.is_empty() {
+            out.insert_before(mark, own);
+        }
         if !ready.is_empty() {
             self.serve(ready);
         }
@@ -501,7 +522,7 @@ impl<'s> Dispatcher<'s> {
 
     /// Counts a run, and enters it in the logs that it belongs to.
     #[inline]
-    fn account(&mut self, command: &'s Command, request: RequestView<'_>, session: &Session, run: Run) {
+    fn account(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: Run) {
         let config = &self.shared.config;
         if run.failed {
             self.counters(command).failed.add(1);
@@ -516,12 +537,12 @@ impl<'s> Dispatcher<'s> {
         } else {
             let nanos = self.lap();
             self.counters(command).ran(1, nanos, config.latency_tracking());
-            self.note_time(command, request, session, nanos);
+            Record { command, request, client: &session.client, db: session.db, now: self.now }
+                .note_time(self.shared, nanos);
         }
-        self.note_sizes(command, request, session, run.replied);
-        if self.shared.clients.monitors() > 0 && !command.spec.flags.has(Flags::SKIP_MONITOR) {
-            self.feed_monitors(command, request, session);
-        }
+        let record = Record { command, request, client: &session.client, db: session.db, now: self.now };
+        record.note_sizes(self.shared, run.replied);
+        record.feed_monitors(self.shared);
     }
 
     /// Nanoseconds since the last lap.
@@ -539,68 +560,6 @@ impl<'s> Dispatcher<'s> {
         if let Some(command) = command {
             let nanos = self.lap();
             self.counters(command).ran(calls, nanos, self.shared.config.latency_tracking());
-        }
-    }
-
-    fn note_time(&self, command: &Command, request: RequestView<'_>, session: &Session, nanos: u64) {
-        let config = &self.shared.config;
-        let slower_than = config.slowlog_log_slower_than_us();
-        let micros = i64::try_from(nanos / 1000).unwrap_or(i64::MAX);
-        if slower_than >= 0 && micros >= slower_than {
-            self.log(command, request, session, LogKind::Slow, micros);
-        }
-        let latency_ms = config.latency_monitor_threshold_ms();
-        if latency_ms > 0 && nanos / 1_000_000 >= latency_ms {
-            let event = if command.spec.flags.has(Flags::FAST) { "fast-command" } else { "command" };
-            self.shared.latency.add(event, nanos / 1_000_000, self.now);
-        }
-    }
-
-    #[inline]
-    fn note_sizes(&self, command: &Command, request: RequestView<'_>, session: &Session, replied: usize) {
-        let config = &self.shared.config;
-        let over = |limit: i64, bytes: usize| usize::try_from(limit).is_ok_and(|limit| bytes >= limit);
-        if over(config.commandlog_reply_larger_than_bytes(), replied) {
-            let bytes = i64::try_from(replied).unwrap_or(i64::MAX);
-            self.log(command, request, session, LogKind::LargeReply, bytes);
-        }
-        let limit = config.commandlog_request_larger_than_bytes();
-        if limit >= 0 {
-            let bytes = request.payload_bytes();
-            if over(limit, bytes) {
-                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-                self.log(command, request, session, LogKind::LargeRequest, bytes);
-            }
-        }
-    }
-
-    #[cold]
-    fn log(&self, command: &Command, request: RequestView<'_>, session: &Session, kind: LogKind, amount: i64) {
-        if command.spec.flags.has(Flags::SKIP_SLOWLOG) {
-            return;
-        }
-        let config = &self.shared.config;
-        let len = match kind {
-            LogKind::Slow => config.slowlog_max_len(),
-            LogKind::LargeRequest => config.commandlog_large_request_max_len(),
-            LogKind::LargeReply => config.commandlog_large_reply_max_len(),
-        };
-        let entry = LogEntry::new(request, &session.client, self.now, amount);
-        self.shared.logs.add(kind, entry, usize::try_from(len).unwrap_or(usize::MAX));
-    }
-
-    #[cold]
-    fn feed_monitors(&self, command: &Command, request: RequestView<'_>, session: &Session) {
-        if command.spec.flags.has(Flags::ADMIN) {
-            return; // as Redis: administrative commands are not shown
-        }
-        let line = Bytes::from(monitor_line(request, &session.client, session.db));
-        let limit = self.shared.config.output_limits(crate::config::ClientClass::Normal).hard_bytes;
-        let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
-        for client in self.shared.clients.all() {
-            if client.monitor.load(Relaxed) {
-                client.push(line.clone(), limit);
-            }
         }
     }
 
@@ -623,13 +582,15 @@ impl<'s> Dispatcher<'s> {
             blocking: Blocking::Refused,
             ready: Vec::new(),
             dirty: 0,
+            effects: Vec::new(),
+            replaced: false,
+            own: Vec::new(),
         };
         let done = slices.step(&mut context);
-        let (dirty, ready) = (context.dirty, std::mem::take(&mut context.ready));
-        drop(context);
-        if dirty != 0 {
-            self.shared.stats.dirty.fetch_add(dirty, Relaxed);
-        }
+        context.close();
+        let Context { db: view, ready, own, .. } = context;
+        drop(view);
+        out.insert_before(mark, own);
         self.serve(ready);
         let nanos = Ticks::now().nanos_since(self.ticks);
         self.counters(command).nanos.add(nanos);
@@ -641,17 +602,17 @@ impl<'s> Dispatcher<'s> {
 }
 
 /// Serving clients that wait.
-impl Dispatcher<'_> {
+impl Dispatcher {
     /// Lets those who wait for the keys of a request be served before it runs, as they would have been had it come a little
     /// later: between a write and the service that follows it, a request of another worker can come in.
-    fn serve_first<'v>(
+    fn serve_first(
         &self,
-        mut view: View<'v>,
+        mut view: View<'static>,
         plan: LockPlan,
         keys: &[KeyUse],
         request: RequestView<'_>,
         touch: bool,
-    ) -> View<'v> {
+    ) -> View<'static> {
         // Somebody is served each time, if only by another worker; writers that never rest must not hold the request up.
         for _ in 0..SERVE_ROUNDS {
             let due = due_keys(&mut view, keys, request);
@@ -694,7 +655,7 @@ impl Dispatcher<'_> {
     /// Runs the request of a client that waits for `key`, unless its wait is over or the key cannot serve it any more.
     fn try_for(&self, blocked: &Blocked, key: Key<'_>, ready: &mut VecDeque<(usize, Box<[u8]>)>) {
         let (shared, request) = (self.shared, blocked.request.view());
-        let (Ok(command), first_arg) = self.resolve(request) else { return };
+        let (Ok(command), first_arg) = shared.commands.resolve(request) else { return };
         let (mut keys, hasher) = (Vec::new(), shared.keyspace.hasher());
         let _ = declared_keys(command.spec, request, &mut |index, _| {
             keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
@@ -719,9 +680,12 @@ impl Dispatcher<'_> {
             blocking: Blocking::Serving,
             ready: Vec::new(),
             dirty: 0,
+            effects: Vec::new(),
+            replaced: false,
+            own: Vec::new(),
         };
         let outcome = (command.spec.run)(&mut context, &mut Args::new(request, first_arg, &keys, hasher));
-        shared.stats.dirty.fetch_add(context.dirty, Relaxed);
+        context.close();
         ready.extend(context.ready.drain(..));
         match outcome {
             Ok(Outcome::StillBlocked) => return blocked.ticket.release(),
@@ -754,6 +718,31 @@ fn apply_reply_mode(session: &mut Session, out: &mut Output, mark: Mark) {
     }
 }
 
+/// The flags of a command; of EXEC, those of what it is going to run too.
+#[inline]
+fn flags_of(command: &Command, session: &Session) -> Flags {
+    match &session.transaction {
+        Some(transaction) if matches!(command.spec.scope, Scope::Transaction) => command.spec.flags | transaction.flags,
+        _ => command.spec.flags,
+    }
+}
+
+/// A command that is refused inside MULTI refuses the transaction; an EXEC that is refused ends it, and says so.
+#[cold]
+fn refuse_transaction(error: CommandError, planned: Planned, session: &mut Session, shared: &Shared) -> CommandError {
+    let Some(transaction) = &mut session.transaction else { return error };
+    transaction.refused = true;
+    match planned.command {
+        Ok(command) if matches!(command.spec.scope, Scope::Transaction) => {
+            session.discard(shared);
+            let text = error.reply_text();
+            let text = text.strip_prefix(b"ERR ").unwrap_or(&text);
+            CommandError::Bytes([b"EXECABORT Transaction discarded because of: ", text].concat())
+        }
+        _ => error,
+    }
+}
+
 /// Commands that a pause of writes holds back.
 const PAUSED_FLAGS: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
 
@@ -774,13 +763,13 @@ fn is_cross_protocol(request: RequestView<'_>) -> bool {
 }
 
 #[cold]
-fn unknown_command(unknown: Unknown<'_>, request: RequestView<'_>) -> CommandError {
+fn unknown_command(unknown: Unknown, request: RequestView<'_>) -> CommandError {
     // Up to the first zero, where the texts of Redis end.
     let quote =
         |bytes: &[u8]| bytes.iter().copied().take(QUOTED_BYTES).take_while(|byte| *byte != 0).collect::<Vec<u8>>();
     let text = match unknown {
         Unknown::Subcommand(container) => {
-            let hint = format!("'. Try {} HELP.", container.spec.name.to_ascii_uppercase());
+            let hint = format!("'. Try {} HELP.", container.name.to_ascii_uppercase());
             [b"ERR unknown subcommand '", &quote(request.arg(1))[..], hint.as_bytes()].concat()
         }
         Unknown::Command => {
@@ -799,35 +788,4 @@ fn unknown_command(unknown: Unknown<'_>, request: RequestView<'_>) -> CommandErr
         }
     };
     CommandError::Bytes(text)
-}
-
-/// One line of MONITOR.
-fn monitor_line(request: RequestView<'_>, client: &Client, db: usize) -> Vec<u8> {
-    let us = unix_us();
-    let place = if client.unix { format!("unix:{}", client.laddr) } else { client.addr.clone() };
-    let mut line = format!("+{}.{:06} [{db} {place}]", us / 1_000_000, us % 1_000_000).into_bytes();
-    for (index, argument) in request.iter().enumerate() {
-        line.push(b' ');
-        quote_argument(if is_secret(request, index) { b"(redacted)" } else { argument }, &mut line);
-    }
-    line.extend_from_slice(b"\r\n");
-    line
-}
-
-/// Appends `argument` in double quotes, with escapes for what is not printable.
-fn quote_argument(argument: &[u8], line: &mut Vec<u8>) {
-    line.push(b'"');
-    for byte in argument {
-        match byte {
-            b'\\' | b'"' => line.extend_from_slice(&[b'\\', *byte]),
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\r' => line.extend_from_slice(b"\\r"),
-            b'\t' => line.extend_from_slice(b"\\t"),
-            0x07 => line.extend_from_slice(b"\\a"),
-            0x08 => line.extend_from_slice(b"\\b"),
-            0x20..=0x7e => line.push(*byte),
-            _ => line.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
-        }
-    }
-    line.push(b'"');
 }

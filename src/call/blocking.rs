@@ -10,6 +10,7 @@
 
 use super::clients::Client;
 use super::spec::Group;
+use crate::keyspace::attention::{Attention, Listener};
 use crate::keyspace::{Keyspace, Ticket};
 use crate::protocol::batch::OwnedRequest;
 use crate::protocol::reply::{Output, Reply, Resp};
@@ -111,14 +112,19 @@ impl Blocked {
 }
 
 /// All of them, by the number of the client.
-#[derive(Default)]
 pub struct BlockedClients {
     map: DashMap<u64, Arc<Blocked>>,
+    attention: Arc<Attention>,
     count: AtomicUsize,
     tickets: AtomicU64,
 }
 
 impl BlockedClients {
+    /// None yet. `attention` is told of each.
+    pub fn new(attention: Arc<Attention>) -> BlockedClients {
+        BlockedClients { map: DashMap::new(), attention, count: AtomicUsize::new(0), tickets: AtomicU64::new(0) }
+    }
+
     /// Whether anybody waits; one load.
     #[inline]
     pub fn any(&self) -> bool {
@@ -143,6 +149,7 @@ impl BlockedClients {
     /// Enters a client that stands in its queues already or is about to.
     pub fn add(&self, blocked: Arc<Blocked>) {
         self.count.fetch_add(1, Relaxed);
+        self.attention.enter(Listener::Waiting);
         blocked.client.paused.store(true, Relaxed);
         self.map.insert(blocked.client.id, blocked);
     }
@@ -161,6 +168,7 @@ impl BlockedClients {
                 }
             }
             self.count.fetch_sub(1, Relaxed);
+            self.attention.leave(Listener::Waiting);
             blocked.client.paused.store(false, Relaxed);
         }
     }

@@ -59,6 +59,12 @@ pub struct Client {
     pub resp: AtomicU32,
     /// Id of its last command in the command table; `u32::MAX` for none.
     pub last_command: AtomicU32,
+    /// Commands queued since MULTI; -1 outside of a transaction.
+    pub queued: AtomicI64,
+    /// Bytes of these.
+    pub queued_bytes: AtomicUsize,
+    /// Keys that it watches.
+    pub watched: AtomicUsize,
     /// Bytes of its unfinished request.
     pub query_bytes: AtomicUsize,
     /// Bytes of replies that it has not taken.
@@ -199,6 +205,9 @@ impl Clients {
             db: AtomicUsize::new(0),
             resp: AtomicU32::new(2),
             last_command: AtomicU32::new(u32::MAX),
+            queued: AtomicI64::new(-1),
+            queued_bytes: AtomicUsize::new(0),
+            watched: AtomicUsize::new(0),
             query_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             net_in: AtomicU64::new(0),

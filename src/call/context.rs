@@ -1,15 +1,18 @@
 //! What a handler sees while it runs.
 
 use super::blocking::{Blocked, OnTimeout, awaited_kind};
+use super::effects::Effect;
 use super::error::CommandError;
 use super::session::Session;
 use super::shared::Shared;
 use super::spec::Outcome;
 use super::table::Command;
+use crate::keyspace::attention::{Listener, Switch};
 use crate::keyspace::{Key, Ticket, View};
 use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::Reply;
 use crate::util::clock::UnixMs;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -63,7 +66,7 @@ pub enum Blocking {
 /// One run of a command.
 pub struct Context<'a> {
     /// The declared keys.
-    pub db: View<'a>,
+    pub db: View<'static>,
     /// Time, read once a batch.
     pub now: UnixMs,
     /// Where the reply goes.
@@ -71,9 +74,9 @@ pub struct Context<'a> {
     /// The client that sent it.
     pub session: &'a mut Session,
     /// The server.
-    pub shared: &'a Shared,
+    pub shared: &'static Shared,
     /// The row that runs.
-    pub command: &'a Command,
+    pub command: &'static Command,
     /// The whole request.
     pub request: RequestView<'a>,
     /// What becomes of a command that finds nothing and would wait.
@@ -82,6 +85,12 @@ pub struct Context<'a> {
     pub ready: Vec<(usize, Box<[u8]>)>,
     /// Number of changes made, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
+    /// What goes to the log; gathered only while somebody reads it.
+    pub effects: Vec<Effect>,
+    /// Whether `effects` has all that this command did, and the request itself is not to be logged.
+    pub replaced: bool,
+    /// Out-of-band messages to the client that runs the command: they are sent before its reply.
+    pub own: Vec<Bytes>,
 }
 
 impl Context<'_> {
@@ -94,10 +103,32 @@ impl Context<'_> {
     /// As [`Context::touch`], for a key of another database.
     #[inline]
     pub fn touch_in(&mut self, db: usize, key: Key<'_>, event: Event) {
-        // The log, keyspace notifications and client-side caches hang here; today the change is only counted.
         self.dirty += 1;
-        if self.shared.blocked.any() && event.serves() && self.db.is_awaited(db, key) {
+        if self.shared.keyspace.attention().any() {
+            self.announce(db, key, event);
+        }
+    }
+
+    /// Tells those who listen that a key changed.
+    #[cold]
+    fn announce(&mut self, db: usize, key: Key<'_>, event: Event) {
+        self.hear_news();
+        let attention = self.shared.keyspace.attention();
+        if attention.has(Listener::Watching) && event != Event::Silent {
+            self.db.mark_changed(db, key);
+        }
+        if attention.has(Listener::Waiting) && event.serves() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
+        }
+    }
+
+    /// Logs these words in place of the request: for a command whose words would not do the same again. Several calls make
+    /// several effects, in order.
+    pub fn effect(&mut self, words: &[&[u8]]) {
+        self.replaced = true;
+        if self.shared.keyspace.attention().is_on(Switch::Log) {
+            let request = OwnedRequest::from_args(words.iter().copied());
+            self.effects.push(Effect { db: self.session.db, request });
         }
     }
 

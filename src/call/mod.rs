@@ -4,19 +4,23 @@
 //! keyspace, the clock and the reply through a `context`, the client through a `session`, the server through
 //! `shared`, and answers an error of `error`. Must not know: any particular command, sockets, tasks.
 
+pub mod account;
 pub mod args;
 pub mod blocking;
 pub mod clients;
 pub mod context;
 pub mod docs;
+pub mod effects;
 pub mod error;
 pub mod expiry;
 pub mod help;
 pub mod keys;
 pub mod limits;
 pub mod logs;
+pub mod run;
 pub mod session;
 pub mod shared;
 pub mod spec;
 pub mod stats;
 pub mod table;
+pub mod transaction;

@@ -1,6 +1,7 @@
 //! What a connection is to the commands it sends.
 
 use super::clients::Client;
+use super::transaction::{Transaction, Watch};
 use crate::protocol::reply::Resp;
 use std::sync::Arc;
 
@@ -34,13 +35,27 @@ pub struct Session {
     pub no_touch: bool,
     /// `MONITOR`: sees every command, sends few.
     pub monitor: bool,
+    /// What is queued since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    /// What it watches.
+    pub watch: Option<Box<Watch>>,
 }
 
 impl Session {
     /// A fresh session; `authenticated` when no password is set.
     pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
         let (db, resp, reply_mode) = (0, Resp::V2, ReplyMode::On);
-        Session { client, db, resp, authenticated, reply_mode, no_touch: false, monitor: false }
+        Session {
+            client,
+            db,
+            resp,
+            authenticated,
+            reply_mode,
+            no_touch: false,
+            monitor: false,
+            transaction: None,
+            watch: None,
+        }
     }
 
     /// Whether the reply just made is to be sent, as `CLIENT REPLY` chose. To be called once a reply.

@@ -2,6 +2,7 @@
 
 use super::blocking::BlockedClients;
 use super::clients::{Client, Clients};
+use super::effects::EffectLog;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::spec::CommandSpec;
 use super::stats::Stats;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub clients: Clients,
     /// Clients that wait for keys.
     pub blocked: BlockedClients,
+    /// Where the effects of writes go.
+    pub effects: EffectLog,
     /// Counters.
     pub stats: Stats,
     /// Logs of slow and large commands.
@@ -106,7 +109,8 @@ impl Shared {
         Shared {
             stats: Stats::new(workers, commands.len()),
             clients: Clients::default(),
-            blocked: BlockedClients::default(),
+            blocked: BlockedClients::new(Arc::clone(keyspace.attention())),
+            effects: EffectLog::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             config,

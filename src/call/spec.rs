@@ -271,6 +271,8 @@ pub enum Group {
     Generic,
     /// The connection.
     Connection,
+    /// Transactions.
+    Transactions,
     /// The server.
     Server,
     /// The cluster.
@@ -292,6 +294,7 @@ impl Group {
             Group::Stream => "stream",
             Group::Generic => "generic",
             Group::Connection => "connection",
+            Group::Transactions => "transactions",
             Group::Server => "server",
             Group::Cluster => "cluster",
         }
@@ -309,6 +312,15 @@ pub enum Scope {
     Database,
     /// Every shard of every database.
     Server,
+    /// None: the handler visits the shards of the database one after the other, each locked while it does. In a transaction as
+    /// `Database`.
+    Walk,
+    /// The same for all databases. In a transaction as `Server`.
+    WalkServer,
+    /// None; what follows in a transaction may run in another database.
+    Select,
+    /// Those of the commands that the client has queued, and of the keys it watches.
+    Transaction,
     /// Whatever this makes of the request; not this again.
     Chosen(fn(RequestView<'_>) -> Scope),
 }
@@ -348,6 +360,8 @@ pub struct CommandSpec {
     pub element: usize,
     /// Which shards are locked.
     pub scope: Scope,
+    /// Inside MULTI it is run at once, not queued.
+    pub at_once: bool,
     /// First Redis (or Valkey) version that has it.
     pub since: &'static str,
     /// The group of the command reference.
@@ -385,6 +399,7 @@ impl CommandSpec {
         own_keys: None,
         element: 0,
         scope: Scope::Keys,
+        at_once: false,
         since: "1.0.0",
         group: Group::Server,
         summary: "",

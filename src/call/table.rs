@@ -3,6 +3,7 @@
 //! An id numbers rows and their subcommands; counters are indexed by it.
 
 use super::spec::CommandSpec;
+use crate::protocol::batch::RequestView;
 use std::collections::HashMap;
 
 /// Names longer than this are no command's.
@@ -33,6 +34,15 @@ impl Command {
 
 fn is_constant(spec: &CommandSpec) -> bool {
     spec.complexity.starts_with("O(1)") && spec.subcommands.is_empty()
+}
+
+/// Why a request names no command.
+#[derive(Clone, Copy)]
+pub enum Unknown {
+    /// No row has this name.
+    Command,
+    /// The container has no such subcommand.
+    Subcommand(&'static CommandSpec),
 }
 
 /// All rows.
@@ -137,6 +147,16 @@ impl CommandTable {
     pub fn find_sub(&self, container: &Command, name: &[u8]) -> Option<&Command> {
         let name = std::str::from_utf8(name).ok().filter(|name| name.len() <= MAX_NAME)?.to_ascii_lowercase();
         self.subcommands.get(&(container.id, name)).map(|id| &self.commands[*id])
+    }
+
+    /// The row that a request names, a subcommand's if there is one; and the index of the first argument behind the name.
+    #[inline]
+    pub fn resolve(&self, request: RequestView<'_>) -> (Result<&Command, Unknown>, usize) {
+        let Some(command) = self.find(request.arg(0)) else { return (Err(Unknown::Command), 1) };
+        if command.spec.subcommands.is_empty() || request.argc() < 2 {
+            return (Ok(command), 1);
+        }
+        (self.find_sub(command, request.arg(1)).ok_or(Unknown::Subcommand(command.spec)), 2)
     }
 
     /// The row of an id.

@@ -17,6 +17,7 @@ pub mod set;
 pub mod sorted_set;
 pub mod stream;
 pub mod string;
+pub mod transactions;
 
 /// The rows of every group.
 pub const GROUPS: &[&[CommandSpec]] = &[
@@ -32,6 +33,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     generic::sort::COMMANDS,
     generic::dump::COMMANDS,
     list::COMMANDS,
+    transactions::COMMANDS,
     connection::COMMANDS,
     cluster::COMMANDS,
     server::info::COMMANDS,

@@ -463,10 +463,10 @@ impl<'a> EntryMut<'a> {
     }
 
     /// Takes out up to `most` fields of a hash whose deadline has come; returns how many.
-    pub fn expire_fields(&mut self, now: UnixMs, most: usize) -> usize {
+    pub fn expire_fields(&mut self, now: UnixMs, most: usize, gone: &mut dyn FnMut(&[u8])) -> usize {
         let again = EntryMut { start: self.start, borrow: PhantomData };
         match again.into_object() {
-            Some(ObjectMut::Hash(hash)) => hash.expire(now.0, most),
+            Some(ObjectMut::Hash(hash)) => hash.expire(now.0, most, gone),
             _ => 0,
         }
     }

@@ -4,8 +4,11 @@
 //! that every command is atomic and none deadlocks. Nothing outside this room names the lock. Must not know: RESP,
 //! commands, clients.
 
+pub mod attention;
 pub mod entry;
 pub mod hash;
+mod journal;
+mod locks;
 pub mod reclaim;
 mod segment;
 mod shard;
@@ -14,11 +17,14 @@ mod view;
 mod waiters;
 
 pub use hash::{Key, KeyHasher};
+pub use journal::{Happening, News, WatchMark};
+pub use locks::LockSet;
 pub use shard::{ShardStats, access_seconds};
 pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
+use attention::Attention;
 use crossbeam_epoch::Guard;
 use parking_lot::Mutex;
 use reclaim::Reclaimer;
@@ -42,13 +48,20 @@ pub struct Keyspace {
     shard_bits: u32,
     hasher: KeyHasher,
     reclaimer: Reclaimer,
+    attention: Arc<Attention>,
 }
 
 impl Keyspace {
     /// A keyspace of `databases` databases, each with at least four shards a worker.
     pub fn new(databases: usize, workers: usize, hasher: KeyHasher, reclaimer: Reclaimer) -> Keyspace {
         let shard_bits = (workers * 4).max(16).next_power_of_two().ilog2();
-        Keyspace { databases: (0..databases).map(|_| OnceLock::new()).collect(), shard_bits, hasher, reclaimer }
+        Keyspace {
+            databases: (0..databases).map(|_| OnceLock::new()).collect(),
+            shard_bits,
+            hasher,
+            reclaimer,
+            attention: Arc::default(),
+        }
     }
 
     /// Number of databases.
@@ -67,6 +80,12 @@ impl Keyspace {
         &self.hasher
     }
 
+    /// Who pays attention to its keys.
+    #[inline]
+    pub fn attention(&self) -> &Arc<Attention> {
+        &self.attention
+    }
+
     /// Where garbage goes.
     pub fn reclaimer(&self) -> &Reclaimer {
         &self.reclaimer
@@ -81,7 +100,13 @@ impl Keyspace {
         self.databases[db].get_or_init(|| {
             (0..1_u64 << self.shard_bits)
                 .map(|index| {
-                    let shard = Shard::new(index, self.shard_bits, self.hasher.clone(), self.reclaimer.clone());
+                    let shard = Shard::new(
+                        index,
+                        self.shard_bits,
+                        self.hasher.clone(),
+                        self.reclaimer.clone(),
+                        Arc::clone(&self.attention),
+                    );
                     Cell { peek: shard.table().peek(), shard: Mutex::new(shard) }
                 })
                 .collect()
@@ -116,12 +141,22 @@ impl Keyspace {
         self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
     }
 
-    /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `true` while there is
-    /// more to do.
-    pub fn expire_turn(&self, shard: usize, now: UnixMs) -> bool {
+    /// Ends a watch of a key of database `db` that is not held.
+    pub fn unwatch(&self, db: usize, key: Key<'_>, mark: &WatchMark) {
+        self.cells(db)[self.shard_of(key.hash)].shard.lock().journal.unwatch(key.bytes, mark);
+    }
+
+    /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `heard` is told the news of
+    /// each database under the lock. `true` while there is more to do.
+    pub fn expire_turn(&self, shard: usize, now: UnixMs, heard: &mut dyn FnMut(usize, Vec<News>)) -> bool {
         let mut more = false;
-        for cells in self.databases.iter().filter_map(OnceLock::get) {
-            more |= cells[shard].shard.lock().expire_turn(now);
+        for (db, cells) in self.databases.iter().enumerate() {
+            let Some(cells) = cells.get() else { continue };
+            let mut shard = cells[shard].shard.lock();
+            more |= shard.expire_turn(now);
+            if !shard.journal.is_empty() {
+                heard(db, shard.journal.take());
+            }
         }
         more
     }

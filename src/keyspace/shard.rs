@@ -2,15 +2,18 @@
 //!
 //! Must not know: the lock around it, other shards, clients.
 
+use super::attention::Attention;
 use super::entry::{Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
+use super::journal::{Happening, Journal};
 use super::reclaim::{Garbage, Reclaimer};
-use super::table::{Occupied, Table};
+use super::table::{Expired, Occupied, Table};
 use super::view::{Edited, WrongType};
 use super::waiters::Waiters;
 use crate::util::clock::UnixMs;
 use crate::value::object::{Collection, ObjectRef};
 use crate::value::string::{StringRef, StringSource};
+use std::sync::Arc;
 
 /// Segments looked at in one turn of active expiry; each costs a cache line, and one full of expired keys some 40 us.
 const EXPIRE_SEGMENTS: usize = 512;
@@ -59,16 +62,27 @@ pub struct Shard {
     pub stats: ShardStats,
     /// Who waits for its keys.
     pub waiters: Waiters,
+    /// News of its keys, and who watches them.
+    pub journal: Journal,
     reclaimer: Reclaimer,
 }
 
 impl Shard {
     /// An empty shard: number `index` of 2^`bits`. What it removes goes to `reclaimer` when freeing it takes long.
-    pub fn new(index: u64, bits: u32, hasher: KeyHasher, reclaimer: Reclaimer) -> Shard {
+    pub fn new(index: u64, bits: u32, hasher: KeyHasher, reclaimer: Reclaimer, attention: Arc<Attention>) -> Shard {
         let first = if bits == 0 { 0 } else { index << (64 - bits) };
         let table = Table::new(bits, hasher);
         let (stats, waiters) = (ShardStats::default(), Waiters::default());
-        Shard { table, due_ms: i64::MAX, walk: None, first, stats, waiters, reclaimer }
+        Shard {
+            table,
+            due_ms: i64::MAX,
+            walk: None,
+            first,
+            stats,
+            waiters,
+            journal: Journal::new(attention),
+            reclaimer,
+        }
     }
 
     /// The table, to read.
@@ -80,16 +94,17 @@ impl Shard {
     /// Finds a key that has not expired at `now`; one that has is removed, and so are expired fields.
     #[inline]
     pub fn live(&mut self, key: Key<'_>, now: UnixMs) -> Option<Occupied<'_>> {
-        let Shard { table, stats, reclaimer, .. } = self;
-        find_live(table, stats, reclaimer, key, now)
+        let Shard { table, stats, reclaimer, journal, .. } = self;
+        find_live(table, stats, reclaimer, journal, key, now)
     }
 
     /// Finds a key for reading: counts a hit or a miss and, with `touch`, notes the use.
     #[inline]
     pub fn read(&mut self, key: Key<'_>, now: UnixMs, touch: bool) -> Option<EntryRef<'_>> {
-        let Shard { table, stats, reclaimer, .. } = self;
-        let Some(mut found) = find_live(table, stats, reclaimer, key, now) else {
+        let Shard { table, stats, reclaimer, journal, .. } = self;
+        let Some(mut found) = find_live(table, stats, reclaimer, journal, key, now) else {
             stats.misses += 1;
+            journal.missed(key.bytes);
             return None;
         };
         stats.hits += 1;
@@ -106,9 +121,15 @@ impl Shard {
             self.due_ms = self.due_ms.min(deadline.0);
         }
         let Some(mut found) = self.table.find(key) else {
+            self.journal.created(key.bytes);
             return self.table.insert(key.hash, new_entry(key, value, deadline, now), now);
         };
         let before = found.get().dues();
+        if before.key.is_some_and(|deadline| deadline <= now) {
+            self.stats.expired += 1;
+            self.journal.removed(key.bytes, Happening::Expired);
+            self.journal.created(key.bytes);
+        }
         match found.get_mut().overwrite(value, deadline) {
             Ok(dropped) => {
                 found.note_dues(before, now);
@@ -122,7 +143,6 @@ impl Shard {
                 self.reclaimer.take(Garbage::Entry(old));
             }
         }
-        self.stats.expired += u64::from(before.key.is_some_and(|deadline| deadline <= now));
     }
 
     /// Finds a key to change its value, which is a use of it; `None` when there is none.
@@ -142,8 +162,8 @@ impl Shard {
         now: UnixMs,
         work: impl FnOnce(&mut T) -> R,
     ) -> Option<Result<Edited<R>, WrongType>> {
-        let Shard { table, stats, reclaimer, due_ms, .. } = self;
-        let mut found = find_live(table, stats, reclaimer, key, now)?;
+        let Shard { table, stats, reclaimer, due_ms, journal, .. } = self;
+        let mut found = find_live(table, stats, reclaimer, journal, key, now)?;
         note_use(&mut found, now);
         let before = found.get().dues();
         let Some(value) = found.get_mut().into_object().and_then(T::of_mut) else { return Some(Err(WrongType)) };
@@ -183,6 +203,7 @@ impl Shard {
         if let Some(due) = entry.get().due() {
             self.due_ms = self.due_ms.min(due.0);
         }
+        self.journal.created(entry.get().key());
         self.table.insert(hash, entry, now);
     }
 
@@ -219,11 +240,15 @@ impl Shard {
             // What is stored from here on lowers this again.
             self.due_ms = i64::MAX;
         }
-        let Shard { table, stats, reclaimer, .. } = self;
+        let Shard { table, stats, reclaimer, journal, .. } = self;
         let mut fields = EXPIRE_FIELDS;
-        let next = table.expire(at, EXPIRE_SEGMENTS, now, &mut due_ms, &mut fields, &mut |entry| {
-            stats.expired_active += u64::from(count_expired(entry.get(), stats, now));
-            reclaimer.take(Garbage::Entry(entry));
+        let next = table.expire(at, EXPIRE_SEGMENTS, now, &mut due_ms, &mut fields, &mut |gone| match gone {
+            Expired::Entry(entry) => {
+                stats.expired_active += u64::from(count_expired(entry.get(), stats, now));
+                note_expired(entry.get(), journal, now);
+                reclaimer.take(Garbage::Entry(entry));
+            }
+            Expired::Fields(key, fields) => journal.removed(&key, Happening::FieldsExpired { fields, emptied: false }),
         });
         self.stats.expired_fields += (EXPIRE_FIELDS - fields) as u64;
         match next {
@@ -236,6 +261,8 @@ impl Shard {
 
     /// Takes everything out; the table returned is to be dropped where that disturbs nobody.
     pub fn take(&mut self) -> Table {
+        let table = &self.table;
+        self.journal.changed_where(|key| table.has(key));
         self.walk = None;
         self.due_ms = i64::MAX;
         self.table.take()
@@ -243,6 +270,10 @@ impl Shard {
 
     /// Exchanges the keys of two shards; the counters stay.
     pub fn swap(&mut self, other: &mut Shard) {
+        let (one, two) = (&self.table, &other.table);
+        for journal in [&mut self.journal, &mut other.journal] {
+            journal.changed_where(|key| one.has(key) || two.has(key));
+        }
         self.table.swap(&mut other.table);
         std::mem::swap(&mut self.due_ms, &mut other.due_ms);
         std::mem::swap(&mut self.walk, &mut other.walk);
@@ -274,11 +305,16 @@ fn find_live<'t>(
     table: &'t mut Table,
     stats: &mut ShardStats,
     reclaimer: &Reclaimer,
+    journal: &mut Journal,
     key: Key<'_>,
     now: UnixMs,
 ) -> Option<Occupied<'t>> {
     let found = table.find(key)?;
-    if found.get().due().is_some_and(|due| due <= now) { settle(found, stats, reclaimer, now) } else { Some(found) }
+    if found.get().due().is_some_and(|due| due <= now) {
+        settle(found, stats, reclaimer, journal, now)
+    } else {
+        Some(found)
+    }
 }
 
 /// Removes an entry that has expired; of one that has not, the fields that have.
@@ -287,17 +323,32 @@ fn settle<'t>(
     mut found: Occupied<'t>,
     stats: &mut ShardStats,
     reclaimer: &Reclaimer,
+    journal: &mut Journal,
     now: UnixMs,
 ) -> Option<Occupied<'t>> {
     if !found.get().is_live(now) {
         count_expired(found.get(), stats, now);
+        note_expired(found.get(), journal, now);
         reclaimer.take(Garbage::Entry(found.remove()));
         return None;
     }
     let before = found.get().dues();
-    stats.expired_fields += found.get_mut().expire_fields(now, SETTLE_FIELDS) as u64;
+    let mut fields = Vec::new();
+    let count = found.get_mut().expire_fields(now, SETTLE_FIELDS, &mut |name| fields.push(name.into()));
+    stats.expired_fields += count as u64;
+    if count > 0 {
+        journal.removed(found.get().key(), Happening::FieldsExpired { fields, emptied: false });
+    }
     found.note_dues(before, now);
     Some(found)
+}
+
+/// Reports an entry that has expired, or lost its last field by that.
+fn note_expired(entry: EntryRef<'_>, journal: &mut Journal, now: UnixMs) {
+    let itself = entry.deadline().is_some_and(|deadline| deadline <= now);
+    // Of a key that goes with its last fields, their names say nothing more.
+    let what = if itself { Happening::Expired } else { Happening::FieldsExpired { fields: Vec::new(), emptied: true } };
+    journal.removed(entry.key(), what);
 }
 
 /// Counts an entry that has expired, or the fields of one that has none left; `true`: the entry.

@@ -100,6 +100,14 @@ pub struct Table {
     depths: [u32; MAX_PREFIX_BITS as usize + 1],
 }
 
+/// What a turn of active expiry has removed.
+pub enum Expired {
+    /// An entry, with its key.
+    Entry(Entry),
+    /// Fields of the hash at this key.
+    Fields(Box<[u8]>, Vec<Box<[u8]>>),
+}
+
 impl Table {
     /// An empty table for hashes whose first `prefix_bits` bits are the same for all keys.
     pub fn new(prefix_bits: u32, hasher: KeyHasher) -> Table {
@@ -213,6 +221,11 @@ impl Table {
     pub fn get(&self, key: Key<'_>) -> Option<EntryRef<'_>> {
         let (segment, place) = self.place(key)?;
         Some(segment.entry(place))
+    }
+
+    /// Whether there is an entry of this key, expired or not. Hashes the key.
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.get(self.hasher.key(key)).is_some()
     }
 
     /// Finds `key`, to change or remove its entry.
@@ -382,7 +395,7 @@ impl Table {
     }
 
     /// Walks the segments from position `at`, at most `limit` of them, and removes what has expired in each that is due:
-    /// entries, and up to `fields` fields of hashes, which are taken off there. Returns where to go on, `None` at the end;
+    /// entries, and up to `fields` fields of hashes, which are taken off there; `expired` is told of both. Returns where to go on, `None` at the end;
     /// and lowers `due_ms` to the earliest time met on the way at which something is due.
     pub fn expire(
         &mut self,
@@ -391,7 +404,7 @@ impl Table {
         now: UnixMs,
         due_ms: &mut i64,
         fields: &mut usize,
-        expired: &mut impl FnMut(Entry),
+        expired: &mut impl FnMut(Expired),
     ) -> Option<u64> {
         let mut next = Some(at);
         for _ in 0..limit {
@@ -402,17 +415,23 @@ impl Table {
             next = self.behind(base, prefix);
             if segment.due_ms() <= now.0 {
                 let (before, fields_before) = (segment.len(), *fields);
-                let (mut timed, mut volatile, mut settled) = (0, 0, 0);
+                let (mut timed, mut volatile, mut settled, mut faded) = (0, 0, 0, Vec::new());
                 let mut gone = |entry: Entry| {
                     let dues = entry.get().dues();
                     timed += usize::from(dues.key.is_some());
                     volatile += usize::from(dues.fields.is_some());
-                    expired(entry);
+                    expired(Expired::Entry(entry));
                 };
                 segment.expire(now, &mut gone, &mut |mut entry| {
-                    *fields -= entry.expire_fields(now, *fields);
+                    let mut names = Vec::new();
+                    let count = entry.expire_fields(now, *fields, &mut |name| names.push(name.into()));
+                    if count > 0 {
+                        *fields -= count;
+                        faded.push(Expired::Fields(entry.get().key().into(), names));
+                    }
                     settled += usize::from(entry.get().dues().fields.is_none());
                 });
+                faded.into_iter().for_each(&mut *expired);
                 self.timed -= timed;
                 self.volatile -= volatile + settled;
                 self.len -= before - segment.len();
@@ -613,7 +632,8 @@ mod tests {
         fn expire(&mut self, now: UnixMs) {
             let (mut at, mut due, mut expired) = (Some(0), i64::MAX, BTreeSet::new());
             while let Some(from) = at {
-                at = self.table.expire(from, 8, now, &mut due, &mut 100, &mut |entry| {
+                at = self.table.expire(from, 8, now, &mut due, &mut 100, &mut |gone| {
+                    let Expired::Entry(entry) = gone else { return };
                     expired.insert(entry.get().key().to_vec());
                 });
             }

@@ -4,7 +4,7 @@ use super::entry::{Entry, EntryRef};
 use super::reclaim::Garbage;
 use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
-use super::{Cell, Key, Keyspace, Ticket};
+use super::{Cell, Key, Keyspace, LockSet, News, Ticket, WatchMark};
 use crate::util::clock::UnixMs;
 use crate::value::object::{Collection, Kind, Object, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
@@ -59,6 +59,8 @@ pub enum LockPlan {
     Database,
     /// All of them.
     All,
+    /// Those of a [`LockSet`], see [`View::lock_set`].
+    Set,
 }
 
 /// With up to so many shards, those of a request are gathered as bits of one word, which are in order and come once.
@@ -95,8 +97,28 @@ impl<'a> View<'a> {
             LockPlan::Keys => view.lock_keys(hashes),
             LockPlan::Database => view.hold_all((0..keyspace.shards()).collect()),
             LockPlan::KeysEverywhere | LockPlan::All => view.lock_many(plan, hashes),
+            LockPlan::Set => {}
         }
         view
+    }
+
+    /// Locks the shards of `set`, in ascending order. The view looks at database `db`.
+    pub fn lock_set(keyspace: &'a Keyspace, db: usize, now: UnixMs, touch: bool, set: &LockSet) -> View<'a> {
+        let mut view = View { keyspace, db, now, touch, held: SmallVec::new() };
+        for (db, shard) in set.shards(keyspace.databases(), keyspace.shards(), |hash| keyspace.shard_of(hash)) {
+            view.hold(db, shard);
+        }
+        view
+    }
+
+    /// A view that holds no lock.
+    pub fn empty(keyspace: &'a Keyspace, db: usize, now: UnixMs) -> View<'a> {
+        View { keyspace, db, now, touch: false, held: SmallVec::new() }
+    }
+
+    /// Looks at another database from now on, of which the shards needed are held; reads count as uses if `touch` says so.
+    pub fn turn_to(&mut self, db: usize, touch: bool) {
+        (self.db, self.touch) = (db, touch);
     }
 
     #[inline]
@@ -481,6 +503,36 @@ impl<'a> View<'a> {
         let now = self.now;
         self.shard(db, to.hash).insert(to.hash, copy, now);
         true
+    }
+
+    // News, and watched keys
+
+    /// Marks those who watch a key of database `db`, which has changed.
+    pub fn mark_changed(&mut self, db: usize, key: Key<'_>) {
+        self.shard(db, key.hash).journal.changed(key.bytes);
+    }
+
+    /// Takes the news of the shards that are held: `heard` is told the database and the news, in order of the shards.
+    pub fn take_news(&mut self, heard: &mut dyn FnMut(usize, News)) {
+        for held in self.held.iter_mut().filter(|held| !held.guard.journal.is_empty()) {
+            let db = held.db;
+            held.guard.journal.take().into_iter().for_each(|news| heard(db, news));
+        }
+    }
+
+    /// Whether a shard that is held has news.
+    pub fn has_news(&self) -> bool {
+        self.held.iter().any(|held| !held.guard.journal.is_empty())
+    }
+
+    /// Has `mark` set when `key` changes.
+    pub fn watch(&mut self, key: Key<'_>, mark: &WatchMark) {
+        self.shard(self.db, key.hash).journal.watch(key.bytes, mark);
+    }
+
+    /// Ends a watch of a key of database `db`.
+    pub fn unwatch(&mut self, db: usize, key: Key<'_>, mark: &WatchMark) {
+        self.shard(db, key.hash).journal.unwatch(key.bytes, mark);
     }
 
     // Those who wait

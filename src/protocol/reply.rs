@@ -218,6 +218,19 @@ impl Output {
         }
     }
 
+    /// Puts messages, RESP already, before what was appended since `mark`. O(appended since).
+    pub fn insert_before(&mut self, mark: Mark, messages: Vec<Bytes>) {
+        if messages.is_empty() {
+            return;
+        }
+        let tail = self.bytes.split_off(mark.bytes);
+        let parts = self.parts.split_off(mark.parts);
+        messages.iter().for_each(|message| self.bytes.extend_from_slice(message));
+        let shift = self.bytes.len() - mark.bytes;
+        self.bytes.extend_from_slice(&tail);
+        self.parts.extend(parts.into_iter().map(|part| Part { at: part.at + shift, ..part }));
+    }
+
     /// Appends bytes that are RESP already: a stored reply, a replication stream.
     #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {

@@ -132,6 +132,7 @@ impl Drop for Connection {
             self.bench.borrow_mut().unpark();
         }
         self.stop_waiting();
+        self.session.discard(self.shared);
     }
 }
 

@@ -92,7 +92,7 @@ pub struct Bench {
     /// Connections with requests in `parked`.
     pub parkers: usize,
     /// What runs them.
-    pub dispatcher: Dispatcher<'static>,
+    pub dispatcher: Dispatcher,
 }
 
 impl Bench {
@@ -160,7 +160,7 @@ async fn expire(shared: &'static Shared, number: usize) {
         }
         for shard in (number..shared.keyspace.shards()).step_by(workers) {
             let mut started = Ticks::now();
-            while shared.keyspace.expire_turn(shard, UnixMs::now()) {
+            while shared.keyspace.expire_turn(shard, UnixMs::now(), &mut |db, news| shared.hear_all(db, &news)) {
                 if Ticks::now().nanos_since(started) > EXPIRE_SLICE_NANOS {
                     tokio::task::yield_now().await;
                     started = Ticks::now();

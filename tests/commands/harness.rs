@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// One client of a server of its own.
 pub struct Client {
     pub shared: &'static Shared,
-    dispatcher: Dispatcher<'static>,
+    dispatcher: Dispatcher,
     session: Session,
     blocked: Option<Arc<Blocked>>,
 }

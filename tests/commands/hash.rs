@@ -384,7 +384,7 @@ fn turns_remove_what_nobody_looks_at() {
     c.check(&format!("HSETEX small PXAT {} FIELDS 1 a 1", soon(30)), ":1");
     wait(50);
     for shard in 0..c.shared.keyspace.shards() {
-        while c.shared.keyspace.expire_turn(shard, UnixMs::now()) {}
+        while c.shared.keyspace.expire_turn(shard, UnixMs::now(), &mut |_, _| {}) {}
     }
     c.check("DBSIZE", ":1");
     let info = c.ask("INFO stats");

@@ -13,3 +13,8 @@ mod sort;
 mod sorted_set;
 mod stream;
 mod string;
+mod transactions;
+
+/// What is used is counted, as in the server.
+#[global_allocator]
+static ALLOCATOR: larder::util::memory::Counting = larder::util::memory::Counting;

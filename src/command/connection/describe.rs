@@ -59,9 +59,10 @@ pub(super) fn line(ctx: &Context<'_>, client: &Client) -> String {
     let (db, resp, command) = (client.db.load(Relaxed), client.resp.load(Relaxed), last_command(ctx, client));
     let (net_in, net_out) = (client.net_in.load(Relaxed), client.net_out.load(Relaxed));
     let commands = client.commands.load(Relaxed);
+    let (multi, watch) = (client.queued.load(Relaxed), client.watched.load(Relaxed));
     format!(
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} capa={capa} db={db} \
-         sub=0 psub=0 ssub=0 multi=-1 watch=0 {sizes} cmd={command} user=default redir=-1 resp={resp} \
+         sub=0 psub=0 ssub=0 multi={multi} watch={watch} {sizes} cmd={command} user=default redir=-1 resp={resp} \
          lib-name={lib_name} lib-ver={lib_ver} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={commands}\n"
     )
 }
@@ -71,11 +72,12 @@ fn sizes(ctx: &Context<'_>, client: &Client) -> String {
     let query = client.query_bytes.load(Relaxed);
     let output = client.output_bytes.load(Relaxed);
     let arguments = if client.id == ctx.session.client.id { ctx.request.payload_bytes() } else { 0 };
-    let total = size_of::<Client>() + query + output + arguments;
+    let queued = client.queued_bytes.load(Relaxed);
+    let total = size_of::<Client>() + query + output + arguments + queued;
     let nodes = u8::from(output > 0);
     let events = if output > 0 { "rw" } else { "r" };
     format!(
-        "qbuf={query} qbuf-free=0 argv-mem={arguments} multi-mem=0 rbs=0 rbp=0 obl=0 oll={nodes} omem={output} \
+        "qbuf={query} qbuf-free=0 argv-mem={arguments} multi-mem={queued} rbs=0 rbp=0 obl=0 oll={nodes} omem={output} \
          tot-mem={total} events={events}"
     )
 }

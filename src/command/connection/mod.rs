@@ -8,7 +8,7 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::session::{ReplyMode, Session};
-use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
+use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::protocol::reply::Resp;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -105,6 +105,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Closes this connection.",
         complexity: "O(1)",
         run: quit,
+        at_once: true,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -117,6 +118,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         summary: "Makes this connection as it was when it opened.",
         complexity: "O(1)",
         run: reset,
+        at_once: true,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -130,6 +132,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1)",
         syntax: "index:integer",
         run: select,
+        scope: Scope::Select,
         ..CommandSpec::DEFAULT
     },
 ];
@@ -182,6 +185,7 @@ fn select<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Com
 /// library and the capabilities stay, as in Valkey.
 fn reset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
+    ctx.session.discard(ctx.shared);
     let session = &mut *ctx.session;
     set_db(session, 0);
     session.authenticated = ctx.shared.config.requirepass().is_none();

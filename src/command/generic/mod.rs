@@ -124,6 +124,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         syntax: "pattern:pattern",
         tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         run: scan::keys,
+        scope: Scope::Walk,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -309,6 +310,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1)",
         tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
         run: keys::randomkey,
+        scope: Scope::Walk,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -359,6 +361,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
         history: &[("6.0.0", "The option `TYPE`.")],
         run: scan::scan,
+        scope: Scope::Walk,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {

@@ -8,7 +8,7 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help::help;
-use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
+use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::{ChangedOption, Config, SetError};
 
 /// The rows.
@@ -48,6 +48,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             summary: "Sets the counters that INFO shows to zero.",
             complexity: "O(N) with N being the number of counters",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            scope: Scope::WalkServer,
             run: config_resetstat,
             ..SUBCOMMAND
         },

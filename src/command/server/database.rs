@@ -23,6 +23,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1), whatever the number of keys",
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         run: dbsize,
+        scope: Scope::Walk,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {

@@ -7,7 +7,7 @@ use crate::call::clients::Client;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help::help;
-use crate::call::spec::{CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
+use crate::call::spec::{CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome, Scope};
 use crate::keyspace::entry::EntryRef;
 use crate::protocol::reply::Reply;
 use crate::util::memory::{
@@ -34,6 +34,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             summary: "Explains what is odd about the memory in use, in words.",
             complexity: "O(N) with the number of clients.",
             tips: REPORT_TIPS,
+            scope: Scope::WalkServer,
             run: memory_doctor,
             ..CommandSpec::DEFAULT
         },
@@ -80,6 +81,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
             summary: "Shows what the memory is used for.",
             complexity: "O(N) with the number of clients.",
             tips: REPORT_TIPS,
+            scope: Scope::WalkServer,
             run: memory_stats,
             ..CommandSpec::DEFAULT
         },

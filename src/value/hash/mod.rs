@@ -328,9 +328,9 @@ impl Hash {
     }
 
     /// Takes out up to `most` of the fields whose deadline has come, those first that expired first; returns how many.
-    pub fn expire(&mut self, now: i64, most: usize) -> usize {
+    pub fn expire(&mut self, now: i64, most: usize, gone: &mut dyn FnMut(&[u8])) -> usize {
         let Form::C(timed) = self.0.get_mut() else { return 0 };
-        let count = timed.expire(now, most);
+        let count = timed.expire(now, most, gone);
         self.settle();
         count
     }

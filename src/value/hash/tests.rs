@@ -65,7 +65,7 @@ impl Pair {
 
     fn expire(&mut self, most: usize) {
         let over = self.model.values().filter(|(_, deadline)| deadline.is_some_and(|at| at <= self.now)).count();
-        assert_eq!(self.hash.expire(self.now, most), over.min(most));
+        assert_eq!(self.hash.expire(self.now, most, &mut |_| {}), over.min(most));
         if most >= over {
             let now = self.now;
             self.model.retain(|_, (_, deadline)| deadline.is_none_or(|at| at > now));

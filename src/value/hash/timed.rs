@@ -161,21 +161,21 @@ impl Timed {
         Some(element)
     }
 
-    /// Takes out up to `most` of the fields whose deadline has come; returns how many.
-    pub fn expire(&mut self, now: i64, most: usize) -> usize {
+    /// Takes out up to `most` of the fields whose deadline has come, `gone` is told their names; returns how many.
+    pub fn expire(&mut self, now: i64, most: usize, gone: &mut dyn FnMut(&[u8])) -> usize {
         let mut count = 0;
         while count < most
             && let Some((deadline, hash)) = self.index.first().copied()
             && deadline <= now
         {
             self.index.pop_first();
-            count += self.take_out(deadline, hash);
+            count += self.take_out(deadline, hash, gone);
         }
         count
     }
 
     /// Removes the fields of this hash and deadline: one, as good as always.
-    fn take_out(&mut self, deadline: i64, hash: u64) -> usize {
+    fn take_out(&mut self, deadline: i64, hash: u64, gone: &mut dyn FnMut(&[u8])) -> usize {
         let mut names: Vec<Box<[u8]>> = Vec::new();
         // A cursor is a hash: one home bucket is looked at.
         self.table.scan(hash, 1, &mut |element| {
@@ -183,6 +183,7 @@ impl Timed {
                 names.push(element.name().into());
             }
         });
+        names.iter().for_each(|name| gone(name));
         names.iter().filter(|name| self.table.remove_hashed(hash, name).is_some()).count()
     }
 

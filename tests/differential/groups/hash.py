@@ -276,7 +276,7 @@ def _(g):
 
 @command("hscan", 8, label="hscan to the end")
 def _(g):
-    name, tail = key(g), [b"COUNT", g.pick((b"1", b"3", b"10", b"100")), *([b"NOVALUES"] if g.chance(0.6) else [])]
+    name, tail = key(g), [b"COUNT", b"1000" if g.logging else g.pick((b"1", b"3", b"10", b"100")), *([b"NOVALUES"] if g.chance(0.6) else [])]
     return Composite("hscan", lambda connection: scan_to_end(connection, [b"HSCAN", name], tail), [b"HSCAN", name, *tail])
 
 

@@ -446,7 +446,10 @@ group.views["info"] = lambda reply: _info(reply[1])
 
 @command("info", 8)
 def _(g):
-    sections = [b"keyspace", b"stats", b"errorstats", b"commandstats", b"replication", b"server", b"clients", b"memory", b"all", b"everything", b"default", b"nosuch", b"KEYSPACE", b""]
+    sections = [b"keyspace", b"errorstats", b"replication", b"server", b"clients", b"memory", b"nosuch", b"KEYSPACE", b""]
+    if not g.logging:  # a scan to its end takes each server a number of calls of its own, and counts them
+        return [b"INFO", g.pick(sections)]
+    sections += [b"stats", b"commandstats", b"all", b"everything", b"default"]
     return [b"INFO", *(g.pick(sections) for _ in range(g.pick((0, 1, 1, 1, 2))))]
 
 

@@ -371,7 +371,9 @@ def _(g):
     words = [b"ZSCAN", key(g)]
     if g.chance(0.5):
         words += [g.opt(b"MATCH"), g.pick((b"*", b"m*", b"?", b"[a-c]*", b"m1*", b"nosuch", b""))]
-    if g.chance(0.5):
+    if g.logging:
+        words += [b"COUNT", b"1000"]
+    elif g.chance(0.5):
         words += [g.opt(b"COUNT"), g.pick((b"1", b"5", b"100", b"1000"))]
     if g.chance(0.3):
         words.append(g.opt(b"NOSCORES"))

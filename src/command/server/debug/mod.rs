@@ -13,7 +13,7 @@ use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help::{help, unknown_or_arity};
 use crate::call::shared::random_id;
-use crate::call::spec::{CommandSpec, Flags, Group, Handler, Outcome};
+use crate::call::spec::{CommandSpec, Flags, Group, Handler, Outcome, Scope};
 use crate::config::units;
 use crate::util::clock::Ticks;
 use crate::util::number;
@@ -30,6 +30,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     summary: "Commands for tests and for finding faults.",
     complexity: "Depends on the subcommand.",
     internal: true,
+    scope: Scope::WalkServer,
     run: debug,
     ..CommandSpec::DEFAULT
 }];

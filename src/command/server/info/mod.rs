@@ -11,7 +11,7 @@ use crate::call::args::Args;
 use crate::call::clients::Pause;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
-use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome};
+use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::REDIS_VERSION;
 use crate::util::clock::unix_us;
 use crate::util::process::{self, CpuTimes};
@@ -32,6 +32,7 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     history: &[("7.0.0", "Several sections.")],
     run: info,
+    scope: Scope::WalkServer,
     ..CommandSpec::DEFAULT
 }];
 
