@@ -12,12 +12,13 @@ use crate::call::error::CommandError;
 use crate::call::keys::declared_keys;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
-use crate::call::spec::{Flags, Outcome, Scope, Slices};
+use crate::call::spec::{Flags, Group, Outcome, Scope, Slices};
 use crate::call::table::{Command, Unknown};
+use crate::call::tracked::mode;
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{Key, LockPlan, Ticket, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
-use crate::protocol::reply::{Mark, Output, Reply};
+use crate::protocol::reply::{Mark, Output, Reply, Resp};
 use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::used_bytes;
 use crate::value::object::ObjectRef;
@@ -375,6 +376,17 @@ impl Dispatcher {
         if !matches!(next, Next::Slices(_) | Next::Block(_)) {
             apply_reply_mode(session, out, mark);
         }
+        // What CLIENT CACHING says holds for the next command that is none of CLIENT, or for the next transaction.
+        if session.client.tracked.is(mode::CACHING)
+            && session.transaction.is_none()
+            && !planned.command.is_ok_and(is_about_the_client)
+        {
+            session.client.tracked.set_caching(false);
+        }
+        if session.own_pushes {
+            session.own_pushes = false;
+            session.client.take_pushes(out);
+        }
         next
     }
 
@@ -395,6 +407,9 @@ impl Dispatcher {
         let spec = command.spec;
         if !spec.accepts(request.argc()) {
             return Err(CommandError::WrongArity(command.full_name().into()));
+        }
+        if session.resp == Resp::V2 && !spec.while_subscribed && session.client.subscribed.load(Relaxed) {
+            return Err(not_while_subscribed(command));
         }
         if session.monitor && spec.flags.0 & KEYSPACE_FLAGS.0 != 0 {
             return Err(MONITOR_ONLY);
@@ -488,12 +503,11 @@ impl Dispatcher {
             dirty: 0,
             effects: Vec::new(),
             replaced: false,
-            own: Vec::new(),
         };
         let mut args = Args::new(request, planned.first_arg, keys, shared.keyspace.hasher());
         let outcome = (command.spec.run)(&mut context, &mut args);
         context.close();
-        let Context { db: view, ready, own, .. } = context;
+        let Context { db: view, ready, .. } = context;
         drop(view);
         let failed = outcome.is_err();
         let next = match outcome {
@@ -509,9 +523,6 @@ impl Dispatcher {
                 Next::Continue
             }
         };
-        if !own.is_empty() {
-            out.insert_before(mark, own);
-        }
         if !ready.is_empty() {
             self.serve(ready);
         }
@@ -584,13 +595,11 @@ impl Dispatcher {
             dirty: 0,
             effects: Vec::new(),
             replaced: false,
-            own: Vec::new(),
         };
         let done = slices.step(&mut context);
         context.close();
-        let Context { db: view, ready, own, .. } = context;
+        let Context { db: view, ready, .. } = context;
         drop(view);
-        out.insert_before(mark, own);
         self.serve(ready);
         let nanos = Ticks::now().nanos_since(self.ticks);
         self.counters(command).nanos.add(nanos);
@@ -682,7 +691,6 @@ impl Dispatcher {
             dirty: 0,
             effects: Vec::new(),
             replaced: false,
-            own: Vec::new(),
         };
         let outcome = (command.spec.run)(&mut context, &mut Args::new(request, first_arg, &keys, hasher));
         context.close();
@@ -760,6 +768,18 @@ struct Run {
 /// A browser or another program speaking HTTP to us, perhaps made to by a hostile page: it gets no answer at all.
 fn is_cross_protocol(request: RequestView<'_>) -> bool {
     [&b"post"[..], b"host:"].iter().any(|word| request.arg(0).eq_ignore_ascii_case(word))
+}
+
+/// A subcommand of CLIENT.
+fn is_about_the_client(command: &Command) -> bool {
+    command.spec.group == Group::Connection && command.parent.is_some()
+}
+
+#[cold]
+fn not_while_subscribed(command: &Command) -> CommandError {
+    let name = command.full_name();
+    let allowed = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET";
+    format!("ERR Can't execute '{name}': only {allowed} are allowed in this context").into()
 }
 
 #[cold]

@@ -4,6 +4,7 @@
 #   PYTHON                 a Python with pytest and redis-py (a virtual environment under $CACHE)
 #   REDIS_CLI, REDIS_BENCHMARK, REDIS_SERVER, VALKEY_SERVER   the programs larder is compared with and driven by
 #   NODE_PATH              the folder that holds ioredis and redis, or empty when there is no npm
+#   APPS_PYTHON, APPS_NODE what tests/apps runs on; APPS_NODE is empty when there is no npm
 #   CARGO_DENY             cargo-deny, or empty when it could not be installed
 #   SHARED                 the folder with the tools shared by larder's developers (../shared), or empty
 #   COMPAT_PYTHON, COMPAT_NODE, COMPAT_REDISPY3                what the compatibility checks of SHARED need
@@ -73,6 +74,23 @@ compat() {
   "$shared/tools/compat/prepare.sh" | sed 's/^PYTHON=/COMPAT_PYTHON=/'
 }
 
+applications() { # the libraries of tests/apps, in environments of their own
+  local python="$cache/apps/venv" node="$cache/apps/node" stamp="$cache/apps/installed-1"
+  if [ ! -e "$stamp" ]; then
+    say "the libraries of tests/apps from PyPI and npm"
+    mkdir -p "$node"
+    [ -d "$python" ] || python3 -m venv "$python"
+    "$python/bin/pip" install -q --disable-pip-version-check redis==8.1.0 'celery==5.7.*' 'rq==2.12.*' 'dramatiq[redis]==2.2.*' 'huey==3.5.*' \
+      'limits==5.8.*' 'pyrate-limiter==4.5.*' 'pottery==3.0.*' 'python-redis-lock==4.*' >&2
+    if command -v npm >/dev/null && command -v node >/dev/null; then
+      (cd "$node" && { [ -f package.json ] || npm init -y >/dev/null; } && npm install --no-audit --no-fund --silent ioredis@6 redis@6 bullmq@6 \
+        redlock@4 rate-limiter-flexible@11 bee-queue@2 >&2) || say "npm FAILED: the node applications are not tested"
+    else say "NO npm: the node applications are not tested"; fi
+    touch "$stamp"
+  fi
+  echo "APPS_PYTHON=$python/bin/python APPS_NODE=$([ -d "$node/node_modules/bullmq" ] && echo "$node/node_modules")"
+}
+
 cargo_deny() {
   command -v cargo-deny && return
   if [ ! -x "$cache/cargo/bin/cargo-deny" ]; then
@@ -93,4 +111,5 @@ python_environment
 echo "PYTHON=$cache/venv/bin/python SHARED=$shared"
 peers
 compat
+applications
 echo "NODE_PATH=$(node_clients)"

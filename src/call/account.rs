@@ -4,6 +4,7 @@
 
 use super::clients::Client;
 use super::logs::{LogEntry, LogKind, is_secret};
+use super::pubsub::push_limit;
 use super::shared::Shared;
 use super::spec::Flags;
 use super::table::Command;
@@ -91,11 +92,10 @@ impl Record<'_> {
             return;
         }
         let line = Bytes::from(monitor_line(self.request, self.client, self.db));
-        let limit = shared.config.output_limits(ClientClass::Normal).hard_bytes;
-        let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
+        let limit_bytes = push_limit(&shared.config, ClientClass::Normal);
         for client in shared.clients.all() {
             if client.monitor.load(Relaxed) {
-                client.push(line.clone(), limit);
+                client.push(&line, limit_bytes);
             }
         }
     }

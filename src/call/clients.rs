@@ -3,13 +3,15 @@
 //! Invariant: nothing here owns a connection. A client is named by its id, looked up, and perhaps gone; its connection
 //! reads its mailbox when it is woken. Must not know: sockets.
 
+use super::tracked::{Name, Tracked};
+use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;
+use crate::util::sync::{self, Mutex, Notify};
 use bytes::Bytes;
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use tokio::sync::Notify;
 
 /// Texts of a client that `CLIENT` subcommands set.
 #[derive(Clone, Default, Debug)]
@@ -26,11 +28,79 @@ pub struct Labels {
 #[derive(Default)]
 pub struct Mailbox {
     /// Bytes to send, in order.
-    pub pushes: Vec<Bytes>,
-    /// Sum of their lengths.
-    pub push_bytes: usize,
+    pub pushes: Output,
     /// The connection is to be closed now.
     pub killed: bool,
+    /// More waited than the client's class may let wait; `killed` is set too.
+    pub overflowed: bool,
+    /// The socket takes nothing: the connection looks when it does, and is not woken for pushes before.
+    stalled: bool,
+}
+
+/// Clients of one worker that have mail and do not know. The worker tells them, a few at a time, when it has read the requests
+/// that are there: what is sent meanwhile goes out in the same write, and who sends much is not held up by writing.
+#[derive(Default)]
+pub struct Post {
+    waiting: Mutex<VecDeque<Arc<Client>>>,
+    wake: Notify,
+}
+
+impl Post {
+    /// Takes up to `count` clients out, the first first, into `taken`.
+    pub fn take(&self, count: usize, taken: &mut Vec<Arc<Client>>) {
+        let mut waiting = self.waiting.lock();
+        let count = count.min(waiting.len());
+        taken.extend(waiting.drain(..count));
+    }
+
+    /// Until somebody waits.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
+    fn add(&self, client: &Arc<Client>) {
+        let mut waiting = self.waiting.lock();
+        waiting.push_back(Arc::clone(client));
+        let first = waiting.len() == 1;
+        drop(waiting);
+        if first {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Kinds of subscriptions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listen {
+    /// `SUBSCRIBE`.
+    Channel,
+    /// `PSUBSCRIBE`.
+    Pattern,
+    /// `SSUBSCRIBE`.
+    Shard,
+}
+
+/// What a client listens to.
+#[derive(Default, Debug)]
+pub struct Subscriptions {
+    sets: [BTreeSet<Name>; 3],
+}
+
+impl Subscriptions {
+    /// The names of one kind.
+    pub fn names(&mut self, kind: Listen) -> &mut BTreeSet<Name> {
+        &mut self.sets[kind as usize]
+    }
+
+    /// How many there are of one kind.
+    pub fn count(&self, kind: Listen) -> usize {
+        self.sets[kind as usize].len()
+    }
+
+    /// Whether there is none of any kind.
+    pub fn is_empty(&self) -> bool {
+        self.sets.iter().all(BTreeSet::is_empty)
+    }
 }
 
 /// One client as others see it. Counters are written by its own worker alone.
@@ -50,7 +120,7 @@ pub struct Client {
     /// When it connected.
     pub connected: UnixMs,
     /// Texts.
-    pub labels: Mutex<Labels>,
+    pub labels: parking_lot::Mutex<Labels>,
     /// When it last sent something, in milliseconds since the epoch.
     pub active_ms: AtomicI64,
     /// Selected database.
@@ -87,9 +157,16 @@ pub struct Client {
     pub paused: AtomicBool,
     /// Closes once its replies have left.
     pub closing: AtomicBool,
+    /// What it listens to; changed through the registry of channels.
+    pub subscriptions: Mutex<Subscriptions>,
+    /// Whether that is anything; changed with it.
+    pub subscribed: AtomicBool,
+    /// What it is told of the keys that it caches; changed through the table of these.
+    pub tracked: Tracked,
     mailbox: Mutex<Mailbox>,
-    mail: AtomicBool,
+    mail: sync::atomic::AtomicBool,
     wake: Notify,
+    post: Arc<Post>,
 }
 
 impl Client {
@@ -99,18 +176,31 @@ impl Client {
         self.unix || address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
     }
 
-    /// Sends it bytes, RESP already, out of band. They are dropped when more than `limit_bytes` wait: the client is then
-    /// closed, as one that does not read.
-    pub fn push(&self, bytes: Bytes, limit_bytes: usize) {
+    /// The protocol version that it speaks, as others see it.
+    #[inline]
+    pub fn protocol(&self) -> Resp {
+        if self.resp.load(Relaxed) == 3 { Resp::V3 } else { Resp::V2 }
+    }
+
+    /// Sends it bytes, RESP already, out of band and in order. When more than `limit_bytes` wait it is closed instead, as one
+    /// that does not read.
+    pub fn push(self: &Arc<Client>, bytes: &Bytes, limit_bytes: usize) {
         let mut mailbox = self.mailbox.lock();
-        mailbox.push_bytes += bytes.len();
-        mailbox.pushes.push(bytes);
-        if mailbox.push_bytes > limit_bytes {
-            mailbox.killed = true;
-            mailbox.pushes.clear();
+        if mailbox.killed {
+            return;
+        }
+        mailbox.pushes.raw_shared(bytes);
+        if mailbox.pushes.held_bytes() + self.output_bytes.load(Relaxed) > limit_bytes {
+            (mailbox.killed, mailbox.overflowed) = (true, true);
+            mailbox.pushes = Output::new();
+        } else if mailbox.stalled {
+            return;
         }
         drop(mailbox);
-        self.notify();
+        // Who has been woken and has not looked yet will find this too.
+        if !self.mail.swap(true, std::sync::atomic::Ordering::AcqRel) {
+            self.post.add(self);
+        }
     }
 
     /// Closes its connection.
@@ -135,6 +225,23 @@ impl Client {
     pub fn take_mail(&self) -> Mailbox {
         self.mail.store(false, std::sync::atomic::Ordering::Release);
         std::mem::take(&mut *self.mailbox.lock())
+    }
+
+    /// Moves what was pushed so far behind the bytes of `out`, for its own connection.
+    pub fn take_pushes(&self, out: &mut Output) {
+        self.mailbox.lock().pushes.move_rest_to(out);
+    }
+
+    /// From now until the next [`Client::take_mail`] pushes do not wake the connection, unless there are some already: `false`.
+    pub fn stall(&self) -> bool {
+        let mut mailbox = self.mailbox.lock();
+        mailbox.stalled = mailbox.pushes.is_empty() && !mailbox.killed;
+        mailbox.stalled
+    }
+
+    /// Bytes that wait for it: replies not taken, and pushes on their way.
+    pub fn waiting_bytes(&self) -> usize {
+        self.output_bytes.load(Relaxed) + self.mailbox.lock().pushes.len()
     }
 
     /// What wakes its connection.
@@ -181,6 +288,7 @@ pub struct Buffers {
 #[derive(Default)]
 pub struct Clients {
     map: DashMap<u64, Arc<Client>>,
+    posts: Mutex<Vec<Arc<Post>>>,
     last_id: AtomicU64,
     monitors: AtomicUsize,
     paused: AtomicBool,
@@ -200,7 +308,7 @@ impl Clients {
             unix,
             worker,
             connected: now,
-            labels: Mutex::default(),
+            labels: parking_lot::Mutex::default(),
             active_ms: AtomicI64::new(now.0),
             db: AtomicUsize::new(0),
             resp: AtomicU32::new(2),
@@ -219,12 +327,25 @@ impl Clients {
             follows_redirects: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            subscriptions: Mutex::default(),
+            subscribed: AtomicBool::new(false),
+            tracked: Tracked::default(),
             mailbox: Mutex::default(),
-            mail: AtomicBool::new(false),
+            mail: sync::atomic::AtomicBool::new(false),
             wake: Notify::new(),
+            post: self.post(worker),
         });
         self.map.insert(id, Arc::clone(&client));
         client
+    }
+
+    /// The post of a worker.
+    pub fn post(&self, worker: usize) -> Arc<Post> {
+        let mut posts = self.posts.lock();
+        while posts.len() <= worker {
+            posts.push(Arc::default());
+        }
+        Arc::clone(&posts[worker])
     }
 
     /// Forgets a client whose connection has ended.
@@ -266,7 +387,7 @@ impl Clients {
     pub fn buffers(&self) -> Buffers {
         let mut sum = Buffers::default();
         for client in &self.map {
-            let (query, output) = (client.query_bytes.load(Relaxed), client.output_bytes.load(Relaxed));
+            let (query, output) = (client.query_bytes.load(Relaxed), client.waiting_bytes());
             sum.bytes += query + output;
             sum.longest_query = sum.longest_query.max(query);
             sum.longest_output = sum.longest_output.max(output);

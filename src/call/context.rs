@@ -3,17 +3,19 @@
 use super::blocking::{Blocked, OnTimeout, awaited_kind};
 use super::effects::Effect;
 use super::error::CommandError;
+use super::keys::declared_keys;
+use super::notify;
 use super::session::Session;
 use super::shared::Shared;
-use super::spec::Outcome;
+use super::spec::{Flags, Outcome};
 use super::table::Command;
+use super::tracked::mode;
 use crate::keyspace::attention::{Listener, Switch};
 use crate::keyspace::{Key, Ticket, View};
 use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::Reply;
 use crate::util::clock::UnixMs;
-use bytes::Bytes;
-use parking_lot::Mutex;
+use crate::util::sync::Mutex;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -89,8 +91,6 @@ pub struct Context<'a> {
     pub effects: Vec<Effect>,
     /// Whether `effects` has all that this command did, and the request itself is not to be logged.
     pub replaced: bool,
-    /// Out-of-band messages to the client that runs the command: they are sent before its reply.
-    pub own: Vec<Bytes>,
 }
 
 impl Context<'_> {
@@ -117,8 +117,35 @@ impl Context<'_> {
         if attention.has(Listener::Watching) && event != Event::Silent {
             self.db.mark_changed(db, key);
         }
+        self.tell(db, key, event, event != Event::Silent);
         if attention.has(Listener::Waiting) && event.serves() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
+        }
+    }
+
+    /// Whether somebody reads the log of effects: only then is it worth finding words for one.
+    #[inline]
+    pub fn logs(&self) -> bool {
+        self.shared.keyspace.attention().is_on(Switch::Log)
+    }
+
+    /// Logs the deadline of `key` in place of the request, as the time that it is.
+    pub fn effect_deadline(&mut self, key: Key<'_>, deadline: UnixMs) {
+        if self.logs() {
+            self.effect(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(deadline.0).as_bytes()]);
+        }
+    }
+
+    /// Logs the request with the arguments in `range` replaced by `words`.
+    pub fn effect_with(&mut self, range: std::ops::Range<usize>, words: &[&[u8]]) {
+        if self.logs() {
+            let request = self.request;
+            let all: Vec<&[u8]> = (0..range.start)
+                .map(|index| request.arg(index))
+                .chain(words.iter().copied())
+                .chain((range.end..request.argc()).map(|index| request.arg(index)))
+                .collect();
+            self.effect(&all);
         }
     }
 
@@ -191,7 +218,42 @@ impl Context<'_> {
     /// `expire`.
     #[inline]
     pub fn notify(&mut self, key: Key<'_>, event: Event) {
-        let _ = (self.session.db, key, event);
+        if self.shared.keyspace.attention().is_on(Switch::Events) {
+            self.tell(self.session.db, key, event, false);
+        }
+    }
+
+    /// Tells those who have a changed key in their caches, and those who listen to events.
+    #[cold]
+    fn tell(&mut self, db: usize, key: Key<'_>, event: Event, changed: bool) {
+        let (own, attention) = (self.session.client.id, self.shared.keyspace.attention());
+        if changed && attention.has(Listener::Tracking) {
+            self.session.own_pushes |= self.shared.invalidate(key.bytes, own);
+        }
+        if attention.is_on(Switch::Events)
+            && let Some(named) = event.named()
+        {
+            self.session.own_pushes |= notify::publish(self.shared, db, key.bytes, named, own);
+        }
+    }
+
+    /// Tells all who cache keys that all of them are gone.
+    pub fn touch_all(&mut self) {
+        self.session.own_pushes |= self.shared.invalidate_all(self.session.client.id);
+    }
+
+    /// Enters the keys that the command has read for a client that caches them. Under the locks of the keys.
+    pub(super) fn remember(&mut self) {
+        let tracked = &self.session.client.tracked;
+        let flags = self.command.spec.flags;
+        // Those of a script are entered by the commands that it runs.
+        let reads = flags.has(Flags::READONLY) && !flags.has(Flags::NOSCRIPT);
+        if !reads || !tracked.is(mode::ON) || !tracked.remembers() {
+            return;
+        }
+        let (request, mut keys) = (self.request, Vec::new());
+        let _ = declared_keys(self.command.spec, request, &mut |index, _| keys.push(request.arg(index)));
+        self.session.own_pushes |= self.shared.remember_reads(&self.session.client, keys.into_iter());
     }
 
     /// The whole name of the command, as error texts quote it: `get`, `config|set`.

@@ -10,10 +10,12 @@ use super::context::{Blocking, Context};
 use super::effects::Effect;
 use super::error::CommandError;
 use super::keys::declared_keys;
+use super::notify::publish;
 use super::shared::Shared;
 use super::spec::Outcome;
 use super::table::Command;
-use crate::keyspace::attention::Switch;
+use crate::config::notify;
+use crate::keyspace::attention::{Listener, Switch};
 use crate::keyspace::{Happening, Key, News, View};
 use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::{Output, Reply, Resp};
@@ -60,13 +62,12 @@ impl Context<'_> {
             dirty: 0,
             effects: std::mem::take(&mut self.effects),
             replaced: false,
-            own: std::mem::take(&mut self.own),
         };
         let outcome = (command.spec.run)(&mut inner, &mut Args::new(request, first_arg, &keys, hasher));
         let outcome = inner.finish_slices(outcome);
         inner.announce_end();
-        let Context { db: view, ready, dirty, effects, own, .. } = inner;
-        (self.db, self.ready, self.effects, self.own) = (view, ready, effects, own);
+        let Context { db: view, ready, dirty, effects, .. } = inner;
+        (self.db, self.ready, self.effects) = (view, ready, effects);
         self.dirty += dirty;
         // What the command did is in the log as it did it.
         self.replaced = true;
@@ -116,6 +117,7 @@ impl Context<'_> {
     #[cold]
     fn announce_rest(&mut self) {
         self.hear_news();
+        self.remember();
         let logs = self.shared.keyspace.attention().is_on(Switch::Log);
         if logs && self.dirty > 0 && !self.replaced && self.request.argc() > 0 {
             self.effects.push(Effect { db: self.session.db, request: self.request.to_owned_request() });
@@ -141,7 +143,7 @@ impl Context<'_> {
             if self.shared.keyspace.attention().is_on(Switch::Log) {
                 self.shared.effects.append_one(self.session.db, self.request);
             }
-            return;
+            return self.remember();
         }
         self.announce_rest();
         self.shared.effects.append(&self.effects);
@@ -152,14 +154,17 @@ impl Context<'_> {
         if !self.db.has_news() {
             return;
         }
-        let (shared, effects) = (self.shared, &mut self.effects);
-        self.db.take_news(&mut |db, news| shared.hear(db, &news, effects));
+        let (shared, effects, own) = (self.shared, &mut self.effects, self.session.client.id);
+        let told = &mut self.session.own_pushes;
+        self.db.take_news(&mut |db, news| *told |= shared.hear(db, &news, effects, own));
     }
 }
 
 impl Shared {
-    /// Announces what happened to a key without a command, and adds its effect. Under the lock of the key's shard.
-    pub fn hear(&self, db: usize, news: &News, effects: &mut Vec<Effect>) {
+    /// Announces what happened to a key without a command, and adds its effect; whether client number `own` is among those
+    /// told. Under the lock of the key's shard.
+    pub fn hear(&self, db: usize, news: &News, effects: &mut Vec<Effect>, own: u64) -> bool {
+        let told = self.announce_news(db, news, own);
         if self.keyspace.attention().is_on(Switch::Log) {
             let words: Vec<&[u8]> = match &news.what {
                 Happening::Expired | Happening::Evicted | Happening::FieldsExpired { emptied: true, .. } => {
@@ -168,17 +173,32 @@ impl Shared {
                 Happening::FieldsExpired { fields, .. } => {
                     [&b"HDEL"[..], &news.key].into_iter().chain(fields.iter().map(|name| &**name)).collect()
                 }
-                Happening::Missed | Happening::Created => return,
+                Happening::Missed | Happening::Created => return told,
             };
             effects.push(Effect { db, request: OwnedRequest::from_args(words) });
         }
+        told
+    }
+
+    fn announce_news(&self, db: usize, news: &News, own: u64) -> bool {
+        let (changed, events): (bool, &[(u32, &str)]) = match &news.what {
+            Happening::Expired => (true, &[(notify::EXPIRED, "expired")]),
+            Happening::Evicted => (true, &[(notify::EVICTED, "evicted")]),
+            Happening::FieldsExpired { emptied: false, .. } => (true, &[(notify::HASH, "hexpired")]),
+            Happening::FieldsExpired { .. } => (true, &[(notify::HASH, "hexpired"), (notify::GENERIC, "del")]),
+            Happening::Missed => (false, &[(notify::KEY_MISS, "keymiss")]),
+            Happening::Created => (false, &[(notify::NEW, "new")]),
+        };
+        let caches = changed && self.keyspace.attention().has(Listener::Tracking);
+        let told = caches && self.invalidate(&news.key, own);
+        events.iter().fold(told, |told, event| told | publish(self, db, &news.key, *event, own))
     }
 
     /// As [`Shared::hear`], for the news of a shard that no run holds; appends the effects.
     pub fn hear_all(&self, db: usize, news: &[News]) {
         let mut effects = Vec::new();
         for one in news {
-            self.hear(db, one, &mut effects);
+            self.hear(db, one, &mut effects, 0);
         }
         self.effects.append(&effects);
     }

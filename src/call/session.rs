@@ -35,6 +35,8 @@ pub struct Session {
     pub no_touch: bool,
     /// `MONITOR`: sees every command, sends few.
     pub monitor: bool,
+    /// It has sent messages to itself: what its mailbox holds goes out behind the reply.
+    pub own_pushes: bool,
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
@@ -53,9 +55,15 @@ impl Session {
             reply_mode,
             no_touch: false,
             monitor: false,
+            own_pushes: false,
             transaction: None,
             watch: None,
         }
+    }
+
+    /// Whether the reply of the command that runs will be sent.
+    pub fn keeps_replies(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::On | ReplyMode::SkipNext)
     }
 
     /// Whether the reply just made is to be sent, as `CLIENT REPLY` chose. To be called once a reply.

@@ -4,9 +4,12 @@ use super::blocking::BlockedClients;
 use super::clients::{Client, Clients};
 use super::effects::EffectLog;
 use super::logs::{CommandLogs, LatencyMonitor};
+use super::notify;
+use super::pubsub::PubSub;
 use super::spec::CommandSpec;
 use super::stats::Stats;
 use super::table::CommandTable;
+use super::tracking::Tracking;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::util::clock::UnixMs;
@@ -73,6 +76,10 @@ pub struct Shared {
     pub clients: Clients,
     /// Clients that wait for keys.
     pub blocked: BlockedClients,
+    /// Channels and who listens to them.
+    pub pubsub: PubSub,
+    /// Who has read which keys.
+    pub tracking: Tracking,
     /// Where the effects of writes go.
     pub effects: EffectLog,
     /// Counters.
@@ -106,10 +113,12 @@ impl Shared {
     ) -> Shared {
         let commands = CommandTable::new(commands);
         let id = Mutex::new(random_id());
-        Shared {
+        let shared = Shared {
             stats: Stats::new(workers, commands.len()),
             clients: Clients::default(),
             blocked: BlockedClients::new(Arc::clone(keyspace.attention())),
+            pubsub: PubSub::default(),
+            tracking: Tracking::default(),
             effects: EffectLog::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
@@ -121,15 +130,19 @@ impl Shared {
             active_expire: AtomicBool::new(true),
             cron_paused: AtomicBool::new(false),
             shutdown: Shutdown::default(),
-        }
+        };
+        notify::attend(&shared);
+        shared
     }
 }
 
 impl Shared {
-    /// Closes a client's connection. If it waits for keys, it gets nothing from them any more, even before its connection
+    /// Closes a client's connection: it is told nothing more. If it waits for keys, it gets nothing from them any more, even before its connection
     /// knows.
     pub fn kill_client(&self, client: &Client) {
         self.clients.kill(client);
+        self.pubsub.leave(client);
+        self.untrack(client);
         if let Some(blocked) = self.blocked.find(client.id) {
             blocked.ticket.abandon();
         }

@@ -277,6 +277,8 @@ pub enum Group {
     Server,
     /// The cluster.
     Cluster,
+    /// Channels and messages.
+    PubSub,
 }
 
 impl Group {
@@ -297,6 +299,7 @@ impl Group {
             Group::Transactions => "transactions",
             Group::Server => "server",
             Group::Cluster => "cluster",
+            Group::PubSub => "pubsub",
         }
     }
 }
@@ -358,6 +361,8 @@ pub struct CommandSpec {
     /// Index of the argument that names an element of the collection at the key in argument 1 (a field, a member), by which
     /// the element is prefetched; 0 for none.
     pub element: usize,
+    /// Allowed for a RESP2 client that listens to channels: nothing else is.
+    pub while_subscribed: bool,
     /// Which shards are locked.
     pub scope: Scope,
     /// Inside MULTI it is run at once, not queued.
@@ -398,6 +403,7 @@ impl CommandSpec {
         behind_keyword: None,
         own_keys: None,
         element: 0,
+        while_subscribed: false,
         scope: Scope::Keys,
         at_once: false,
         since: "1.0.0",

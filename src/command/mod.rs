@@ -12,6 +12,7 @@ pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
+pub mod pubsub;
 pub mod server;
 pub mod set;
 pub mod sorted_set;
@@ -35,6 +36,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     list::COMMANDS,
     transactions::COMMANDS,
     connection::COMMANDS,
+    pubsub::COMMANDS,
     cluster::COMMANDS,
     server::info::COMMANDS,
     server::config::COMMANDS,

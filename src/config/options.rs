@@ -138,7 +138,6 @@ const REPLICATION: &str = "replication";
 const SCRIPTS: &str = "scripts";
 const TLS: &str = "TLS";
 const OS: &str = "operating system integration";
-const TRACKING: &str = "client-side caching";
 // Why the others never will have an effect.
 const ONE_PROCESS: &str = "larder never forks, so there are no child processes to steer";
 const NO_DEFRAG: &str = "larder's allocator is not jemalloc";
@@ -323,7 +322,7 @@ pub const GROUPS: &[Group] = &[
             .alias(&["slave-announce-port"]).later(REPLICATION),
     ] },
     Group { title: "Client-side caching", rows: &[
-        int("tracking-table-max-keys", 0, I64, "1000000", "Keys remembered for client-side caching; 0 is no limit.").later(TRACKING),
+        int("tracking-table-max-keys", 0, I64, "1000000", "Keys remembered for client-side caching; 0 is no limit."),
     ] },
     Group { title: "Security", rows: &[
         int("acllog-max-len", 0, I64, "128", "Refusals kept for ACL LOG.").later(ACL),

@@ -25,8 +25,8 @@ pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
 use attention::Attention;
+use crate::util::sync::Mutex;
 use crossbeam_epoch::Guard;
-use parking_lot::Mutex;
 use reclaim::Reclaimer;
 use shard::Shard;
 use std::sync::{Arc, OnceLock};

@@ -332,7 +332,7 @@ impl Table {
         }
         let step = step_for(segment.len(), SPLIT_STEP);
         if let Some(buddy) = self.buddy(hash, segment)
-            && step_for(segment.len() + buddy.len(), SPLIT_STEP) < SPLIT_STEP - 2
+            && step_for(segment.len() + buddy.len(), SPLIT_STEP) < SPLIT_STEP - 1
         {
             return self.merge(hash, segment, buddy);
         }

@@ -6,10 +6,10 @@ use super::shard::{Shard, ShardStats, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, LockSet, News, Ticket, WatchMark};
 use crate::util::clock::UnixMs;
+use crate::util::sync::MutexGuard;
 use crate::value::object::{Collection, Kind, Object, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::Arc;
 

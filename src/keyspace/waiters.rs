@@ -6,10 +6,10 @@
 //! locks of all its keys, so that who holds one of them sees no claimed ticket in that queue. Must not know: clients,
 //! commands.
 
+use crate::util::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use crate::value::object::Kind;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 
 const WAITING: u8 = 0;
 /// Somebody tries to serve its client.

@@ -14,6 +14,11 @@ use crate::util::number;
 /// A bulk reply of this many bytes or more is sent from its own memory (16 KiB): below it a copy is cheaper than a
 /// further element of a vectored write.
 pub const LARGE_REPLY: usize = 16 * 1024;
+/// A message to many clients of this many bytes or more is sent from the one memory that they share; below it a copy takes
+/// little more room than the reference to it.
+pub const LARGE_PUSH: usize = 256;
+/// Small bytes of [`Output::raw_shared`] become a part of their own beyond this (16 KiB).
+const SEALED_BYTES: usize = 16 * 1024;
 /// The longest error text in bytes.
 const ERROR_BYTES: usize = 4096;
 /// A header put before a longer tail than this becomes a part of its own instead of moving the tail.
@@ -197,6 +202,38 @@ impl Output {
         self.clear();
     }
 
+    /// Appends bytes that are RESP already to an output that may grow long while nobody takes from it: large ones by
+    /// reference, small ones in pieces of bounded size, so that no piece is ever copied to grow.
+    pub fn raw_shared(&mut self, data: &Bytes) {
+        if data.len() >= LARGE_PUSH {
+            return self.raw_large(data.clone());
+        }
+        if self.bytes.len() + data.len() > SEALED_BYTES {
+            self.seal();
+        }
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// Makes parts of the small bytes, so that moving them copies nothing. Nothing may have been sent. O(parts appended since
+    /// the last time).
+    pub fn seal(&mut self) {
+        debug_assert!(self.sent_total == 0, "a mailbox is not sent from");
+        let small = Bytes::from(std::mem::take(&mut self.bytes));
+        let mixed = self.parts.split_off(self.parts.partition_point(|part| part.at == 0));
+        let mut from = 0;
+        for part in mixed {
+            if from < part.at {
+                self.parts.push(Part { at: 0, data: small.slice(from..part.at) });
+            }
+            from = part.at;
+            self.parts.push(Part { at: 0, data: part.data });
+        }
+        if from < small.len() {
+            self.parts.push(Part { at: 0, data: small.slice(from..) });
+        }
+        self.part_bytes += small.len();
+    }
+
     /// Memory held in bytes: what a client's output limit counts.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -216,19 +253,6 @@ impl Output {
         for part in self.parts.drain(mark.parts.min(self.parts.len())..) {
             self.part_bytes -= part.data.len();
         }
-    }
-
-    /// Puts messages, RESP already, before what was appended since `mark`. O(appended since).
-    pub fn insert_before(&mut self, mark: Mark, messages: Vec<Bytes>) {
-        if messages.is_empty() {
-            return;
-        }
-        let tail = self.bytes.split_off(mark.bytes);
-        let parts = self.parts.split_off(mark.parts);
-        messages.iter().for_each(|message| self.bytes.extend_from_slice(message));
-        let shift = self.bytes.len() - mark.bytes;
-        self.bytes.extend_from_slice(&tail);
-        self.parts.extend(parts.into_iter().map(|part| Part { at: part.at + shift, ..part }));
     }
 
     /// Appends bytes that are RESP already: a stored reply, a replication stream.
@@ -629,6 +653,26 @@ mod tests {
             }
             assert!(sent == whole && out.held_bytes() <= 2 * KEPT_BYTES);
         }
+    }
+
+    #[test]
+    fn sealed_output_holds_the_same_bytes() {
+        let (mut out, mut expected) = (Output::new(), Vec::new());
+        for round in 0..3000_usize {
+            let data = Bytes::from(vec![u8::try_from(round % 251).unwrap_or(0); round * 7 % (LARGE_PUSH + 40)]);
+            out.raw_shared(&data);
+            expected.extend_from_slice(&data);
+            if round % 500 == 0 {
+                out.seal();
+            }
+        }
+        assert!(out.to_vec() == expected && out.len() == expected.len());
+        assert!(out.bytes.capacity() <= SEALED_BYTES, "{}", out.bytes.capacity());
+        let mut rest = Output::new();
+        out.seal();
+        out.seal();
+        out.move_rest_to(&mut rest);
+        assert!(rest.to_vec() == expected && rest.bytes.is_empty());
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub struct Connection {
     state: State,
     parked: Option<Parked>,
     turn: Turn,
+    /// The socket takes nothing, and the mailbox knows.
+    stalled: bool,
 }
 
 /// When the replies of a batch leave.
@@ -155,6 +157,7 @@ impl Connection {
             state: State::Open,
             parked: None,
             turn: Turn::Idle,
+            stalled: false,
         }
     }
 
@@ -172,6 +175,7 @@ impl Connection {
                 poll_fn(|cx| {
                     if woken.as_mut().poll(cx).is_ready() {
                         woken.set(client.wake().notified());
+                        self.end_wait(); // messages about what it got come behind that
                         self.read_mail();
                         return Poll::Ready(());
                     }
@@ -602,11 +606,19 @@ impl Connection {
 
     /// Takes what others left for this client.
     fn read_mail(&mut self) {
-        let mail = self.session.client.take_mail();
-        for bytes in mail.pushes {
-            self.unsent.raw_large(bytes);
+        let mut mail = self.session.client.take_mail();
+        if self.unsent.is_empty() {
+            self.unsent = mail.pushes;
+        } else if !mail.pushes.is_empty() {
+            if self.stalled {
+                mail.pushes.seal(); // it may be long, and is to be moved rather than copied
+            }
+            mail.pushes.move_rest_to(&mut self.unsent);
         }
-        if mail.killed {
+        self.stalled = false;
+        if mail.overflowed {
+            self.overflowed();
+        } else if mail.killed {
             self.close(State::Closed);
         } else if self.shared.shutdown.requested.load(Acquire) {
             self.close(State::Closing);
@@ -656,8 +668,20 @@ impl Connection {
             self.unsent = unsent;
         }
         self.check_limits();
+        if self.unsent.is_empty() == self.stalled {
+            self.stall();
+        }
         if self.unsent.is_empty() && self.state == State::Closing {
             self.state = State::Closed;
+        }
+    }
+
+    /// While the socket takes nothing, pushes gather in the mailbox and wake nobody.
+    fn stall(&mut self) {
+        if self.stalled {
+            self.read_mail();
+        } else {
+            self.stalled = self.state == State::Open && self.session.client.stall();
         }
     }
 
@@ -698,7 +722,9 @@ impl Connection {
             self.over_soft = None;
             return;
         }
-        let limit = self.shared.config.output_limits(ClientClass::Normal);
+        let subscribed = self.session.client.subscribed.load(Relaxed);
+        let class = if subscribed { ClientClass::Pubsub } else { ClientClass::Normal };
+        let limit = self.shared.config.output_limits(class);
         let now = UnixMs::now();
         let hard = if self.session.authenticated { limit.hard_bytes } else { STRANGER_BYTES };
         let mut over = hard != 0 && waiting > hard;
@@ -710,10 +736,18 @@ impl Connection {
             self.over_soft = None;
         }
         if over {
-            let client = &self.session.client;
-            tracing::warn!("Client id={} addr={} closed: its replies exceed the output limit", client.id, client.addr);
-            self.shared.stats.output_limit_disconnections.fetch_add(1, Relaxed);
-            self.close(State::Closed);
+            self.overflowed();
         }
+    }
+
+    fn overflowed(&mut self) {
+        let client = &self.session.client;
+        tracing::warn!(
+            "Client id={} addr={} closed: what waits for it exceeds the output limit",
+            client.id,
+            client.addr
+        );
+        self.shared.stats.output_limit_disconnections.fetch_add(1, Relaxed);
+        self.close(State::Closed);
     }
 }

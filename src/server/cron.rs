@@ -40,6 +40,7 @@ pub async fn run(shared: &Shared) {
         sample(shared, now, &mut samples);
         if count % TICKS_A_SECOND == 0 {
             close_idle(shared, now);
+            look_at_stalled(shared);
         }
         count += 1;
         let pause = shared.clients.pause(now).is_some();
@@ -72,6 +73,15 @@ fn sample(shared: &Shared, now: UnixMs, samples: &mut VecDeque<Sample>) {
     };
 }
 
+/// Lets clients that do not take what is sent look at their limits, some of which are about time.
+fn look_at_stalled(shared: &Shared) {
+    for client in shared.clients.all() {
+        if client.output_bytes.load(Relaxed) > 0 {
+            client.notify();
+        }
+    }
+}
+
 /// Closes clients that have been silent for longer than `timeout`.
 fn close_idle(shared: &Shared, now: UnixMs) {
     let timeout_ms = i64::try_from(shared.config.timeout_s()).unwrap_or(0).saturating_mul(1000);
@@ -81,7 +91,8 @@ fn close_idle(shared: &Shared, now: UnixMs) {
     for client in shared.clients.all() {
         let idle_ms = now.0.saturating_sub(client.active_ms.load(Relaxed));
         // Who waits for keys is silent for a reason.
-        if idle_ms > timeout_ms && !client.monitor.load(Relaxed) && shared.blocked.find(client.id).is_none() {
+        let listens = client.monitor.load(Relaxed) || client.subscribed.load(Relaxed);
+        if idle_ms > timeout_ms && !listens && shared.blocked.find(client.id).is_none() {
             client.kill();
         }
     }

@@ -29,7 +29,6 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Runs the server until it is asked to stop; the exit status says whether it could start and stop well.
 pub fn run(config: Arc<Config>, log: log::Log) -> ExitCode {
     let _log = log;
-    crate::util::memory::tune();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("Can't start the runtime: {error}")),

@@ -52,10 +52,23 @@ pub const ALLOCATOR: &str = "jemalloc";
 /// The pseudo-arena that stands for all arenas in jemalloc's controls (`MALLCTL_ARENAS_ALL`).
 const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
 
-/// Milliseconds after which unused pages are given back: jemalloc's default is 10,000.
-const DECAY_MS: isize = 500;
-const DECAY_OF_NEW: &[u8] = b"arenas.dirty_decay_ms\0";
-const DECAY_OF_ALL: &[u8] = b"arena.4096.dirty_decay_ms\0";
+/// How jemalloc starts.
+///
+/// - `background_thread`, `dirty_decay_ms`: unused memory goes back to the system after half a second (the default is 10 s),
+///   from a thread of the allocator's own. Segments that grow leave blocks behind that the next keys do not need.
+/// - `slab_sizes`: the pages of a slab, for each size class in which entries and small collections lie. jemalloc keeps 128
+///   bytes of bookkeeping a slab, and by default makes a slab as small as it can: one page of 32 blocks of 128 bytes,
+///   which is 4 bytes for each. These hold 64 blocks at least, 512 (the most it knows) at most, and leave no rest.
+const SETTINGS: &str = concat!(
+    "background_thread:true,dirty_decay_ms:500,slab_sizes:32-32:4|64-64:8|96-96:12|128-128:8|160-160:20|192-192:12",
+    "|224-224:14|256-256:8|320-320:20|384-384:12|448-448:14|512-512:8\0"
+);
+
+/// Where jemalloc looks for its settings, before the first allocation: a pointer to text that ends with a zero.
+// SAFETY: the name is jemalloc's own, which declares it weak for programs to define, with a pointer's layout.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+#[used]
+static MALLOC_CONF: Option<&[u8; SETTINGS.len()]> = SETTINGS.as_bytes().first_chunk();
 
 /// What the allocator says of itself, in bytes.
 #[derive(Clone, Copy, Default, Debug)]
@@ -83,16 +96,6 @@ pub fn allocator_figures() -> AllocatorFigures {
 pub fn purge() {
     // SAFETY: the control takes no value, and the name ends with a zero.
     let _ = unsafe { raw::write(PURGE_ALL, ()) };
-}
-
-/// Lets unused memory go back to the system soon, and from a thread of the allocator's own: segments that grow leave blocks
-/// behind that the next keys do not need. To be called once, before other threads start.
-pub fn tune() {
-    // SAFETY: both controls take a signed size, and the names end with a zero.
-    let _ = unsafe { raw::write(DECAY_OF_NEW, DECAY_MS) };
-    // SAFETY: as above.
-    let _ = unsafe { raw::write(DECAY_OF_ALL, DECAY_MS) };
-    let _ = tikv_jemalloc_ctl::background_thread::write(true);
 }
 
 /// The allocator's version.

@@ -8,3 +8,4 @@ pub mod memory;
 pub mod number;
 pub mod process;
 mod shortest;
+pub mod sync;

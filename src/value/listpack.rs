@@ -1,4 +1,5 @@
-//! Listpacks: short lists of strings and integers in one run of bytes, in the format of RDB files and DUMP.
+//! Listpacks: short lists of strings and integers in one run of bytes, in the format of RDB files and DUMP or, while they are
+//! small, in a shorter one ([`short`]).
 //!
 //! ```text
 //! byte 0..4   bytes in all, u32
@@ -11,22 +12,25 @@
 //! 110iiiii iiiiiiii              integer of 13 bits        11110001..=11110100 integer of 16, 24, 32, 64 bits
 //! ```
 //!
-//! Invariant: the bytes are a valid listpack ([`Listpack::validate`]), of at most [`MAX_BYTES`] where the caller asks
+//! Invariant: the bytes are a valid listpack of either layout ([`Listpack::validate`]), of at most [`MAX_BYTES`] where the caller asks
 //! [`Listpack::fits`] before adding. Integers are little-endian, except the 13-bit ones and the lengths inside a head. A
 //! text that is the canonical form of a 64-bit integer is held as that integer. Must not know: keys, thresholds, what
 //! the elements mean. Source: the listpack specification (github.com/antirez/listpack).
 
 mod encoding;
+mod entries;
+mod short;
 #[cfg(test)]
 mod tests;
 
 pub use encoding::{Item, Needle};
+pub use entries::{Entries, Iter};
 
 use super::blob::TaggedBlob;
 pub(super) use encoding::{Encoded, decode, encode, end_of};
-use encoding::{Sizes, check, size_bytes, start_before, written_size};
-use std::iter::FusedIterator;
-use std::ops::Range;
+use encoding::{Sizes, check, written_size};
+use short::Layout;
+use std::borrow::Cow;
 
 /// Bytes of a listpack above which [`Listpack::fits`] refuses, as in Redis.
 pub const MAX_BYTES: usize = 1 << 30;
@@ -39,7 +43,8 @@ pub(super) const END: u8 = 0xff;
 pub(super) const UNKNOWN_COUNT: u16 = u16::MAX;
 pub(super) const EMPTY: [u8; 7] = [7, 0, 0, 0, 0, 0, END];
 
-/// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it.
+/// Where an element starts, in bytes from the listpack's start; good until the listpack is changed before it, or grows or
+/// shrinks behind it (it may take the other layout). What the changing functions return is good.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct At(usize);
 
@@ -52,11 +57,20 @@ impl At {
 }
 
 /// A list of strings and integers in one allocation.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 #[repr(transparent)]
 pub struct Listpack(pub(super) TaggedBlob<1>);
 
 const _: () = assert!(size_of::<Option<Listpack>>() == 8);
+
+impl PartialEq for Listpack {
+    /// Whether the elements are the same, however they are laid out.
+    fn eq(&self, other: &Listpack) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Listpack {}
 
 impl Default for Listpack {
     fn default() -> Self {
@@ -69,7 +83,7 @@ impl Listpack {
     /// An empty listpack.
     #[must_use]
     pub fn new() -> Listpack {
-        Listpack(TaggedBlob::from(&EMPTY[..]))
+        Listpack(TaggedBlob::from(&short::NONE[..]))
     }
 
     /// Takes bytes that somebody else made; `None` unless they are a valid listpack of at most [`MAX_BYTES`]. O(bytes).
@@ -79,16 +93,34 @@ impl Listpack {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Listpack> {
         match check(bytes)? {
-            Sizes::Shortest => Some(Listpack(TaggedBlob::from(bytes))),
+            Sizes::Shortest => Some(Listpack::from_valid(bytes)),
             Sizes::Mixed => rewritten(bytes),
         }
     }
 
-    /// The whole listpack as RDB files and DUMP hold it.
+    /// Takes bytes that are a valid listpack. O(bytes).
+    pub(super) fn from_valid(bytes: &[u8]) -> Listpack {
+        let short = short::to_short(bytes, short::MOST_ELEMENTS, 0);
+        Listpack(TaggedBlob::from(short.as_ref().map_or(bytes, |(short, _)| &short[..])))
+    }
+
+    /// The listpack as RDB files and DUMP hold it. O(1), or O(bytes) of a short one.
+    #[must_use]
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match self.layout() {
+            Layout::Short => Cow::Owned(short::to_whole(&self.0, 0).0),
+            Layout::Whole => Cow::Borrowed(&self.0),
+        }
+    }
+
+    /// Length of [`Listpack::bytes`]. O(1), or O(elements) of a short one.
     #[inline]
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
+    pub fn size(&self) -> usize {
+        match self.layout() {
+            Layout::Short => short::whole_bytes(&self.0),
+            Layout::Whole => self.0.len(),
+        }
     }
 
     /// Bytes that the allocation takes. O(1).
@@ -108,41 +140,55 @@ impl Listpack {
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.len() <= EMPTY.len()
+        self.0.len() <= short::NONE.len()
     }
 
     /// Whether elements with `more_bytes` of text in all may be added: a listpack stays below 1 GiB.
     #[must_use]
     pub fn fits(&self, more_bytes: usize) -> bool {
-        self.0.len().saturating_add(more_bytes) <= MAX_BYTES
+        self.0.len().saturating_add(more_bytes) <= MAX_BYTES - EMPTY.len() - short::MOST_ELEMENTS
     }
 
     /// The first element's place. O(1).
     #[inline]
     #[must_use]
     pub fn first(&self) -> Option<At> {
-        self.element_at(HEADER_BYTES)
+        self.element_at(self.layout().start())
     }
 
-    /// The last element's place. O(1).
+    /// The last element's place. O(1), or O(elements) of a short listpack.
     #[inline]
     #[must_use]
     pub fn last(&self) -> Option<At> {
-        start_before(&self.0, self.end()).map(At)
+        self.layout().start_before(&self.0, self.end()).map(At)
     }
 
     /// The place of the element behind `at`. O(1).
     #[inline]
     #[must_use]
     pub fn next(&self, at: At) -> Option<At> {
-        self.element_at(end_of(&self.0, at.0)?)
+        self.element_at(self.layout().end_of(&self.0, at.0)?)
     }
 
-    /// The place of the element before `at`. O(1).
+    /// The place of the element before `at`. O(1), or O(elements) of a short listpack.
     #[inline]
     #[must_use]
     pub fn prev(&self, at: At) -> Option<At> {
-        start_before(&self.0, at.0).map(At)
+        self.layout().start_before(&self.0, at.0).map(At)
+    }
+
+    /// The place of the last element but one. O(1), or O(elements) of a short listpack.
+    #[inline]
+    #[must_use]
+    pub fn last_pair(&self) -> Option<At> {
+        self.layout().pair_before(&self.0, self.end()).map(At)
+    }
+
+    /// The place two elements before `at`. O(1), or O(elements) of a short listpack.
+    #[inline]
+    #[must_use]
+    pub fn prev_pair(&self, at: At) -> Option<At> {
+        self.layout().pair_before(&self.0, at.0).map(At)
     }
 
     /// The element at `at`; an empty text when `at` is not a place of this listpack. O(1).
@@ -158,18 +204,19 @@ impl Listpack {
     /// end).
     #[must_use]
     pub fn at_index(&self, index: i64) -> Option<At> {
+        let layout = self.layout();
         let (mut from_start, mut steps) = (index >= 0, usize::try_from(index.unsigned_abs()).ok()?);
         if let Some(len) = self.known_len() {
             let place = if from_start { steps } else { len.checked_sub(steps)? };
             if place >= len {
                 return None;
             }
-            from_start = place <= len / 2;
+            from_start = layout == Layout::Short || place <= len / 2;
             steps = if from_start { place } else { len - place };
         }
-        let (bytes, mut at) = (&self.0[..], if from_start { HEADER_BYTES } else { self.end() });
+        let (bytes, mut at) = (&self.0[..], if from_start { layout.start() } else { self.end() });
         for _ in 0..steps {
-            at = if from_start { end_of(bytes, at)? } else { start_before(bytes, at)? };
+            at = if from_start { layout.end_of(bytes, at)? } else { layout.start_before(bytes, at)? };
         }
         self.element_at(at)
     }
@@ -178,15 +225,9 @@ impl Listpack {
     /// O(bytes); decodes no integers where `needle` is none.
     #[must_use]
     pub fn find(&self, from: At, needle: &[u8], skip: usize) -> Option<At> {
-        let (bytes, needle) = (&self.0[..], Needle::new(needle));
-        let mut at = from.0;
-        loop {
-            if needle.is_at(bytes, at)? {
-                return Some(At(at));
-            }
-            for _ in 0..=skip {
-                at = end_of(bytes, at)?;
-            }
+        match self.layout() {
+            Layout::Short => find(Layout::Short, &self.0, from, &Needle::new(needle), skip),
+            Layout::Whole => find(Layout::Whole, &self.0, from, &Needle::new(needle), skip),
         }
     }
 
@@ -199,7 +240,7 @@ impl Listpack {
     /// The elements with their places, from either end.
     #[inline]
     pub fn entries(&self) -> Entries<'_> {
-        Entries::of(&self.0)
+        Entries::laid_out(self.layout(), &self.0)
     }
 
     /// Checks the invariant. O(bytes).
@@ -207,22 +248,46 @@ impl Listpack {
     /// # Errors
     /// What is wrong, for a test's message.
     pub fn validate(&self) -> Result<(), String> {
-        if !matches!(check(&self.0), Some(Sizes::Shortest)) {
+        let (layout, bytes) = (self.layout(), self.bytes());
+        if !matches!(check(&bytes), Some(Sizes::Shortest)) {
             return Err(format!("not a listpack: {:?}", self.0));
         }
         let (there, back) = (self.entries().count(), self.entries().rev().count());
-        if there == back { Ok(()) } else { Err(format!("{there} elements forwards, {back} backwards")) }
+        if there != back || there != self.len() || self.size() != bytes.len() {
+            return Err(format!("{there} elements forwards, {back} backwards, {} by number", self.len()));
+        }
+        let (mut walked, small) = (self.entries(), self.0.len() <= short::MOST_BYTES);
+        walked.by_ref().for_each(drop);
+        match layout {
+            Layout::Short if !walked.extent().is_empty() => Err("bytes left over".to_owned()),
+            Layout::Whole if small && there <= short::FEW_ELEMENTS => Err("whole, and small".to_owned()),
+            Layout::Short | Layout::Whole => Ok(()),
+        }
     }
 
-    /// Offset of the end mark.
+    #[inline]
+    fn layout(&self) -> Layout {
+        Layout::of(&self.0)
+    }
+
+    /// Where the last element ends.
     #[inline]
     fn end(&self) -> usize {
-        self.0.len() - 1
+        self.layout().end(&self.0)
     }
 
-    /// The number of elements where the header tells it.
+    /// The number of elements where the first bytes tell it.
     #[inline]
     fn known_len(&self) -> Option<usize> {
+        match self.layout() {
+            Layout::Short => Some(usize::from(self.0[0])),
+            Layout::Whole => self.whole_len(),
+        }
+    }
+
+    /// As [`Listpack::known_len`], of a listpack that is whole or about to be.
+    #[inline]
+    fn whole_len(&self) -> Option<usize> {
         let count = u16::from_le_bytes([self.0[4], self.0[5]]);
         if count == UNKNOWN_COUNT { None } else { Some(usize::from(count)) }
     }
@@ -262,34 +327,55 @@ impl Listpack {
     /// Puts `item` first, in the form given. O(bytes).
     #[inline]
     pub fn push_front_item(&mut self, item: Item<'_>) -> At {
-        self.insert(HEADER_BYTES, item)
+        self.insert(self.layout().start(), item)
     }
 
     /// Appends all texts at once: one allocation of the size that is needed. O(bytes added).
     pub fn push_back_all<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]> + Clone) {
-        let (bytes, count) = encoded_len(texts.clone());
-        let end = self.end();
+        let (layout, bytes) = self.prepare(texts.clone());
+        let end = layout.end(&self.0);
         let mut room = self.0.gap(end..end, bytes);
         for text in texts {
             let element = encode(Item::new(text));
-            let (own, rest) = room.split_at_mut(element.len());
-            element.write(own);
+            let (own, rest) = room.split_at_mut(layout.element_bytes(element.size()));
+            layout.write(&element, own);
             room = rest;
         }
-        self.count_more(count);
+        if layout == Layout::Whole {
+            self.set_total();
+        }
     }
 
     /// Puts all texts first, one before the other, so that the last one comes first. O(bytes).
     pub fn push_front_all<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]> + Clone) {
-        let (bytes, count) = encoded_len(texts.clone());
-        let mut room = self.0.gap(HEADER_BYTES..HEADER_BYTES, bytes);
+        let (layout, bytes) = self.prepare(texts.clone());
+        let start = layout.start();
+        let mut room = self.0.gap(start..start, bytes);
         for text in texts {
             let element = encode(Item::new(text));
-            let (rest, own) = room.split_at_mut(room.len() - element.len());
-            element.write(own);
+            let (rest, own) = room.split_at_mut(room.len() - layout.element_bytes(element.size()));
+            layout.write(&element, own);
             room = rest;
         }
+        if layout == Layout::Whole {
+            self.set_total();
+        }
+    }
+
+    /// Takes the layout that these texts need and counts them; returns it, and the bytes that they take as elements.
+    fn prepare<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> (Layout, usize) {
+        let (mut short, mut whole, mut count) = (0, 0, 0);
+        for text in texts {
+            let element = encode(Item::new(text));
+            (short, whole, count) = (short + element.size(), whole + element.len(), count + 1);
+        }
+        if self.stays_short(count, short) {
+            self.count_short(count);
+            return (Layout::Short, short);
+        }
+        self.lengthen(0);
         self.count_more(count);
+        (Layout::Whole, whole)
     }
 
     /// Inserts `text` before the element at `at`; returns its place, which is `at`. O(bytes behind).
@@ -313,7 +399,7 @@ impl Listpack {
     /// Inserts `item` behind the element at `at`, in the form given. O(bytes behind).
     #[inline]
     pub fn insert_after_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or_else(|| self.end());
+        let behind = self.layout().end_of(&self.0, at.0).unwrap_or_else(|| self.end());
         self.insert(behind, item)
     }
 
@@ -332,10 +418,19 @@ impl Listpack {
     /// Replaces the element at `at` by `item`, in the form given. O(bytes behind), or O(length) at equal size.
     #[inline]
     pub fn replace_item(&mut self, at: At, item: Item<'_>) -> At {
-        let behind = end_of(&self.0, at.0).unwrap_or(at.0).min(self.end());
-        self.write(at.0..behind, item);
-        self.set_total();
-        at
+        let (mut layout, mut at, element) = (self.layout(), at.0, encode(item));
+        let mut behind = layout.end_of(&self.0, at).unwrap_or(at).min(self.end());
+        if layout == Layout::Short && !self.stays_short(0, element.size().saturating_sub(behind - at)) {
+            (layout, at) = (Layout::Whole, self.lengthen(at));
+            behind = end_of(&self.0, at).unwrap_or(at).min(layout.end(&self.0));
+        }
+        let bytes = layout.element_bytes(element.size());
+        layout.write(&element, self.0.gap(at..behind, bytes));
+        if layout == Layout::Whole && bytes != behind - at {
+            self.set_total();
+            at = self.settle(at);
+        }
+        At(at)
     }
 
     /// Removes the element at `at`; returns the place of the one that was behind it. O(bytes behind).
@@ -346,36 +441,27 @@ impl Listpack {
 
     /// Removes up to `count` elements from `at` on; returns the place of the next one. O(bytes behind).
     pub fn remove_range(&mut self, at: At, count: usize) -> Option<At> {
-        let (mut behind, mut removed) = (at.0, 0);
+        let (layout, mut behind, mut removed) = (self.layout(), at.0, 0);
         while removed < count {
-            let Some(end) = end_of(&self.0, behind) else { break };
+            let Some(end) = layout.end_of(&self.0, behind) else { break };
             (behind, removed) = (end, removed + 1);
         }
-        self.0.splice(at.0..behind.min(self.end()), &[]);
-        if let Some(len) = self.known_len() {
-            self.set_count(len.saturating_sub(removed));
-        }
-        self.set_total();
-        self.element_at(at.0)
+        self.0.splice(at.0..behind.min(layout.end(&self.0)), &[]);
+        let next = self.count_less(layout, removed, at.0);
+        self.element_at(next)
     }
 
     /// Removes the elements at these places, which are in order. O(bytes).
     pub fn remove_all(&mut self, places: &[At]) {
-        let (Some(len), Some(first)) = (self.known_len(), places.first()) else {
-            for at in places.iter().rev() {
-                self.remove(*at);
-            }
-            return;
-        };
-        let (mut kept, mut from) = (first.0, first.0);
+        let Some(first) = places.first() else { return };
+        let (layout, mut kept, mut from) = (self.layout(), first.0, first.0);
         for at in places {
             self.0.copy_within(from..at.0, kept);
             kept += at.0 - from;
-            from = end_of(&self.0, at.0).unwrap_or(at.0);
+            from = layout.end_of(&self.0, at.0).unwrap_or(at.0);
         }
         self.0.splice(kept..from, &[]);
-        self.set_count(len.saturating_sub(places.len()));
-        self.set_total();
+        self.count_less(layout, places.len(), 0);
     }
 
     /// Removes all elements.
@@ -383,60 +469,76 @@ impl Listpack {
         *self = Listpack::new();
     }
 
-    /// Appends all elements of `other`. O(bytes of `other`).
-    pub fn append(&mut self, other: &Listpack) {
-        let end = self.end();
-        self.merge(end, other);
-    }
-
-    /// Puts all elements of `other` before the first. O(bytes of both).
-    pub fn prepend(&mut self, other: &Listpack) {
-        self.merge(HEADER_BYTES, other);
-    }
-
-    /// Moves the elements from `at` on into a listpack of their own. O(elements).
-    #[must_use]
-    pub fn split_off(&mut self, at: At) -> Listpack {
-        let (len, kept) = (self.len(), self.entries().take_while(|(place, _)| *place < at).count());
-        let mut tail = Listpack::new();
-        tail.0.splice(HEADER_BYTES..EMPTY.len(), &self.0[at.0..]);
-        tail.set_count(len - kept);
-        tail.set_total();
-        let end = self.end();
-        self.0.splice(at.0..end, &[]);
-        self.set_count(kept);
-        self.set_total();
-        tail
-    }
-
-    fn merge(&mut self, offset: usize, other: &Listpack) {
-        let len = self.known_len().and_then(|len| Some(len + other.known_len()?));
-        self.0.splice(offset..offset, &other.0[HEADER_BYTES..other.end()]);
-        self.set_count(len.unwrap_or(MAX_BYTES));
-        self.set_total();
-    }
-
     #[inline]
     fn insert(&mut self, offset: usize, item: Item<'_>) -> At {
-        self.write(offset..offset, item);
+        let element = encode(item);
+        if self.stays_short(1, element.size()) {
+            element.write_bare(self.0.gap(offset..offset, element.size()));
+            self.count_short(1);
+            return At(offset);
+        }
+        let offset = self.lengthen(offset);
+        element.write(self.0.gap(offset..offset, element.len()));
         self.count_more(1);
+        self.set_total();
         At(offset)
     }
 
-    /// Brings the header up to date after `count` elements were added.
+    /// Whether it is short, and still is with so many more elements and bytes of heads and bodies.
     #[inline]
-    fn count_more(&mut self, count: usize) {
-        if let Some(len) = self.known_len() {
-            self.set_count(len + count);
-        }
-        self.set_total();
+    fn stays_short(&self, more: usize, more_bytes: usize) -> bool {
+        self.layout() == Layout::Short
+            && self.0.len().saturating_add(more_bytes) <= short::MOST_BYTES
+            && usize::from(self.0[0]) + more <= short::MOST_ELEMENTS
     }
 
-    /// Puts `item` in the place of the bytes of `range`.
+    /// Makes a short listpack whole; returns where what was at `mark` is then. To be made longer at once.
+    fn lengthen(&mut self, mark: usize) -> usize {
+        if self.layout() == Layout::Whole {
+            return mark;
+        }
+        let (whole, mark) = short::to_whole(&self.0, mark);
+        self.0 = TaggedBlob::from(&whole[..]);
+        mark
+    }
+
+    /// Makes a whole listpack short if it has become small; returns where what was at `mark` is then.
     #[inline]
-    fn write(&mut self, range: Range<usize>, item: Item<'_>) {
-        let element = encode(item);
-        element.write(self.0.gap(range, element.len()));
+    fn settle(&mut self, mark: usize) -> usize {
+        if self.0.len() > short::MOST_BYTES {
+            return mark;
+        }
+        let Some((short, mark)) = short::to_short(&self.0, short::FEW_ELEMENTS, mark) else { return mark };
+        self.0 = TaggedBlob::from(&short[..]);
+        mark
+    }
+
+    /// Brings the number of a short listpack up to date after elements were added.
+    #[inline]
+    fn count_short(&mut self, more: usize) {
+        // At most `MOST_ELEMENTS` in all, as `stays_short` says.
+        self.0[0] += u8::try_from(more).unwrap_or(0);
+    }
+
+    /// Brings the number of a whole listpack up to date after `count` elements were added.
+    #[inline]
+    fn count_more(&mut self, count: usize) {
+        if let Some(len) = self.whole_len() {
+            self.set_count(len + count);
+        }
+    }
+
+    /// Brings the first bytes up to date after `count` elements were removed; returns where what is at `mark` is then.
+    fn count_less(&mut self, layout: Layout, count: usize, mark: usize) -> usize {
+        if layout == Layout::Short {
+            self.0[0] = self.0[0].saturating_sub(u8::try_from(count).unwrap_or(u8::MAX));
+            return mark;
+        }
+        if let Some(len) = self.whole_len() {
+            self.set_count(len.saturating_sub(count));
+        }
+        self.set_total();
+        self.settle(mark)
     }
 
     #[inline]
@@ -477,86 +579,6 @@ impl<'a> IntoIterator for &'a Listpack {
     }
 }
 
-/// The elements of a listpack with their places.
-#[derive(Clone, Debug)]
-pub struct Entries<'a> {
-    bytes: &'a [u8],
-    front: usize,
-    back: usize,
-}
-
-impl<'a> Entries<'a> {
-    /// The elements of a whole listpack of other owners.
-    #[inline]
-    pub(super) fn of(bytes: &'a [u8]) -> Entries<'a> {
-        Entries { bytes, front: HEADER_BYTES, back: bytes.len() - 1 }
-    }
-
-    /// The elements that begin and end there.
-    #[inline]
-    pub(super) fn between(bytes: &'a [u8], extent: Range<usize>) -> Entries<'a> {
-        Entries { bytes, front: extent.start, back: extent.end }
-    }
-
-    /// Where the elements that are left begin and end, in bytes from the listpack's start.
-    #[inline]
-    pub(super) fn extent(&self) -> Range<usize> {
-        self.front..self.back
-    }
-}
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = (At, Item<'a>);
-
-    #[inline]
-    fn next(&mut self) -> Option<(At, Item<'a>)> {
-        let at = self.front;
-        if at >= self.back {
-            return None;
-        }
-        let (item, size) = decode(self.bytes, at)?;
-        self.front = at + size + size_bytes(size);
-        Some((At(at), item))
-    }
-}
-
-impl DoubleEndedIterator for Entries<'_> {
-    #[inline]
-    fn next_back(&mut self) -> Option<Self::Item> {
-        if self.front >= self.back {
-            return None;
-        }
-        let at = start_before(self.bytes, self.back)?;
-        let (item, _) = decode(self.bytes, at)?;
-        self.back = at;
-        Some((At(at), item))
-    }
-}
-
-impl FusedIterator for Entries<'_> {}
-
-/// The elements of a listpack.
-#[derive(Clone, Debug)]
-pub struct Iter<'a>(Entries<'a>);
-
-impl<'a> Iterator for Iter<'a> {
-    type Item = Item<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Item<'a>> {
-        self.0.next().map(|(_, item)| item)
-    }
-}
-
-impl DoubleEndedIterator for Iter<'_> {
-    #[inline]
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(|(_, item)| item)
-    }
-}
-
-impl FusedIterator for Iter<'_> {}
-
 /// The valid listpack `bytes` with all sizes as short as can be.
 fn rewritten(bytes: &[u8]) -> Option<Listpack> {
     let (mut pack, mut at) = (Listpack::new(), HEADER_BYTES);
@@ -568,7 +590,16 @@ fn rewritten(bytes: &[u8]) -> Option<Listpack> {
     Some(pack)
 }
 
-/// Bytes that these texts take as elements, and their number.
-fn encoded_len<'a>(texts: impl Iterator<Item = &'a [u8]>) -> (usize, usize) {
-    texts.fold((0, 0), |(bytes, count), text| (bytes + encode(Item::new(text)).len(), count + 1))
+/// See [`Listpack::find`]. For each layout a loop of its own.
+#[inline(always)]
+fn find(layout: Layout, bytes: &[u8], from: At, needle: &Needle<'_>, skip: usize) -> Option<At> {
+    let mut at = from.0;
+    loop {
+        if needle.is_at(bytes, at)? {
+            return Some(At(at));
+        }
+        for _ in 0..=skip {
+            at = layout.end_of(bytes, at)?;
+        }
+    }
 }

@@ -101,7 +101,48 @@ impl Client {
         assert_eq!(self.ask(line), expected, "{line}");
     }
 
-    fn send(&mut self, request: &OwnedRequest) -> String {
+    /// As [`Client::ask`], for requests with any number of replies, the messages that the client sends itself among them.
+    pub fn ask_all(&mut self, line: &str) -> String {
+        let request = OwnedRequest::from_args(line.split(' ').map(str::as_bytes));
+        let mut out = Output::new();
+        let _ = self.dispatcher.run_one(&request, &mut self.session, &mut out);
+        show_all(&out.to_vec())
+    }
+
+    /// What others have left for this client.
+    pub fn mail(&mut self) -> String {
+        show_all(&self.raw_mail())
+    }
+
+    /// As [`Client::mail`], as bytes.
+    pub fn raw_mail(&mut self) -> Vec<u8> {
+        let mut out = Output::new();
+        self.session.client.take_pushes(&mut out);
+        out.to_vec()
+    }
+
+    /// Whether others have asked for its end; to be asked once.
+    pub fn is_killed(&self) -> bool {
+        self.session.client.take_mail().killed
+    }
+
+    /// Removes all keys that have expired, as the active cycle does.
+    pub fn expire(&mut self) {
+        let keyspace = &self.shared.keyspace;
+        for shard in 0..keyspace.shards() {
+            while keyspace.expire_turn(shard, UnixMs::now(), &mut |db, news| self.shared.hear_all(db, &news)) {}
+        }
+    }
+
+    /// Ends the connection.
+    pub fn leave(self) {
+        self.shared.pubsub.leave(&self.session.client);
+        self.shared.untrack(&self.session.client);
+        self.shared.clients.remove(&self.session.client);
+    }
+
+    /// Sends a request and returns the reply as [`show`] shows it.
+    pub fn send(&mut self, request: &OwnedRequest) -> String {
         let mut out = Output::new();
         match self.dispatcher.run_one(request, &mut self.session, &mut out) {
             Next::Slices(mut slices) => while !self.dispatcher.resume(&mut *slices, &mut self.session, &mut out) {},
@@ -117,6 +158,15 @@ impl Client {
         assert!(rest.is_empty(), "one reply a request");
         shown
     }
+}
+
+/// All of `bytes`, with spaces between.
+fn show_all(mut bytes: &[u8]) -> String {
+    let mut shown = Vec::new();
+    while !bytes.is_empty() {
+        shown.push(show(&mut bytes));
+    }
+    shown.join(" ")
 }
 
 /// The first reply of `bytes`: simple strings, errors and integers as they are, bulk and verbatim strings behind a `$`, any null as
@@ -136,7 +186,7 @@ fn show(bytes: &mut &[u8]) -> String {
             let text = if kind == b'=' { &text[4..] } else { text };
             format!("${}", String::from_utf8_lossy(text))
         }
-        (b'*' | b'~', Ok(count)) => elements(count),
+        (b'*' | b'~' | b'>', Ok(count)) => elements(count),
         (b'%', Ok(pairs)) => elements(pairs * 2),
         _ => line,
     }

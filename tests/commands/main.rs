@@ -3,16 +3,20 @@
 mod bitmap;
 mod connection;
 mod dump;
+mod effects;
 mod geo;
 mod harness;
 mod hash;
 mod hyperloglog;
 mod list;
+mod notify;
+mod pubsub;
 mod set;
 mod sort;
 mod sorted_set;
 mod stream;
 mod string;
+mod tracking;
 mod transactions;
 
 /// What is used is counted, as in the server.

@@ -4,7 +4,7 @@
 //! that they cannot break its lines.
 
 use super::filter::ClientFilter;
-use super::{ANYTIME, describe, quoting, until_zero};
+use super::{ANYTIME, describe, quoting, tracking, until_zero};
 use crate::call::args::Args;
 use crate::call::clients::{Client, Pause};
 use crate::call::context::Context;
@@ -42,6 +42,9 @@ const LIST_SYNTAX: &str = "[TYPE client-type<normal=NORMAL|master=MASTER|replica
      [NOT-LIB-NAME not-lib-name:string@9.0.0] [NOT-LIB-VER not-lib-ver:string@9.0.0] [NOT-DB not-db:integer@9.0.0] \
      [NOT-CAPA not-capa:string@9.0.0] [NOT-IP not-ip:string@9.0.0]";
 
+const TRACKING_SYNTAX: &str = "status<on=ON|off=OFF> [REDIRECT client-id:integer] [PREFIX prefix:string...+] [bcast=BCAST] \
+     [optin=OPTIN] [optout=OPTOUT] [noloop=NOLOOP]";
+
 const MORE_FILTERS: &str = "Filters `NAME`, `IDLE`, `FLAGS`, `LIB-NAME`, `LIB-VER`, `DB`, `CAPA`, `IP`, and the negations of all but \
      `IDLE`, `MAXAGE`, `SKIPME`.";
 
@@ -59,6 +62,19 @@ const BAD_REASON: CommandError = CommandError::text("ERR CLIENT UNBLOCK reason s
 
 /// The subcommands.
 pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "caching",
+        arity: 3,
+        flags: OWN,
+        categories: Categories::CONNECTION,
+        since: "6.0.0",
+        group: Group::Connection,
+        summary: "Chooses whether the keys of the next command are tracked.",
+        complexity: "O(1)",
+        syntax: "mode<yes=YES|no=NO>",
+        run: tracking::caching,
+        ..CommandSpec::DEFAULT
+    },
     CommandSpec {
         name: "capa",
         arity: -3,
@@ -82,6 +98,18 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         summary: "Gives the name of this connection.",
         complexity: "O(1)",
         run: getname,
+        ..CommandSpec::DEFAULT
+    },
+    CommandSpec {
+        name: "getredir",
+        arity: 2,
+        flags: OWN,
+        categories: Categories::CONNECTION,
+        since: "6.0.0",
+        group: Group::Connection,
+        summary: "Tells who is told of changes in place of this connection.",
+        complexity: "O(1)",
+        run: tracking::getredir,
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -265,6 +293,31 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
+        name: "tracking",
+        arity: -3,
+        flags: ANYTIME,
+        categories: Categories::CONNECTION,
+        since: "6.0.0",
+        group: Group::Connection,
+        summary: "Chooses whether this connection is told of changes to the keys it reads.",
+        complexity: "O(1) but for the options: O(N) for N prefixes",
+        syntax: TRACKING_SYNTAX,
+        run: tracking::tracking,
+        ..CommandSpec::DEFAULT
+    },
+    CommandSpec {
+        name: "trackinginfo",
+        arity: 2,
+        flags: ANYTIME,
+        categories: Categories::CONNECTION,
+        since: "6.2.0",
+        group: Group::Connection,
+        summary: "Describes what this connection is told of changes.",
+        complexity: "O(N) where N is the number of prefixes",
+        run: tracking::trackinginfo,
+        ..CommandSpec::DEFAULT
+    },
+    CommandSpec {
         name: "unblock",
         arity: -3,
         flags: ADMIN,
@@ -293,10 +346,14 @@ pub(super) const SUBCOMMANDS: &[CommandSpec] = &[
 
 /// What CLIENT HELP says.
 const HELP: &[&str] = &[
+    "CACHING (YES|NO)",
+    "    Track the keys of the next command, or do not.",
     "CAPA <capability> [<capability> ...]",
     "    Tell what this client is able to follow: REDIRECT.",
     "GETNAME",
     "    The name of this connection.",
+    "GETREDIR",
+    "    The connection that is told of changes in place of this one.",
     "ID",
     "    The number of this connection.",
     "IMPORT-SOURCE (ON|OFF)",
@@ -332,6 +389,10 @@ const HELP: &[&str] = &[
     "    Note the name or the version of the client library.",
     "SETNAME <name>",
     "    Name this connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Tell this connection of changes to the keys that it reads, or that begin with a prefix.",
+    "TRACKINGINFO",
+    "    What this connection is told of changes.",
     "UNBLOCK <id> [TIMEOUT|ERROR]",
     "    End the wait of a connection in a blocking command.",
     "UNPAUSE",

@@ -1,11 +1,12 @@
 //! The line about a client that CLIENT LIST and CLIENT INFO show.
 //!
-//! Fields and their order are Valkey 9.1's. Those about what larder does not have (transactions, subscriptions, tracking,
+//! Fields and their order are Valkey 9.1's. Those about what larder does not have (transactions,
 //! reply buffers of fixed size) show the value of a client that does not use it.
 
-use super::until_zero;
-use crate::call::clients::{Client, Labels};
+use super::{tracking, until_zero};
+use crate::call::clients::{Client, Labels, Listen};
 use crate::call::context::Context;
+use crate::call::tracked::mode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Every letter that may stand in `flags`.
@@ -19,7 +20,11 @@ pub(super) fn flags(client: &Client) -> String {
     let is = |flag: &AtomicBool| flag.load(Relaxed);
     let letters = [
         (is(&client.monitor), 'O'),
+        (is(&client.subscribed), 'P'),
         (is(&client.paused), 'b'),
+        (client.tracked.is(mode::ON), 't'),
+        (client.tracked.is(mode::BROKEN), 'R'),
+        (client.tracked.is(mode::BROADCAST), 'B'),
         (is(&client.closing), 'c'),
         (client.unix, 'U'),
         (is(&client.no_evict), 'e'),
@@ -55,22 +60,29 @@ pub(super) fn line(ctx: &Context<'_>, client: &Client) -> String {
     let (id, addr, laddr, fd) = (client.id, &client.addr, &client.laddr, client.fd);
     let (age, idle) = (age_s(ctx, client), idle_s(ctx, client));
     let (flags, capa) = (flags(client), capabilities(client));
-    let sizes = sizes(ctx, client);
+    let (sizes, listens) = (sizes(ctx, client), listens(client));
     let (db, resp, command) = (client.db.load(Relaxed), client.resp.load(Relaxed), last_command(ctx, client));
     let (net_in, net_out) = (client.net_in.load(Relaxed), client.net_out.load(Relaxed));
-    let commands = client.commands.load(Relaxed);
+    let (commands, redirect) = (client.commands.load(Relaxed), tracking::redirect(&client.tracked));
     let (multi, watch) = (client.queued.load(Relaxed), client.watched.load(Relaxed));
     format!(
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} capa={capa} db={db} \
-         sub=0 psub=0 ssub=0 multi={multi} watch={watch} {sizes} cmd={command} user=default redir=-1 resp={resp} \
+         {listens} multi={multi} watch={watch} {sizes} cmd={command} user=default redir={redirect} resp={resp} \
          lib-name={lib_name} lib-ver={lib_ver} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={commands}\n"
     )
+}
+
+/// The fields that count subscriptions.
+fn listens(client: &Client) -> String {
+    let subscriptions = client.subscriptions.lock();
+    let [sub, psub, ssub] = [Listen::Channel, Listen::Pattern, Listen::Shard].map(|kind| subscriptions.count(kind));
+    format!("sub={sub} psub={psub} ssub={ssub}")
 }
 
 /// The fields about memory, in bytes: replies that wait count as `omem`, in one list node; and what the server waits for.
 fn sizes(ctx: &Context<'_>, client: &Client) -> String {
     let query = client.query_bytes.load(Relaxed);
-    let output = client.output_bytes.load(Relaxed);
+    let output = client.waiting_bytes();
     let arguments = if client.id == ctx.session.client.id { ctx.request.payload_bytes() } else { 0 };
     let queued = client.queued_bytes.load(Relaxed);
     let total = size_of::<Client>() + query + output + arguments + queued;

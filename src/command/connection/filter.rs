@@ -26,6 +26,10 @@ enum ClientType {
 }
 
 impl ClientType {
+    fn of(client: &Client) -> ClientType {
+        if client.subscribed.load(Relaxed) { ClientType::PubSub } else { ClientType::Normal }
+    }
+
     fn read(word: &[u8]) -> Result<ClientType, CommandError> {
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
         match () {
@@ -62,7 +66,7 @@ impl Term<'_> {
         let is = |label: &[u8], wanted: &[u8]| !label.is_empty() && label == wanted;
         match self {
             Term::Ids(ids) => i64::try_from(client.id).is_ok_and(|id| ids.contains(&id)),
-            Term::Type(wanted) => *wanted == ClientType::Normal,
+            Term::Type(wanted) => *wanted == ClientType::of(client),
             Term::DefaultUser => true,
             Term::Addr(addr) => client.addr.as_bytes() == *addr,
             Term::Laddr(laddr) => client.laddr.as_bytes() == *laddr,

@@ -16,6 +16,7 @@ mod client;
 mod describe;
 mod filter;
 mod handshake;
+mod tracking;
 
 const ANYTIME: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
 const GREETING: Flags = ANYTIME.and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
@@ -86,6 +87,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         arity: -1,
         flags: Flags::FAST,
         categories: Categories::CONNECTION,
+        while_subscribed: true,
         since: "1.0.0",
         group: Group::Connection,
         summary: "Tells that the server is alive.",
@@ -100,6 +102,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         arity: -1,
         flags: GREETING,
         categories: Categories::CONNECTION,
+        while_subscribed: true,
         since: "1.0.0",
         group: Group::Connection,
         summary: "Closes this connection.",
@@ -113,6 +116,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         arity: 1,
         flags: GREETING,
         categories: Categories::CONNECTION,
+        while_subscribed: true,
         since: "6.2.0",
         group: Group::Connection,
         summary: "Makes this connection as it was when it opened.",
@@ -155,9 +159,15 @@ fn echo<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comma
     Ok(Outcome::Done)
 }
 
-/// `PING [message]`: `PONG`, or the message. O(length).
+/// `PING [message]`: `PONG`, or the message; a RESP2 client that listens to channels gets `pong` and the message in the form
+/// of a message. O(length).
 fn ping<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     match args.remaining() {
+        words @ (0 | 1) if ctx.session.client.subscribed.load(Relaxed) && ctx.session.resp == Resp::V2 => {
+            ctx.reply.push(2);
+            ctx.reply.bulk(b"pong");
+            ctx.reply.bulk(if words == 0 { b"" } else { args.bytes()? });
+        }
         0 => ctx.reply.simple("PONG"),
         1 => ctx.reply.bulk(args.bytes()?),
         _ => return Err(CommandError::WrongArity("ping".into())),
@@ -181,7 +191,7 @@ fn select<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Com
     Ok(Outcome::Done)
 }
 
-/// `RESET`: back to database 0, RESP2, no name, no modes; without a password only where none is set. The names of the
+/// `RESET`: back to database 0, RESP2, no name, no modes, no subscriptions, no tracking; without a password only where none is set. The names of the
 /// library and the capabilities stay, as in Valkey.
 fn reset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
@@ -197,6 +207,9 @@ fn reset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
     }
     let client = &session.client;
     ctx.shared.clients.set_monitor(client, false);
+    ctx.shared.pubsub.leave(client);
+    ctx.shared.untrack(client);
+    client.take_pushes(ctx.reply.output());
     client.no_touch.store(false, Relaxed);
     client.no_evict.store(false, Relaxed);
     client.labels.lock().name.clear();

@@ -9,6 +9,7 @@ use crate::call::error::CommandError;
 use crate::call::limits;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
 use crate::config::Config;
+use crate::keyspace::Key;
 use crate::keyspace::Ttl;
 use crate::persistence::rdb::dump::{self, Refusal};
 use crate::persistence::rdb::value::{Limits, Loaded};
@@ -114,6 +115,15 @@ fn thresholds(config: &Config) -> Limits {
     }
 }
 
+/// Logs a restored value with its deadline as the time that it is.
+fn log_restore(ctx: &mut Context<'_>, key: Key<'_>, deadline: Option<UnixMs>) {
+    if ctx.logs() {
+        let (mut buffer, bytes) = (itoa::Buffer::new(), ctx.request.arg(3));
+        let time = buffer.format(deadline.map_or(0, |deadline| deadline.0));
+        ctx.effect(&[b"RESTORE", key.bytes, time.as_bytes(), bytes, b"REPLACE", b"ABSTTL"]);
+    }
+}
+
 /// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
 ///
 /// Replies OK. A deadline in the past makes no key, and removes the one that is there. O(size of the value).
@@ -137,6 +147,7 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     if deadline.is_some_and(|deadline| deadline <= ctx.now) {
         if replaced {
             ctx.touch(key, Event::Generic("del"));
+            ctx.effect(&[b"DEL", key.bytes]);
         }
         ctx.reply.ok();
         return Ok(Outcome::Done);
@@ -150,6 +161,7 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
         ctx.db.set_idle(key, seconds);
     }
     ctx.touch(key, Event::Generic("restore"));
+    log_restore(ctx, key, deadline);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -57,9 +57,11 @@ fn set_deadline<'a>(
     if set && deadline <= ctx.now {
         ctx.db.expire(key);
         ctx.touch(key, Event::Expired);
+        ctx.effect(&[b"DEL", key.bytes]);
     } else if set {
         ctx.db.set_deadline(key, Some(deadline));
         ctx.touch(key, Event::Generic("expire"));
+        ctx.effect_deadline(key, deadline);
     }
     ctx.reply.integer(i64::from(set));
     Ok(Outcome::Done)

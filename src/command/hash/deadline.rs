@@ -101,18 +101,46 @@ fn expire<'a>(
 
     let now = ctx.now;
     let event = if deadline > now { "hexpire" } else { "hexpired" };
-    change_each(ctx, key, fields, event, |hash, field| match hash.deadline(field, now.0) {
+    let mut changed = Vec::new();
+    let outcome = change_each(ctx, key, fields, event, |hash, field| match hash.deadline(field, now.0) {
         None => NO_FIELD,
         Some(before) if !conditions.allow(before.map(UnixMs), deadline) => STOPPED,
         Some(_) if deadline <= now => {
             hash.remove(field, now.0);
+            changed.push(field);
             GONE
         }
         Some(_) => {
             hash.set_deadline(field, Some(deadline.0), now.0);
+            changed.push(field);
             DONE
         }
-    })
+    });
+    if !changed.is_empty() {
+        log_deadlines(ctx, key, Some(deadline), changed.into_iter());
+    }
+    outcome
+}
+
+/// Logs the deadline that fields were given, as the time that it is (`None`: taken off); fields whose time is past are gone.
+pub(super) fn log_deadlines<'f>(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    deadline: Option<UnixMs>,
+    fields: impl Iterator<Item = &'f [u8]>,
+) {
+    if !ctx.logs() {
+        return;
+    }
+    let fields: Vec<&[u8]> = fields.collect();
+    let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let count = count.format(fields.len()).as_bytes();
+    let head: Vec<&[u8]> = match deadline {
+        None => vec![b"HPERSIST", key.bytes, b"FIELDS", count],
+        Some(deadline) if deadline <= ctx.now => vec![b"HDEL", key.bytes],
+        Some(deadline) => vec![b"HPEXPIREAT", key.bytes, time.format(deadline.0).as_bytes(), b"FIELDS", count],
+    };
+    ctx.effect(&[head, fields].concat());
 }
 
 /// `HPERSIST key FIELDS numfields field [field ...]`
@@ -137,12 +165,12 @@ pub(super) fn hpersist<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result
 }
 
 /// Lets `change` change each field, replies its numbers, and announces `event` if one of them says that something changed.
-fn change_each(
+fn change_each<'f>(
     ctx: &mut Context<'_>,
     key: Key<'_>,
-    fields: Rest<'_>,
+    fields: Rest<'f>,
     event: &'static str,
-    mut change: impl FnMut(&mut Hash, &[u8]) -> i64,
+    mut change: impl FnMut(&mut Hash, &'f [u8]) -> i64,
 ) -> Result<Outcome, CommandError> {
     let (count, reply, mut changed) = (fields.len(), &mut ctx.reply, false);
     let edited = ctx.db.edit(key, |hash: &mut Hash| {

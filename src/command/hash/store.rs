@@ -106,8 +106,24 @@ pub(super) fn hincrbyfloat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Re
         Ok((text.clone(), text))
     })?;
     ctx.touch(key, Event::Hash("hincrbyfloat"));
+    log_float(ctx, key, field, &text)?;
     ctx.reply.bulk(&text);
     Ok(Outcome::Done)
+}
+
+/// Logs a sum as the text that it is; the deadline of the field stays.
+fn log_float(ctx: &mut Context<'_>, key: Key<'_>, field: &[u8], text: &[u8]) -> Result<(), CommandError> {
+    if !ctx.logs() {
+        return Ok(());
+    }
+    let now = ctx.now.0;
+    let timed = ctx.db.get_mut::<Hash>(key)?.and_then(|hash| hash.deadline(field, now).flatten()).is_some();
+    if timed {
+        ctx.effect(&[b"HSETEX", key.bytes, b"KEEPTTL", b"FIELDS", b"1", field, text]);
+    } else {
+        ctx.effect(&[b"HSET", key.bytes, field, text]);
+    }
+    Ok(())
 }
 
 /// Sets a field to the text that `sum` makes of its value; returns what comes with it. An error changes nothing.

@@ -1,6 +1,6 @@
 //! The hash commands that deal with values and their fields' deadlines, or presence, at once: HGETEX, HSETEX, HGETDEL.
 
-use super::deadline::{NUMFIELDS, has_fields, read_deadline, read_fields};
+use super::deadline::{NUMFIELDS, has_fields, log_deadlines, read_deadline, read_fields};
 use super::store::announce_removal;
 use super::{Pairs, limits, reply_found};
 use crate::call::args::Args;
@@ -8,6 +8,7 @@ use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
 use crate::call::expiry::TimeForm;
 use crate::call::spec::Outcome;
+use crate::keyspace::Key;
 use crate::keyspace::entry::EntryRef;
 use crate::util::clock::UnixMs;
 use crate::value::hash::{Hash, Lifetime, Limits};
@@ -71,6 +72,7 @@ pub(super) fn hgetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
         span.read_word(args, "PERSIST", Span::Persist)?;
     }
     let fields = read_fields(args, 1, NUMFIELDS)?;
+    let named = fields.clone();
 
     ctx.db.get::<Hash>(key)?;
     let (now, count) = (ctx.now, fields.len());
@@ -91,6 +93,7 @@ pub(super) fn hgetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     }
     if changed {
         ctx.touch(key, Event::Hash(event_of(deadline, now)));
+        log_deadlines(ctx, key, deadline, named);
     }
     announce_removal(ctx, key, edited.is_some_and(|edited| edited.removed));
     Ok(Outcome::Done)
@@ -182,6 +185,7 @@ pub(super) fn hsetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     }
     let options = SetOptions::read(args)?;
     let pairs = Pairs(read_fields(args, 2, NUMFIELDS)?);
+    let named = pairs.clone();
 
     let exists = match ctx.db.peek(key).map(EntryRef::kind) {
         Some(Kind::Hash) => true,
@@ -210,9 +214,26 @@ pub(super) fn hsetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
             }
         }
         announce_removal(ctx, key, edited.removed);
+        log_pairs(ctx, key, deadline, named);
     }
     ctx.reply.integer(i64::from(edited.result));
     Ok(Outcome::Done)
+}
+
+/// Logs values that were set with a deadline, as the time that it is; those whose time is past are gone.
+fn log_pairs(ctx: &mut Context<'_>, key: Key<'_>, deadline: Option<UnixMs>, pairs: Pairs<'_>) {
+    let (true, Some(deadline)) = (ctx.logs(), deadline) else { return };
+    let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (time, count) = (time.format(deadline.0), count.format(pairs.clone().count()));
+    if deadline <= ctx.now {
+        let words = [&b"HDEL"[..], key.bytes];
+        let words: Vec<&[u8]> = words.into_iter().chain(pairs.map(|(field, _)| field)).collect();
+        return ctx.effect(&words);
+    }
+    let words = [&b"HSETEX"[..], key.bytes, b"PXAT", time.as_bytes(), b"FIELDS", count.as_bytes()];
+    let pairs = pairs.flat_map(|(field, value)| [field, value]);
+    let words: Vec<&[u8]> = words.into_iter().chain(pairs).collect();
+    ctx.effect(&words);
 }
 
 fn set_all(hash: &mut Hash, pairs: Pairs<'_>, lifetime: Lifetime, now: i64, limits: Limits) {

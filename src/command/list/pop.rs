@@ -92,8 +92,17 @@ fn pop_many(ctx: &mut Context<'_>, key: Key<'_>, side: Side, count: usize, named
         let empty = list.is_empty();
         removed(ctx, key, pop_event(side), empty);
         ctx.dirty += count as u64 - 1;
+        log_pop(ctx, key, side, count);
     }
     Ok(true)
+}
+
+/// Logs what was taken as taken from this list, without a wait.
+fn log_pop(ctx: &mut Context<'_>, key: Key<'_>, side: Side, count: usize) {
+    if ctx.logs() {
+        let name: &[u8] = if side == Side::Left { b"LPOP" } else { b"RPOP" };
+        ctx.effect(&[name, key.bytes, itoa::Buffer::new().format(count).as_bytes()]);
+    }
 }
 
 /// The event of an element taken from an end.
@@ -138,6 +147,7 @@ fn pop_or_wait<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, side: Side) -> Re
 
     for key in &keys {
         if pop_one(ctx, *key, side, Some(key.bytes))? {
+            log_pop(ctx, *key, side, 1);
             return Ok(Outcome::Done);
         }
     }

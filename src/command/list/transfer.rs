@@ -53,6 +53,8 @@ impl<'a> Transfer<'a> {
         }
         self.announce(ctx)?;
         ctx.reply.bulk(&element);
+        let [from, to] = [self.from, self.to].map(|side| if side == Side::Left { &b"LEFT"[..] } else { b"RIGHT" });
+        ctx.effect(&[b"LMOVE", self.source.bytes, self.target.bytes, from, to]);
         Ok(true)
     }
 

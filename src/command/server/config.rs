@@ -8,6 +8,7 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help::help;
+use crate::call::notify;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::{ChangedOption, Config, SetError};
 
@@ -115,6 +116,7 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
         config.undo(&changes);
         return Err(refused(&error, &pairs));
     }
+    notify::attend(ctx.shared);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

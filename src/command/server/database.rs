@@ -135,6 +135,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     read_flush_type(args)?;
     let databases = ctx.db.keyspace().databases();
     (0..databases).for_each(|db| flush(ctx, db));
+    ctx.touch_all();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -143,6 +144,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
 fn flushdb<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     read_flush_type(args)?;
     flush(ctx, ctx.session.db);
+    ctx.touch_all();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

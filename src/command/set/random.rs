@@ -7,6 +7,7 @@ use crate::call::error::CommandError;
 use crate::call::limits;
 use crate::call::spec::Outcome;
 use crate::keyspace::Key;
+use crate::keyspace::attention::Switch;
 use crate::value::object::Collection;
 use crate::value::set::Set;
 
@@ -27,20 +28,39 @@ pub(super) fn spop<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
         return pop_many(ctx, key, u64::try_from(count).map_err(|_| NEGATIVE)?);
     }
 
-    let Context { db, reply, .. } = ctx;
+    let Context { db, reply, shared, .. } = ctx;
     let Some(set) = db.get_mut::<Set>(key)? else {
         reply.null();
         return Ok(Outcome::Done);
     };
-    set.pop(&mut rand::random, &mut |item| reply_member(reply, item));
+    let (mut members, logs) = (Vec::new(), shared.keyspace.attention().is_on(Switch::Log));
+    set.pop(&mut rand::random, &mut |item| {
+        reply_member(reply, item);
+        if logs {
+            members.push(item.to_vec());
+        }
+    });
     let empty = set.is_empty();
     popped(ctx, key, empty);
+    log_popped(ctx, key, &members);
     Ok(Outcome::Done)
+}
+
+/// Logs which members chance has chosen; with none named, the whole set.
+fn log_popped(ctx: &mut Context<'_>, key: Key<'_>, members: &[Vec<u8>]) {
+    if members.is_empty() {
+        return ctx.effect(&[b"DEL", key.bytes]);
+    }
+    if ctx.logs() {
+        let words: Vec<&[u8]> =
+            [&b"SREM"[..], key.bytes].into_iter().chain(members.iter().map(|member| &**member)).collect();
+        ctx.effect(&words);
+    }
 }
 
 fn pop_many(ctx: &mut Context<'_>, key: Key<'_>, count: u64) -> Result<Outcome, CommandError> {
     let limits = limits::set(&ctx.shared.config);
-    let Context { db, reply, .. } = ctx;
+    let Context { db, reply, shared, .. } = ctx;
     let len = db.get_mut::<Set>(key)?.map_or(0, |set| set.len());
     if len > 0 && count >= len as u64 {
         db.look(key); // all of it: in Redis that is a read of the whole set
@@ -53,12 +73,19 @@ fn pop_many(ctx: &mut Context<'_>, key: Key<'_>, count: u64) -> Result<Outcome, 
     let all = set.len();
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(all);
     reply.set(count);
+    let (mut members, logs) = (Vec::new(), shared.keyspace.attention().is_on(Switch::Log));
     if count < all {
-        set.pop_many(count, &mut rand::random, &limits, &mut |item| reply_member(reply, item));
+        set.pop_many(count, &mut rand::random, &limits, &mut |item| {
+            reply_member(reply, item);
+            if logs {
+                members.push(item.to_vec());
+            }
+        });
     } else {
         set.iter().for_each(|item| reply_member(reply, item));
     }
     popped(ctx, key, count == all);
+    log_popped(ctx, key, &members);
     Ok(Outcome::Done)
 }
 

@@ -58,6 +58,10 @@ fn pop(
     if popped > 0 {
         changed(ctx, key, end.event(), popped);
         remove_if_empty(ctx, key);
+        if ctx.logs() {
+            let name: &[u8] = if end == End::Min { b"ZPOPMIN" } else { b"ZPOPMAX" };
+            ctx.effect(&[name, key.bytes, itoa::Buffer::new().format(popped).as_bytes()]);
+        }
     }
     Ok(true)
 }

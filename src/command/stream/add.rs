@@ -1,5 +1,6 @@
 //! The stream commands that add and trim, and XSETID.
 
+use super::effect::{log_entry, log_trim};
 use super::{exact_id, reply_id};
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
@@ -54,12 +55,14 @@ pub(super) fn xadd<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
         return Ok(Outcome::Done);
     };
     let id = append(stream, id, now_ms, &fields, limits)?;
+    let refs = trim.as_ref().map(|trim| trim.refs);
     let trimmed = trim.map_or(0, |trim| stream.trim(&trim));
 
     ctx.touch(key, Event::Stream("xadd"));
     if trimmed > 0 {
         ctx.notify(key, Event::Stream("xtrim"));
     }
+    log_entry(ctx, key, id, &fields, refs.filter(|_| trimmed > 0))?;
     reply_id(&mut ctx.reply, id);
     Ok(Outcome::Done)
 }
@@ -118,6 +121,7 @@ pub(super) fn xtrim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
     let trimmed = ctx.db.get_mut::<Stream>(key)?.map_or(0, |stream| stream.trim(&trim));
     if trimmed > 0 {
         ctx.touch(key, Event::Stream("xtrim"));
+        log_trim(ctx, key, trim.refs)?;
     }
     ctx.reply.integer(trimmed.cast_signed());
     Ok(Outcome::Done)

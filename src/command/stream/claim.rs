@@ -1,5 +1,6 @@
 //! XCLAIM and XAUTOCLAIM: entries that one consumer has had pending for too long are given to another.
 
+use super::effect::Delivery;
 use super::{exact_id, no_group, range_start, reply_entry, reply_id};
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
@@ -117,6 +118,7 @@ fn read_ids(args: &mut Args<'_>) -> SmallVec<[StreamId; 8]> {
 /// is looked up first, so that its error goes first.
 pub(super) fn xclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let (key, name, consumer) = (args.key()?, args.bytes()?, args.bytes()?);
+    let mut delivery = Delivery { key, group: name, consumer, made: false, given: Vec::new(), gone: Vec::new() };
     let now_ms = ctx.now.0;
     // A hit or a miss first: it writes, but counts as a read.
     ctx.db.look(key);
@@ -142,6 +144,7 @@ pub(super) fn xclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
         let pending = group.pending_at(id).copied();
         if entries.get(id).is_none() {
             group.acknowledge(id);
+            delivery.gone.push(id);
             continue;
         }
         let before = match pending {
@@ -150,10 +153,13 @@ pub(super) fn xclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
             _ => continue,
         };
         claim.claim(id, before, entries, group, &mut ctx.reply);
+        delivery.given.push(id);
         claimed += 1;
     }
     ctx.reply.finish_array(place, claimed);
     announce(ctx, key, made);
+    delivery.made = made;
+    delivery.log(ctx)?;
     Ok(Outcome::Done)
 }
 
@@ -175,7 +181,7 @@ pub(super) fn announce(ctx: &mut Context<'_>, key: Key<'_>, consumer_made: bool)
 /// Looks at what is pending from an id on, gives a consumer what has been so for long enough, and replies where to go on,
 /// the entries, and the ids that were pending though their entries are gone. O(log n) an entry looked at.
 pub(super) fn xautoclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let (key, name, consumer) = (args.key()?, args.bytes()?, args.bytes()?);
+    let (key, name, consumer_name) = (args.key()?, args.bytes()?, args.bytes()?);
     // A hit or a miss first: it writes, but counts as a read.
     ctx.db.look(key);
     let min_idle = args.integer_or(CommandError::text("ERR Invalid min-idle-time argument for XAUTOCLAIM"))?;
@@ -185,7 +191,7 @@ pub(super) fn xautoclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Resu
     let group = ctx.db.get_mut::<Stream>(key)?.and_then(|stream| stream.with_group(name));
     let (entries, group) = group.ok_or_else(|| no_group(key, name, b""))?;
 
-    let (consumer, made) = group.consumer_or_new(consumer, now_ms);
+    let (consumer, made) = group.consumer_or_new(consumer_name, now_ms);
     see(group, consumer, now_ms);
     let claim = Claim { consumer, min_idle_ms: min_idle.max(0), now_ms, delivered_ms: now_ms, count: None, just_id };
     let sweep = Sweep::look(&claim, start, count, entries, group);
@@ -194,15 +200,17 @@ pub(super) fn xautoclaim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Resu
     reply.array(3);
     reply_id(reply, sweep.next);
     reply.array(sweep.idle.len());
-    for (id, before) in sweep.idle {
-        claim.claim(id, before, entries, group, reply);
+    for (id, before) in &sweep.idle {
+        claim.claim(*id, *before, entries, group, reply);
     }
     reply.array(sweep.gone.len());
-    for id in sweep.gone {
-        group.acknowledge(id);
-        reply_id(reply, id);
+    for id in &sweep.gone {
+        group.acknowledge(*id);
+        reply_id(reply, *id);
     }
     announce(ctx, key, made);
+    let given = sweep.idle.into_iter().map(|(id, _)| id).collect();
+    Delivery { key, group: name, consumer: consumer_name, made, given, gone: sweep.gone }.log(ctx)?;
     Ok(Outcome::Done)
 }
 

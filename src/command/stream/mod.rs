@@ -15,6 +15,7 @@ use crate::value::stream::node::Entry;
 mod add;
 mod claim;
 mod delete;
+mod effect;
 mod group;
 mod info;
 mod pending;

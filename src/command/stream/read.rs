@@ -4,6 +4,7 @@
 //! first unread.
 
 use super::claim::{announce, see};
+use super::effect::Delivery;
 use super::{exact_id, no_group, reply_entries, reply_entry, reply_id};
 use crate::call::args::Args;
 use crate::call::blocking::OnTimeout;
@@ -280,19 +281,21 @@ fn read_group(
     ctx.db.look(key); // a second hit, as in Redis: once to check the groups, once to read
     let Some(stream) = ctx.db.get_mut::<Stream>(key)? else { return Ok(()) };
     let Some((entries, group)) = stream.with_group(name) else { return Ok(()) };
+    let consumer_name = consumer;
     let (consumer, made) = group.consumer_or_new(consumer, now_ms);
     see(group, consumer, now_ms);
+    let mut given = Vec::new();
     let reading = Reading { entries, consumer, now_ms, count: options.count, no_ack: options.no_ack };
     let served = match wanted {
         Wanted::Pending(start) => {
             streams.begin(&mut ctx.reply, key);
-            reading.reply_pending(group, start, &mut ctx.reply);
+            reading.reply_pending(group, start, &mut ctx.reply, &mut given);
             true
         }
         Wanted::New => match entries.last().filter(|last| last.id > group.last_id) {
             Some(_) => {
                 streams.begin(&mut ctx.reply, key);
-                reading.reply_new(group, &mut ctx.reply);
+                reading.reply_new(group, &mut ctx.reply, &mut given);
                 true
             }
             None => false,
@@ -300,6 +303,7 @@ fn read_group(
     };
     if served || made {
         announce(ctx, key, made);
+        Delivery { key, group: name, consumer: consumer_name, made, given, gone: Vec::new() }.log(ctx)?;
     }
     Ok(())
 }
@@ -315,7 +319,7 @@ struct Reading<'s> {
 
 impl Reading<'_> {
     /// Delivers what is new.
-    fn reply_new(&self, group: &mut Group, reply: &mut Reply<'_>) {
+    fn reply_new(&self, group: &mut Group, reply: &mut Reply<'_>, given: &mut Vec<StreamId>) {
         let Some(start) = group.last_id.next() else { return reply.array(0) };
         let (place, mut count) = (reply.deferred(), 0);
         for entry in self.entries.range(start, StreamId::MAX).take(self.count) {
@@ -324,6 +328,7 @@ impl Reading<'_> {
             reply_entry(reply, &entry);
             if !self.no_ack {
                 group.deliver(entry.id, self.consumer, self.now_ms, 1);
+                given.push(entry.id);
             }
             count += 1;
         }
@@ -344,7 +349,7 @@ impl Reading<'_> {
     }
 
     /// Replies what is pending from `start` on, once more delivered; entries that are gone with a null for their fields.
-    fn reply_pending(&self, group: &mut Group, start: StreamId, reply: &mut Reply<'_>) {
+    fn reply_pending(&self, group: &mut Group, start: StreamId, reply: &mut Reply<'_>, given: &mut Vec<StreamId>) {
         let consumer = group.consumer(self.consumer);
         let ids = consumer.into_iter().flat_map(|consumer| consumer.pending(start, StreamId::MAX));
         let ids: Vec<StreamId> = ids.take(self.count).collect();
@@ -354,6 +359,7 @@ impl Reading<'_> {
                 Some(entry) => {
                     reply_entry(reply, &entry);
                     group.redeliver(id, self.now_ms);
+                    given.push(id);
                 }
                 None => {
                     reply.array(2);

@@ -72,6 +72,7 @@ pub(super) fn incrbyfloat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Res
 
     ctx.db.put_string(key, float_source(&sum), Ttl::Keep);
     ctx.touch(key, Event::String("incrbyfloat"));
+    ctx.effect(&[b"SET", key.bytes, &sum, b"KEEPTTL"]);
     ctx.reply.bulk(&sum);
     Ok(Outcome::Done)
 }

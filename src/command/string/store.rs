@@ -180,6 +180,7 @@ fn set_with_options<'a>(
     }
     if holds {
         store_or_expire(ctx, key, value, ttl);
+        log_store(ctx, key, 2, ttl);
     }
     match (options.get, holds) {
         (true, _) => {}
@@ -199,6 +200,19 @@ fn store_or_expire(ctx: &mut Context<'_>, key: Key<'_>, value: StringSource<'_>,
 fn expire(ctx: &mut Context<'_>, key: Key<'_>) {
     if ctx.db.expire(key) {
         ctx.touch(key, Event::Expired);
+        ctx.effect(&[b"DEL", key.bytes]);
+    }
+}
+
+/// Logs a stored value, which is argument `value` of the request, with its deadline as the time that it is.
+#[inline]
+fn log_store(ctx: &mut Context<'_>, key: Key<'_>, value: usize, ttl: Ttl) {
+    if ctx.logs()
+        && let Ttl::At(deadline) = ttl
+        && deadline > ctx.now
+    {
+        let value = ctx.request.arg(value);
+        ctx.effect(&[b"SET", key.bytes, value, b"PXAT", itoa::Buffer::new().format(deadline.0).as_bytes()]);
     }
 }
 
@@ -242,6 +256,7 @@ fn store_for<'a>(
     let deadline = form.positive(time, ctx.now, command)?;
 
     store(ctx, key, value, Ttl::At(deadline));
+    log_store(ctx, key, 3, Ttl::At(deadline));
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -273,6 +288,7 @@ pub(super) fn getex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
         Ttl::At(deadline) => {
             ctx.db.set_deadline(key, Some(deadline));
             ctx.touch(key, Event::Generic("expire"));
+            ctx.effect_deadline(key, deadline);
         }
         Ttl::Clear if options.lifetime == Lifetime::Persist => persist(ctx, key),
         Ttl::Clear | Ttl::Keep => {}
@@ -284,6 +300,7 @@ fn persist(ctx: &mut Context<'_>, key: Key<'_>) {
     if ctx.db.peek(key).is_some_and(|entry| entry.deadline().is_some()) {
         ctx.db.set_deadline(key, None);
         ctx.touch(key, Event::Generic("persist"));
+        ctx.effect(&[b"PERSIST", key.bytes]);
     }
 }
 
@@ -359,6 +376,10 @@ pub(super) fn msetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     if holds {
         for (key, value) in pairs(values, count) {
             store(ctx, key, value, ttl);
+        }
+        if let Ttl::At(deadline) = ttl {
+            let words = 2 + 2 * count..ctx.request.argc();
+            ctx.effect_with(words, &[b"PXAT", itoa::Buffer::new().format(deadline.0).as_bytes()]);
         }
     }
     ctx.reply.integer(i64::from(holds));

@@ -27,7 +27,7 @@ const NEVER: i64 = -1;
 pub fn save(hash: &Hash, now: i64, compress: bool, out: &mut Vec<u8>) -> u16 {
     if let Some(pack) = hash.listpack() {
         out.push(LISTPACK);
-        put_string(pack.bytes(), compress, out);
+        put_string(&pack.bytes(), compress, out);
         return VERSION;
     }
     let timed = hash.due().is_some();

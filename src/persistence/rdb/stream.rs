@@ -31,7 +31,7 @@ pub fn save(stream: &Stream, compress: bool, out: &mut Vec<u8>) {
     put_count(entries.nodes().len(), out);
     for (first, pack) in entries.nodes() {
         put_string(&first.to_bytes(), false, out);
-        put_string(pack, compress, out);
+        put_string(&pack, compress, out);
     }
     let figures = entries.figures();
     put_number(figures.len, out);

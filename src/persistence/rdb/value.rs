@@ -77,11 +77,11 @@ fn save_list(list: &List, compress: bool, out: &mut Vec<u8>) {
     put_count(list.nodes().count(), out);
     for node in list.nodes() {
         let (kind, bytes) = match node {
-            NodeRef::Plain(bytes) => (PLAIN, bytes),
+            NodeRef::Plain(bytes) => (PLAIN, Cow::Borrowed(bytes)),
             NodeRef::Packed(bytes) => (PACKED, bytes),
         };
         super::bytes::put_number(kind, out);
-        put_string(bytes, compress, out);
+        put_string(&bytes, compress, out);
     }
 }
 
@@ -100,7 +100,7 @@ fn save_set(set: &Set, compress: bool, out: &mut Vec<u8>) {
 fn save_sorted_set(set: &SortedSet, compress: bool, out: &mut Vec<u8>) {
     if let Some(pack) = set.as_listpack() {
         out.push(types::SORTED_SET_LISTPACK);
-        return put_string(pack.bytes(), compress, out);
+        return put_string(&pack.bytes(), compress, out);
     }
     out.push(types::SORTED_SET);
     put_count(set.len(), out);

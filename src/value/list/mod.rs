@@ -9,13 +9,13 @@ mod iter;
 mod pack;
 mod quicklist;
 
-use super::blob::TaggedBlob;
 use super::listpack::{Item, Listpack, Needle};
 use super::object::{Collection, Kind, Object, ObjectMut, ObjectRef};
 use super::word::{Form, Word};
 use bytes::Bytes;
 pub use iter::Iter;
 use quicklist::{Node, Quicklist};
+use std::borrow::Cow;
 
 /// An end of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,10 +109,10 @@ impl Fill {
 }
 
 /// Some elements in a row, as DUMP and RDB files hold them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeRef<'a> {
     /// A listpack.
-    Packed(&'a [u8]),
+    Packed(Cow<'a, [u8]>),
     /// One large element.
     Plain(&'a [u8]),
 }
@@ -248,7 +248,7 @@ impl List {
             Form::C(never) => match *never {},
         };
         let large = large.into_iter().flatten().map(|node| match node {
-            Node::Packed(pack) => NodeRef::Packed(pack.bytes()),
+            Node::Packed(pack) => NodeRef::Packed(Cow::Borrowed(pack.bytes())),
             Node::Plain(bytes) => NodeRef::Plain(bytes),
         });
         small.into_iter().chain(large)
@@ -274,7 +274,7 @@ impl List {
     #[inline]
     pub fn grow(&mut self, fill: Fill, more_bytes: usize, more: usize) {
         if let Form::A(pack) = self.0.get()
-            && !fill.holds(pack.bytes().len() + more_bytes, pack.len() + more)
+            && !fill.holds(pack.size() + more_bytes, pack.len() + more)
         {
             self.0 = Word::b(Box::new(Quicklist::from_listpack(pack, fill)));
         }
@@ -288,7 +288,7 @@ impl List {
             && let Some(Node::Packed(pack)) = list.only_node()
             && fill.half_holds(pack.size(), pack.len())
         {
-            self.0 = Word::a(Listpack(TaggedBlob::from(pack.bytes())));
+            self.0 = Word::a(Listpack::from_valid(pack.bytes()));
         }
     }
 
@@ -418,7 +418,7 @@ impl List {
             && let Some(Node::Packed(pack)) = list.only_node()
             && fill.loaded_holds(pack.size(), pack.len())
         {
-            self.0 = Word::a(Listpack(TaggedBlob::from(pack.bytes())));
+            self.0 = Word::a(Listpack::from_valid(pack.bytes()));
         }
     }
 }

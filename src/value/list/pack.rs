@@ -39,7 +39,7 @@ impl Pack {
 
     /// A copy of a listpack. O(bytes).
     pub fn from_listpack(pack: &Listpack) -> Pack {
-        Pack::from_valid(pack.bytes(), pack.len())
+        Pack::from_valid(&pack.bytes(), pack.len())
     }
 
     /// A copy of a valid listpack of `len` elements.

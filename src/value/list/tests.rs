@@ -172,7 +172,7 @@ fn nodes_can_be_put_together_again() {
     let mut copy = List::default();
     for node in list.nodes() {
         let node = match node {
-            NodeRef::Packed(bytes) => LoadedNode::Packed(Listpack::from_bytes(bytes).expect("a listpack")),
+            NodeRef::Packed(bytes) => LoadedNode::Packed(Listpack::from_bytes(&bytes).expect("a listpack")),
             NodeRef::Plain(bytes) => LoadedNode::Plain(Bytes::copy_from_slice(bytes)),
         };
         copy.append_node(node, fill);

@@ -113,14 +113,26 @@ impl Encoded<'_> {
         self.size + size_bytes(self.size)
     }
 
+    /// Bytes of head and body.
+    #[inline]
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Fills `room`, which is as long as it is.
     #[inline]
     pub(in crate::value) fn write(&self, room: &mut [u8]) {
-        let (head_room, rest) = room.split_at_mut(self.head.len);
-        let (body_room, size_room) = rest.split_at_mut(self.body.len());
+        let (bare, size_room) = room.split_at_mut(self.size);
+        self.write_bare(bare);
+        write_size(size_room, self.size);
+    }
+
+    /// Fills `room`, which is as long as head and body.
+    #[inline]
+    pub(super) fn write_bare(&self, room: &mut [u8]) {
+        let (head_room, body_room) = room.split_at_mut(self.head.len);
         head_room.copy_from_slice(self.head.as_slice());
         body_room.copy_from_slice(self.body);
-        write_size(size_room, self.size);
     }
 }
 

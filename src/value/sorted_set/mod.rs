@@ -210,8 +210,7 @@ impl SortedSet {
             Form::A(list) => {
                 if let Some((at, old)) = small::find(list, member) {
                     if old != score {
-                        small::remove(list, at);
-                        small::insert(list, member, score);
+                        small::set_score(list, at, member, score, old);
                     }
                     return Some(old);
                 }

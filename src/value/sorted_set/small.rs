@@ -77,11 +77,7 @@ impl<'a> Iterator for Pairs<'a> {
     fn next(&mut self) -> Option<(Item<'a>, f64)> {
         let at = self.at?;
         let score = self.list.next(at)?;
-        self.at = if self.reverse {
-            self.list.prev(at).and_then(|score| self.list.prev(score))
-        } else {
-            self.list.next(score)
-        };
+        self.at = if self.reverse { self.list.prev_pair(at) } else { self.list.next(score) };
         Some((self.list.get(at), score_of(self.list.get(score))))
     }
 }
@@ -111,8 +107,7 @@ pub(super) fn rank(list: &Listpack, member: &[u8]) -> Option<(usize, f64)> {
 
 /// Adds a member that is not there. O(n); O(1) when it comes last.
 pub(super) fn insert(list: &mut Listpack, member: &[u8], score: f64) {
-    let last = list.last().and_then(|score| list.prev(score));
-    let last = last.and_then(|at| Pairs { list, at: Some(at), reverse: false }.next());
+    let last = list.last_pair().and_then(|at| Pairs { list, at: Some(at), reverse: false }.next());
     let behind = if last.is_none_or(|last| compare(last, score, member).is_lt()) {
         None
     } else {
@@ -125,6 +120,22 @@ pub(super) fn insert(list: &mut Listpack, member: &[u8], score: f64) {
             list.insert_after_item(at, held.item());
         }
         None => push(list, member, &held),
+    }
+}
+
+/// Gives the member at a place another score than the `old` one. O(n); its neighbour there tells whether it may stay.
+pub(super) fn set_score(list: &mut Listpack, at: At, member: &[u8], score: f64, old: f64) {
+    let up = score > old;
+    let own = list.next(at);
+    let neighbour = if up { own.and_then(|own| list.next(own)) } else { list.prev_pair(at) };
+    let neighbour = neighbour.and_then(|at| Pairs { list, at: Some(at), reverse: false }.next());
+    let stays = neighbour.is_none_or(|pair| compare(pair, score, member).is_gt() == up);
+    match own.filter(|_| stays) {
+        Some(own) => _ = list.replace_item(own, Held::new(score).item()),
+        None => {
+            remove(list, at);
+            insert(list, member, score);
+        }
     }
 }
 

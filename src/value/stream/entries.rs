@@ -6,6 +6,7 @@
 use super::id::StreamId;
 use super::node::{self, Entry, Field, Node, NodeLimits};
 use crate::value::listpack;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map};
 
 /// The most bytes that the fields and values of an entry may have together (1 GiB), as in Redis.
@@ -47,11 +48,11 @@ pub struct Entries {
 impl Entries {
     /// The entries of these nodes, each with the id of its first entry, ascending; `None` when a node is not valid or the
     /// figures are not theirs. The first live id is looked up, whatever the figures say.
-    pub fn from_nodes<'a>(nodes: impl Iterator<Item = (StreamId, &'a [u8])>, figures: Figures) -> Option<Entries> {
+    pub fn from_nodes<B: AsRef<[u8]>>(nodes: impl Iterator<Item = (StreamId, B)>, figures: Figures) -> Option<Entries> {
         let mut entries = Entries { nodes: BTreeMap::new(), figures };
         let (mut len, mut last) = (0, None);
         for (first, bytes) in nodes {
-            let node = Node::from_bytes(first, bytes)?;
+            let node = Node::from_bytes(first, bytes.as_ref())?;
             if last.is_some_and(|last| last >= first) {
                 return None;
             }
@@ -64,7 +65,7 @@ impl Entries {
     }
 
     /// The nodes as snapshots hold them, each with the id of its first entry.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, &[u8])> {
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (StreamId, Cow<'_, [u8]>)> {
         self.nodes.iter().map(|(first, node)| (*first, node.pack().bytes()))
     }
 

@@ -130,7 +130,7 @@ impl Node {
 
     /// Whether an entry of `bytes` bytes in names and values may still be put in. O(1).
     pub fn has_room(&self, bytes: usize, limits: NodeLimits) -> bool {
-        let full = limits.bytes != 0 && self.0.bytes().len().saturating_add(bytes) >= limits.bytes;
+        let full = limits.bytes != 0 && self.0.size().saturating_add(bytes) >= limits.bytes;
         let many = limits.entries != 0 && self.filled() >= limits.entries;
         !full && !many
     }

@@ -167,7 +167,9 @@ fn clients(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("client_recent_max_output_buffer", buffers.longest_output);
     let blocked = &ctx.shared.blocked;
     lines.field("blocked_clients", blocked.len());
-    lines.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    lines.field("tracking_clients", ctx.shared.tracking.clients());
+    lines.field("pubsub_clients", ctx.shared.pubsub.clients());
+    lines.zeros(&["watching_clients"]);
     lines.field("clients_in_timeout_table", blocked.timed());
     lines.zeros(&["total_watched_keys"]);
     lines.field("total_blocking_keys", blocked.keys());

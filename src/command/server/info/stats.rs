@@ -1,6 +1,7 @@
 //! The sections `stats`, `commandstats`, `errorstats` and `latencystats`.
 
 use super::Lines;
+use crate::call::clients::Listen;
 use crate::call::context::Context;
 use crate::call::shared::Shared;
 use crate::call::stats::{CommandStats, Stats};
@@ -24,11 +25,18 @@ pub fn stats(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("rejected_connections", stats.rejected_connections.load(Relaxed));
     lines.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     keys(lines, ctx);
-    lines.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"]);
+    let pubsub = &ctx.shared.pubsub;
+    lines.field("pubsub_channels", pubsub.count(Listen::Channel));
+    lines.field("pubsub_patterns", pubsub.count(Listen::Pattern));
+    lines.field("pubsubshard_channels", pubsub.count(Listen::Shard));
+    lines.zeros(&["latest_fork_usec", "total_forks"]);
     lines.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits"]);
     lines.zeros(&["active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
     lines.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
-    lines.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    let tracking = &ctx.shared.tracking;
+    lines.field("tracking_total_keys", tracking.keys());
+    lines.field("tracking_total_items", tracking.items());
+    lines.field("tracking_total_prefixes", tracking.prefixes());
     replies(lines, stats);
     lines.field("acl_access_denied_auth", stats.errors().get("WRONGPASS").copied().unwrap_or(0));
     lines.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);

@@ -1,0 +1,368 @@
+//! Client-side caching: who has read which keys, and what they are told when these change.
+//!
+//! A client in the default mode is entered under every key that it reads, and taken out when it is told of a change. One in
+//! broadcasting mode is entered under prefixes. Invariants: a read is entered, and a change is told, under the
+//! lock of the key's shard, so that no change is lost between the two; the table is emptied before the news of it
+//! leaves; it holds at most `tracking-table-max-keys` keys, of which the oldest go first, told as changed. Names
+//! of keys count in all databases together, as in Redis. Must not know: commands. Source: the Redis
+//! documentation of client-side caching.
+
+use super::clients::Client;
+use super::pubsub::push_limit;
+use super::shared::Shared;
+use super::tracked::{Name, Wish, mode};
+use crate::config::ClientClass;
+use crate::keyspace::attention::Listener;
+use crate::protocol::reply::{Output, Reply, Resp};
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Parts of the table, each under its own lock; a power of two.
+const PARTS: usize = 64;
+
+/// A part's order of age may name this many keys more than twice those it holds before it is gone over.
+const STALE_NAMES: usize = 64;
+
+/// The channel on which RESP2 clients hear of changes.
+const CHANNEL: &[u8] = b"__redis__:invalidate";
+
+/// Numbers of clients, in order.
+type Readers = SmallVec<[u64; 2]>;
+
+#[derive(Default)]
+struct Part {
+    readers: HashMap<Name, Readers, ahash::RandomState>,
+    /// Names of keys, the oldest first; some are no longer in the table.
+    ages: VecDeque<Name>,
+}
+
+impl Part {
+    /// Enters a client; whether the key and whether the client are new here.
+    fn enter(&mut self, key: &[u8], client: u64) -> (bool, bool) {
+        if let Some(readers) = self.readers.get_mut(key) {
+            let place = readers.binary_search(&client);
+            if let Err(place) = place {
+                readers.insert(place, client);
+            }
+            return (false, place.is_err());
+        }
+        let key = Name::from(key);
+        self.readers.insert(Arc::clone(&key), SmallVec::from_elem(client, 1));
+        if self.ages.len() > 2 * self.readers.len() + STALE_NAMES {
+            let mut seen = BTreeSet::new();
+            self.ages.retain(|name| self.readers.contains_key(name) && seen.insert(Arc::clone(name)));
+        }
+        self.ages.push_back(key);
+        (true, true)
+    }
+
+    fn take(&mut self, key: &[u8]) -> Option<Readers> {
+        self.readers.remove(key)
+    }
+
+    fn take_oldest(&mut self) -> Option<(Name, Readers)> {
+        while let Some(name) = self.ages.pop_front() {
+            if let Some(readers) = self.readers.remove(&name) {
+                return Some((name, readers));
+            }
+        }
+        None
+    }
+}
+
+/// Who has read what.
+pub struct Tracking {
+    parts: Box<[Mutex<Part>]>,
+    hasher: ahash::RandomState,
+    prefixes: RwLock<BTreeMap<Name, BTreeMap<u64, Arc<Client>>>>,
+    clients: AtomicUsize,
+    keys: AtomicUsize,
+    items: AtomicUsize,
+    /// The part that gives up its oldest key next.
+    next_part: AtomicUsize,
+}
+
+impl Default for Tracking {
+    fn default() -> Tracking {
+        Tracking {
+            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+            hasher: ahash::RandomState::new(),
+            prefixes: RwLock::default(),
+            clients: AtomicUsize::new(0),
+            keys: AtomicUsize::new(0),
+            items: AtomicUsize::new(0),
+            next_part: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Tracking {
+    /// How many clients are told of changes.
+    pub fn clients(&self) -> usize {
+        self.clients.load(Relaxed)
+    }
+
+    /// How many keys the table holds.
+    pub fn keys(&self) -> usize {
+        self.keys.load(Relaxed)
+    }
+
+    /// How many pairs of a key and a client.
+    pub fn items(&self) -> usize {
+        self.items.load(Relaxed)
+    }
+
+    /// How many different prefixes are broadcast.
+    pub fn prefixes(&self) -> usize {
+        self.prefixes.read().len()
+    }
+
+    fn part(&self, key: &[u8]) -> &Mutex<Part> {
+        &self.parts[usize::try_from(self.hasher.hash_one(key)).unwrap_or(0) % PARTS]
+    }
+
+    /// Enters a client under a key; whether the key is new here.
+    fn enter(&self, key: &[u8], client: u64) -> bool {
+        let mut part = self.part(key).lock();
+        let (new_key, new_item) = part.enter(key, client);
+        // Under the lock, so that nothing is taken off the counts before it is in them.
+        self.keys.fetch_add(usize::from(new_key), Relaxed);
+        self.items.fetch_add(usize::from(new_item), Relaxed);
+        new_key
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Readers> {
+        if self.keys() == 0 {
+            return None;
+        }
+        let readers = self.part(key).lock().take(key)?;
+        self.gone(1, readers.len());
+        Some(readers)
+    }
+
+    fn gone(&self, keys: usize, items: usize) {
+        self.keys.fetch_sub(keys, Relaxed);
+        self.items.fetch_sub(items, Relaxed);
+    }
+
+    /// The oldest key of some part that has one, beside `kept`.
+    fn take_old(&self, kept: &[u8]) -> Option<(Name, Readers)> {
+        for _ in 0..2 * PARTS {
+            let part = &self.parts[self.next_part.fetch_add(1, Relaxed) % PARTS];
+            let mut part = part.lock();
+            if part.readers.len() == 1 && part.readers.contains_key(kept) {
+                continue;
+            }
+            if let Some((name, readers)) = part.take_oldest() {
+                drop(part);
+                self.gone(1, readers.len());
+                return Some((name, readers));
+            }
+        }
+        None
+    }
+
+    fn clear(&self) {
+        for part in &self.parts {
+            let part = std::mem::take(&mut *part.lock());
+            self.gone(part.readers.len(), part.readers.values().map(SmallVec::len).sum());
+        }
+    }
+
+    fn add_prefix(&self, client: &Arc<Client>, prefix: &[u8]) {
+        let name = Name::from(prefix);
+        self.prefixes.write().entry(Arc::clone(&name)).or_default().insert(client.id, Arc::clone(client));
+        client.tracked.add_prefix(name);
+    }
+
+    fn drop_prefixes(&self, client: &Client) {
+        let mut prefixes = self.prefixes.write();
+        for name in client.tracked.take_prefixes() {
+            if let Some(clients) = prefixes.get_mut(&name) {
+                clients.remove(&client.id);
+                if clients.is_empty() {
+                    prefixes.remove(&name);
+                }
+            }
+        }
+    }
+}
+
+/// Turning it on and off, and telling.
+impl Shared {
+    /// Tells a client of changes from now on, as it wishes; what it wished before is replaced, but prefixes stay.
+    pub fn track(&self, client: &Arc<Client>, wish: &Wish<'_>) {
+        if !client.tracked.is(mode::ON) {
+            self.tracking.clients.fetch_add(1, Relaxed);
+            self.keyspace.attention().enter(Listener::Tracking);
+        }
+        client.tracked.begin(wish);
+        if wish.bits & mode::BROADCAST != 0 {
+            let everything: &[&[u8]] = &[b""];
+            let prefixes = if wish.prefixes.is_empty() { everything } else { &wish.prefixes };
+            prefixes.iter().for_each(|prefix| self.tracking.add_prefix(client, prefix));
+        }
+    }
+
+    /// Tells a client of nothing any more. The keys it has read stay in the table until they change.
+    pub fn untrack(&self, client: &Client) {
+        if !client.tracked.end() {
+            return;
+        }
+        self.tracking.drop_prefixes(client);
+        self.tracking.clients.fetch_sub(1, Relaxed);
+        self.keyspace.attention().leave(Listener::Tracking);
+    }
+
+    /// Enters keys that a client has read; whether it is told that others are to be forgotten. Under the locks of their shards.
+    pub fn remember_reads<'k>(&self, client: &Client, keys: impl Iterator<Item = &'k [u8]>) -> bool {
+        let (mut own, tracking) = (false, &self.tracking);
+        for key in keys {
+            let new_key = tracking.enter(key, client.id);
+            let most = self.config.tracking_table_max_keys();
+            while new_key && most != 0 && tracking.keys() as u64 > most {
+                let Some((name, readers)) = tracking.take_old(key) else { break };
+                own |= self.tell_readers(&readers, &name, client.id, false);
+            }
+        }
+        own
+    }
+
+    /// Tells those who may hold `key` in their caches that it has changed; `own` is the number of the client that changed it, 0 for
+    /// none. Whether that client is told too. Under the lock of the key's shard.
+    pub fn invalidate(&self, key: &[u8], own: u64) -> bool {
+        let readers = self.tracking.take(key);
+        let told = readers.is_some_and(|readers| self.tell_readers(&readers, key, own, true));
+        told | self.broadcast(key, own)
+    }
+
+    /// Tells everybody that all keys are gone, and forgets who has read what; as [`Shared::invalidate`].
+    pub fn invalidate_all(&self, own: u64) -> bool {
+        if self.tracking.clients() == 0 {
+            return false;
+        }
+        // First, so that what is read behind the news is in the table.
+        self.tracking.clear();
+        let all = self.clients.all();
+        all.iter()
+            .filter(|client| client.tracked.is(mode::ON))
+            .fold(false, |told, client| told | self.tell(client, None, own))
+    }
+
+    fn tell_readers(&self, readers: &[u64], key: &[u8], own: u64, changed: bool) -> bool {
+        let mut told = false;
+        for client in readers.iter().filter_map(|id| self.clients.find(*id)) {
+            let bits = client.tracked.mode();
+            let loops = changed && client.id == own && bits & mode::NO_LOOP != 0;
+            if bits & (mode::ON | mode::BROADCAST) == mode::ON && !loops {
+                told |= self.tell(&client, Some(key), own);
+            }
+        }
+        told
+    }
+
+    fn broadcast(&self, key: &[u8], own: u64) -> bool {
+        let prefixes = self.tracking.prefixes.read();
+        let mut told = false;
+        for (_, clients) in prefixes.iter().filter(|(prefix, _)| key.starts_with(prefix)) {
+            for client in clients.values() {
+                if client.id != own || !client.tracked.is(mode::NO_LOOP) {
+                    told |= self.tell(client, Some(key), own);
+                }
+            }
+        }
+        told
+    }
+
+    /// Tells one client, or the one that hears in its place, of a key or (`None`) of all; whether that is number `own`.
+    fn tell(&self, client: &Arc<Client>, key: Option<&[u8]>, own: u64) -> bool {
+        let redirect = client.tracked.redirect();
+        if redirect == 0 {
+            return client.protocol() == Resp::V3 && self.send(client, &invalidation(key), own);
+        }
+        match self.clients.find(redirect) {
+            Some(target) if target.protocol() == Resp::V3 => self.send(&target, &invalidation(key), own),
+            Some(target) if target.subscribed.load(Relaxed) => self.send(&target, &channel_message(key), own),
+            Some(_) => false,
+            None => {
+                client.tracked.set_broken();
+                client.protocol() == Resp::V3 && self.send(client, &broken(redirect), own)
+            }
+        }
+    }
+
+    fn send(&self, client: &Arc<Client>, bytes: &Bytes, own: u64) -> bool {
+        let subscribed = client.subscribed.load(Relaxed);
+        let class = if subscribed { ClientClass::Pubsub } else { ClientClass::Normal };
+        client.push(bytes, push_limit(&self.config, class));
+        client.id == own
+    }
+}
+
+fn encode(resp: Resp, write: impl FnOnce(&mut Reply<'_>)) -> Bytes {
+    let mut out = Output::new();
+    write(&mut Reply::new(&mut out, resp));
+    Bytes::from(out.to_vec())
+}
+
+fn write_key(reply: &mut Reply<'_>, key: Option<&[u8]>) {
+    match key {
+        Some(key) => {
+            reply.array(1);
+            reply.bulk(key);
+        }
+        None => reply.null(),
+    }
+}
+
+fn invalidation(key: Option<&[u8]>) -> Bytes {
+    encode(Resp::V3, |reply| {
+        reply.push(2);
+        reply.bulk(b"invalidate");
+        write_key(reply, key);
+    })
+}
+
+fn channel_message(key: Option<&[u8]>) -> Bytes {
+    encode(Resp::V2, |reply| {
+        reply.push(3);
+        reply.bulk(b"message");
+        reply.bulk(CHANNEL);
+        write_key(reply, key);
+    })
+}
+
+fn broken(redirect: u64) -> Bytes {
+    encode(Resp::V3, |reply| {
+        reply.push(2);
+        reply.bulk(b"tracking-redir-broken");
+        reply.integer(i64::try_from(redirect).unwrap_or(i64::MAX));
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_age_stays_bounded() {
+        let mut part = Part::default();
+        for round in 0..10_000_u64 {
+            assert_eq!(part.enter(b"hot", round), (true, true));
+            assert_eq!(part.enter(b"hot", round), (false, false));
+            assert!(part.take(b"hot").is_some_and(|readers| *readers == [round]));
+            assert!(part.take(b"hot").is_none());
+        }
+        assert!(part.ages.len() <= STALE_NAMES + 2, "{}", part.ages.len());
+        part.enter(b"a", 2);
+        part.enter(b"b", 2);
+        part.enter(b"a", 1);
+        let (name, readers) = part.take_oldest().expect("the oldest");
+        assert!(*name == *b"a" && *readers == [1, 2]);
+        assert!(part.take_oldest().is_some_and(|(name, _)| *name == *b"b") && part.take_oldest().is_none());
+    }
+}
