@@ -62,7 +62,7 @@ unsafe fn command(state: *mut lua_State, raises: bool) -> c_int {
             }
         };
         if convert::push_reply(state, &*reply) && raises {
-            return ffi::lua_error(state);
+            ffi::lua_error(state);
         }
     }
     1

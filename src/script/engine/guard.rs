@@ -101,7 +101,7 @@ pub unsafe extern "C-unwind" fn guard_write(state: *mut lua_State) -> c_int {
     unsafe {
         if open_proxy(state, inner_of(state), 1) {
             push_bytes(state, READ_ONLY);
-            return ffi::lua_error(state);
+            ffi::lua_error(state);
         }
         wrapped(state)
     }
@@ -178,6 +178,8 @@ pub unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
             ffi::lua_insert(state, -2);
             return 2;
         }
+        // As many results as there was room for may have come back.
+        ffi::luaL_checkstack_(state, 1, c"too many results".as_ptr());
         ffi::lua_pushboolean(state, 1);
         ffi::lua_insert(state, 1);
         ffi::lua_gettop(state)
@@ -397,63 +399,5 @@ pub unsafe fn push_text(state: *mut lua_State, index: c_int) {
                 ffi::lua_pushfstring(state, c"%s: %p".as_ptr(), name, ffi::lua_topointer(state, index));
             }
         }
-    }
-}
-
-/// Calls a function of one of our libraries, the second upvalue, and gives its errors the text and the place that a library
-/// written in C would give them.
-pub unsafe extern "C-unwind" fn shield(state: *mut lua_State) -> c_int {
-    // SAFETY: called by the interpreter. Texts are copied into the interpreter before anything is raised.
-    unsafe {
-        ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
-        ffi::lua_insert(state, 1);
-        if ffi::lua_pcall(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET, 0) == 0 {
-            if ffi::lua_toboolean(state, ffi::lua_upvalueindex(3)) != 0 {
-                shield_all(state, inner_of(state), 1);
-            }
-            return ffi::lua_gettop(state);
-        }
-        ffi::luaL_where(state, 1);
-        if ffi::luaL_callmeta(state, -2, c"__tostring".as_ptr()) != 0 {
-            let text = bytes_at(state, -1).unwrap_or(&[]);
-            let end = memchr::memmem::find(text, b"\nstack traceback").unwrap_or(text.len());
-            let text = text[..end].strip_prefix(b"runtime error: ").unwrap_or(&text[..end]);
-            push_bytes(state, text);
-            ffi::lua_remove(state, -2);
-        } else {
-            ffi::lua_pushvalue(state, -2);
-        }
-        ffi::lua_concat(state, 2);
-        ffi::lua_error(state)
-    }
-}
-
-/// Shields every function of the table at `index`; `new` makes tables that are shielded in turn.
-///
-/// # Safety
-/// Inside a protected call.
-pub unsafe fn shield_all(state: *mut lua_State, inner: &Inner, index: c_int) {
-    // SAFETY: the caller's promise; fields that exist are given new values, which a walk allows.
-    unsafe {
-        if ffi::lua_type(state, index) != ffi::LUA_TTABLE {
-            return;
-        }
-        ffi::lua_pushvalue(state, index);
-        ffi::lua_pushnil(state);
-        while ffi::lua_next(state, -2) != 0 {
-            if ffi::lua_type(state, -1) == ffi::LUA_TFUNCTION && ffi::lua_type(state, -2) == ffi::LUA_TSTRING {
-                let is_new = bytes_at(state, -2) == Some(b"new");
-                ffi::lua_pushlightuserdata(state, std::ptr::from_ref(inner).cast_mut().cast());
-                ffi::lua_insert(state, -2);
-                ffi::lua_pushboolean(state, c_int::from(is_new));
-                ffi::lua_pushcclosure(state, shield, 3);
-                ffi::lua_pushvalue(state, -2);
-                ffi::lua_insert(state, -2);
-                ffi::lua_rawset(state, -4);
-            } else {
-                ffi::lua_settop(state, -2);
-            }
-        }
-        ffi::lua_settop(state, -2);
     }
 }

@@ -11,17 +11,8 @@ use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 /// Functions of the base library that scripts get as they are.
-const BASE: &[&CStr] = &[
-    c"assert",
-    c"error",
-    c"gcinfo",
-    c"ipairs",
-    c"rawequal",
-    c"select",
-    c"tonumber",
-    c"tostring",
-    c"type",
-];
+const BASE: &[&CStr] =
+    &[c"assert", c"error", c"gcinfo", c"ipairs", c"rawequal", c"select", c"tonumber", c"tostring", c"type"];
 
 /// Functions of the base library that are guarded.
 const GUARDED_BASE: &[(&CStr, lua_CFunction)] = &[
@@ -35,12 +26,8 @@ const GUARDED_BASE: &[(&CStr, lua_CFunction)] = &[
 ];
 
 /// Functions of the base library that are ours.
-const OWN_BASE: &[(&CStr, lua_CFunction)] = &[
-    (c"load", guard::load),
-    (c"loadstring", guard::loadstring),
-    (c"pcall", guard::pcall),
-    (c"unpack", guard::unpack),
-];
+const OWN_BASE: &[(&CStr, lua_CFunction)] =
+    &[(c"load", guard::load), (c"loadstring", guard::loadstring), (c"pcall", guard::pcall), (c"unpack", guard::unpack)];
 
 /// A library: its name, functions taken as they are, and guarded ones.
 type Library = (&'static CStr, &'static [&'static CStr], &'static [(&'static CStr, lua_CFunction)]);
@@ -72,14 +59,10 @@ const LIBRARIES: &[Library] = &[
         &[(c"random", guard::random), (c"randomseed", guard::randomseed)],
     ),
     (c"os", &[c"clock"], &[]),
-    (
-        c"coroutine",
-        &[c"create", c"running", c"status", c"wrap", c"yield"],
-        &[(c"resume", guard::guard_catch)],
-    ),
+    (c"coroutine", &[c"create", c"running", c"status", c"wrap", c"yield"], &[(c"resume", guard::guard_catch)]),
 ];
 
-/// Libraries of ours, which are shielded.
+/// Libraries of ours.
 const OWN_LIBRARIES: &[&CStr] = &[c"bit", c"cjson", c"cmsgpack", c"struct"];
 
 /// The functions of the server's table that functions too may call.
@@ -107,13 +90,8 @@ const LEVELS: &[(&CStr, f64)] =
     &[(c"LOG_DEBUG", 0.0), (c"LOG_VERBOSE", 1.0), (c"LOG_NOTICE", 2.0), (c"LOG_WARNING", 3.0)];
 
 /// Where effects go.
-const PROPAGATION: &[(&CStr, f64)] = &[
-    (c"REPL_NONE", 0.0),
-    (c"REPL_AOF", 1.0),
-    (c"REPL_REPLICA", 2.0),
-    (c"REPL_SLAVE", 2.0),
-    (c"REPL_ALL", 3.0),
-];
+const PROPAGATION: &[(&CStr, f64)] =
+    &[(c"REPL_NONE", 0.0), (c"REPL_AOF", 1.0), (c"REPL_REPLICA", 2.0), (c"REPL_SLAVE", 2.0), (c"REPL_ALL", 3.0)];
 
 /// The version of Redis that scripts are told, as INFO tells it: text, and the number with a byte for each part.
 const VERSION: (&[u8], f64) = (b"7.2.4", 459_268.0);
@@ -191,7 +169,6 @@ unsafe fn build_globals(state: *mut lua_State, inner: NonNull<Inner>) {
         LIBRARIES.iter().for_each(|library| add_library(state, inner, globals, library));
         for name in OWN_LIBRARIES {
             ffi::lua_getfield_(state, ffi::LUA_GLOBALSINDEX, name.as_ptr());
-            guard::shield_all(state, inner.as_ref(), -1);
             guard::push_proxy(state, inner.as_ref(), -1);
             ffi::lua_setfield(state, globals, name.as_ptr());
             ffi::lua_settop(state, globals);

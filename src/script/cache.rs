@@ -1,0 +1,217 @@
+//! The texts of scripts by their digests.
+//!
+//! Invariant: a script that EVAL brought may be forgotten when many came after it; one that SCRIPT LOAD brought stays until
+//! SCRIPT FLUSH. A worker that has compiled a script asks the script itself whether it is still there, so that the table
+//! is not touched when it runs.
+
+use super::header::{HeaderError, ScriptFlags, script_flags};
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use sha1::{Digest as _, Sha1};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Scripts that EVAL brought: so many are kept, as elsewhere.
+const EVAL_SCRIPTS: usize = 500;
+
+/// What a script costs beside its text, in bytes, for `used_memory_scripts`.
+const SCRIPT_OVERHEAD: usize = 150;
+
+/// The 40 hexadecimal digits that name a script.
+pub type Sha = [u8; 40];
+
+/// The digest of a text, in lower-case digits. O(length).
+pub fn digest(text: &[u8]) -> Sha {
+    let mut hex = [0; 40];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(Sha1::digest(text)) {
+        for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+            *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        }
+    }
+    hex
+}
+
+/// A digest as a client writes it, in lower case; `None` unless it has 40 bytes.
+pub fn sha(text: &[u8]) -> Option<Sha> {
+    let mut sha: Sha = text.try_into().ok()?;
+    sha.make_ascii_lowercase();
+    Some(sha)
+}
+
+/// A script.
+#[derive(Debug)]
+pub struct Script {
+    /// Its name.
+    pub sha: Sha,
+    /// Its text.
+    pub text: Box<[u8]>,
+    /// What its first line says; `None` without one.
+    pub flags: Option<ScriptFlags>,
+    /// Whether it may select another database, as far as its text tells.
+    pub selects: bool,
+    /// Whether SCRIPT LOAD brought it.
+    loaded: AtomicBool,
+    gone: AtomicBool,
+    used: AtomicU64,
+}
+
+impl Script {
+    /// A script that stands in no table.
+    ///
+    /// # Errors
+    /// Its first line begins with `#!` and is not understood.
+    pub fn new(text: &[u8]) -> Result<Script, HeaderError> {
+        Ok(Script {
+            sha: digest(text),
+            text: text.into(),
+            flags: script_flags(text)?,
+            selects: may_select(text),
+            loaded: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            used: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether it was forgotten.
+    #[inline]
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+}
+
+/// Whether a text could name SELECT or another command that works beyond the current database, or build such a name: then
+/// it is run with every database locked.
+pub fn may_select(text: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    ["select", "swapdb", "flushall", "move", "copy"]
+        .iter()
+        .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some())
+}
+
+/// All scripts.
+#[derive(Default, Debug)]
+pub struct ScriptCache {
+    map: DashMap<Sha, Arc<Script>>,
+    /// Those that EVAL brought.
+    evals: AtomicUsize,
+    bytes: AtomicUsize,
+    evicted: AtomicU64,
+    clock: AtomicU64,
+}
+
+impl ScriptCache {
+    /// The script of this name.
+    pub fn find(&self, sha: &Sha) -> Option<Arc<Script>> {
+        self.map.get(sha).map(|script| Arc::clone(&script))
+    }
+
+    /// Notes a use, so that a script in use is the last to be forgotten.
+    #[inline]
+    pub fn touch(&self, script: &Script) {
+        if !script.loaded.load(Relaxed) {
+            script.used.store(self.clock.fetch_add(1, Relaxed), Relaxed);
+        }
+    }
+
+    /// Keeps a script; `loaded` for ever. Returns the one that is kept, which may have been there before.
+    pub fn add(&self, script: Script, loaded: bool) -> Arc<Script> {
+        let kept = match self.map.entry(script.sha) {
+            Entry::Occupied(there) => Arc::clone(there.get()),
+            Entry::Vacant(free) => {
+                self.bytes.fetch_add(script.text.len() + SCRIPT_OVERHEAD, Relaxed);
+                self.evals.fetch_add(1, Relaxed);
+                Arc::clone(&free.insert(Arc::new(script)))
+            }
+        };
+        self.touch(&kept);
+        if loaded && !kept.loaded.swap(true, Relaxed) {
+            self.evals.fetch_sub(1, Relaxed);
+        }
+        while self.evals.load(Relaxed) > EVAL_SCRIPTS && self.forget_oldest(&kept) {}
+        kept
+    }
+
+    /// Forgets the script that EVAL brought and that has not been used for longest. O(scripts).
+    fn forget_oldest(&self, spared: &Script) -> bool {
+        let evals = self.map.iter().filter(|script| !script.loaded.load(Relaxed) && script.sha != spared.sha);
+        let Some(oldest) = evals.min_by_key(|script| script.used.load(Relaxed)).map(|script| script.sha) else {
+            return false;
+        };
+        if let Some((_, script)) = self.map.remove(&oldest) {
+            self.leave(&script);
+            self.evicted.fetch_add(1, Relaxed);
+        }
+        true
+    }
+
+    fn leave(&self, script: &Script) {
+        script.gone.store(true, Relaxed);
+        self.bytes.fetch_sub(script.text.len() + SCRIPT_OVERHEAD, Relaxed);
+        if !script.loaded.load(Relaxed) {
+            self.evals.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Forgets all.
+    pub fn clear(&self) {
+        self.map.retain(|_, script| {
+            self.leave(script);
+            false
+        });
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// What they take, in bytes.
+    pub fn used_bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
+    /// How many were forgotten because others came.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(text: &str) -> Script {
+        Script::new(text.as_bytes()).expect("no first line")
+    }
+
+    #[test]
+    fn digests() {
+        assert_eq!(&digest(b"return 1"), b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+        assert_eq!(sha(b"E0E1F9FABFC9D4800C877A703B823AC0578FF8DB"), Some(digest(b"return 1")));
+        assert_eq!(sha(b"abc"), None);
+    }
+
+    #[test]
+    fn scripts_of_eval_are_forgotten_in_the_order_of_their_use() {
+        let cache = ScriptCache::default();
+        let loaded = cache.add(script("loaded"), true);
+        let first = cache.add(script("0"), false);
+        let second = cache.add(script("1"), false);
+        for number in 2..EVAL_SCRIPTS {
+            cache.add(script(&number.to_string()), false);
+        }
+        assert_eq!((cache.len(), cache.evicted()), (EVAL_SCRIPTS + 1, 0));
+        cache.touch(&first);
+        cache.add(script("one more"), false);
+        assert_eq!((cache.len(), cache.evicted()), (EVAL_SCRIPTS + 1, 1));
+        assert!(!first.is_gone() && second.is_gone() && !loaded.is_gone());
+        cache.clear();
+        assert!(first.is_gone() && loaded.is_gone());
+        assert_eq!((cache.len(), cache.used_bytes(), cache.evals.load(Relaxed)), (0, 0, 0));
+    }
+}
