@@ -9,6 +9,7 @@ use crate::call::args::{Args, KeyUse};
 use crate::call::blocking::Blocked;
 use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
+use crate::call::hot::Chance;
 use crate::call::keys::declared_keys;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
@@ -86,6 +87,8 @@ pub struct Dispatcher {
     span: Span,
     /// Handlers that have run since the last [`Dispatcher::finish`].
     executed: u64,
+    /// Which requests are looked at for hot keys.
+    chance: Chance,
 }
 
 /// How much of the lists of planned requests and of keys is taken.
@@ -104,6 +107,9 @@ struct Span {
 
 /// Runs that are timed together at most.
 const SPAN_CALLS: u64 = 16;
+
+/// Keys of a request that are counted among the hot ones, when it is looked at.
+const SAMPLED_KEYS: usize = 16;
 
 /// How often a request lets others be served before it runs.
 const SERVE_ROUNDS: usize = 16;
@@ -127,6 +133,7 @@ impl Dispatcher {
             ticks,
             span: Span::default(),
             executed: 0,
+            chance: Chance::new(u32::try_from(worker).unwrap_or(0)),
         }
     }
 
@@ -527,7 +534,7 @@ impl Dispatcher {
             self.serve(ready);
         }
         let replied = out.len() - before;
-        self.account(command, request, session, Run { failed, replied });
+        self.account(command, request, session, Run { failed, replied, keys: planned.keys, db });
         next
     }
 
@@ -538,8 +545,12 @@ impl Dispatcher {
         if run.failed {
             self.counters(command).failed.add(1);
         }
+        if self.chance.hit() {
+            self.sample(request, &run);
+        }
         let slower_than = config.slowlog_log_slower_than_us();
-        if command.constant && !(0..SPAN_SLOWLOG_US).contains(&slower_than) {
+        let tracking = self.shared.hot.is_tracking();
+        if command.constant && !tracking && !(0..SPAN_SLOWLOG_US).contains(&slower_than) {
             self.span.command = Some(command);
             self.span.calls += 1;
             if self.span.calls == SPAN_CALLS {
@@ -550,10 +561,28 @@ impl Dispatcher {
             self.counters(command).ran(1, nanos, config.latency_tracking());
             Record { command, request, client: &session.client, db: session.db, now: self.now }
                 .note_time(self.shared, nanos);
+            if tracking {
+                self.track(request, &run, nanos);
+            }
         }
         let record = Record { command, request, client: &session.client, db: session.db, now: self.now };
         record.note_sizes(self.shared, run.replied);
         record.feed_monitors(self.shared);
+    }
+
+    /// Counts the keys of a request among the hot ones.
+    #[cold]
+    fn sample(&self, request: RequestView<'_>, run: &Run) {
+        for key in self.keys[run.keys.0..run.keys.1].iter().take(SAMPLED_KEYS) {
+            self.shared.hot.sample(self.worker, run.db, request.arg(key.index));
+        }
+    }
+
+    #[cold]
+    fn track(&self, request: RequestView<'_>, run: &Run, nanos: u64) {
+        let keys = self.keys[run.keys.0..run.keys.1].iter().map(|key| request.arg(key.index));
+        let bytes = (request.payload_bytes() + run.replied) as u64;
+        self.shared.hot.track(self.now, nanos, bytes, keys);
     }
 
     /// Nanoseconds since the last lap.
@@ -763,6 +792,9 @@ const MONITOR_ONLY: CommandError = CommandError::text("ERR Replica can't interac
 struct Run {
     failed: bool,
     replied: usize,
+    /// Its keys among those of the batch, and their database.
+    keys: (usize, usize),
+    db: usize,
 }
 
 /// A browser or another program speaking HTTP to us, perhaps made to by a hostile page: it gets no answer at all.

@@ -2,6 +2,7 @@
 //! pages, through the walk that the command itself uses.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use larder::command::generic::scan::{Budget, Walk};
 use larder::keyspace::entry::EntryRef;
@@ -32,7 +33,7 @@ struct Schedule {
 impl Schedule {
     fn new(seed: u64) -> Schedule {
         let workers = [1, 1, 1, 16][(seed % 4) as usize];
-        let keyspace = Keyspace::new(16, workers, KeyHasher::with_seed(seed), Reclaimer::new().0);
+        let keyspace = Keyspace::new(16, workers, KeyHasher::with_seed(seed), Reclaimer::new(Arc::default()).0);
         let random = SmallRng::seed_from_u64(seed);
         Schedule { keyspace, random, now: UnixMs(1_700_000_000_000), passing: HashMap::new(), next: 0 }
     }

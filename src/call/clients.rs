@@ -3,6 +3,11 @@
 //! Invariant: nothing here owns a connection. A client is named by its id, looked up, and perhaps gone; its connection
 //! reads its mailbox when it is woken. Must not know: sockets.
 
+#![cfg_attr(
+    not(feature = "model"),
+    expect(unused_qualifications, reason = "with the feature `model` these are other types than those in scope")
+)]
+
 use super::tracked::{Name, Tracked};
 use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod args;
 pub mod blocking;
+pub mod census;
 pub mod clients;
 pub mod context;
 pub mod docs;
@@ -14,6 +15,8 @@ pub mod effects;
 pub mod error;
 pub mod expiry;
 pub mod help;
+pub mod history;
+pub mod hot;
 pub mod keys;
 pub mod limits;
 pub mod logs;

@@ -1,8 +1,11 @@
 //! What every worker shares: configuration, keyspace, clients, counters, logs, the command table.
 
 use super::blocking::BlockedClients;
+use super::census::Census;
 use super::clients::{Client, Clients};
 use super::effects::EffectLog;
+use super::history::History;
+use super::hot::HotKeys;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::notify;
 use super::pubsub::PubSub;
@@ -88,6 +91,12 @@ pub struct Shared {
     pub logs: CommandLogs,
     /// Latency events.
     pub latency: LatencyMonitor,
+    /// Hit ratios and evictions of the last hour.
+    pub history: History,
+    /// Hot keys.
+    pub hot: HotKeys,
+    /// Bytes by type, big keys.
+    pub census: Census,
     /// Every command by name and by id.
     pub commands: CommandTable,
     /// The process.
@@ -122,6 +131,9 @@ impl Shared {
             effects: EffectLog::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
+            history: History::default(),
+            hot: HotKeys::new(workers, identity.started),
+            census: Census::default(),
             config,
             keyspace,
             commands,

@@ -108,6 +108,10 @@ pub struct WorkerStats {
     pub reads: Counter,
     /// Writes of sockets.
     pub writes: Counter,
+    /// Nanoseconds of active expiry.
+    pub expire_nanos: Counter,
+    /// Slices of active expiry that ended with more to do.
+    pub expire_caps: Counter,
     /// Clients it serves.
     pub clients: AtomicU64,
 }
@@ -128,6 +132,8 @@ pub struct Stats {
     pub query_limit_disconnections: AtomicU64,
     /// Writes since the start.
     pub dirty: AtomicU64,
+    /// Blocks moved out of sparse pages.
+    pub compacted: AtomicU64,
     /// Highest `used_memory` seen.
     pub peak_memory: AtomicU64,
     errors: Mutex<BTreeMap<String, u64>>,
@@ -156,6 +162,8 @@ impl Stats {
             processed: Counter::default(),
             reads: Counter::default(),
             writes: Counter::default(),
+            expire_nanos: Counter::default(),
+            expire_caps: Counter::default(),
             clients: AtomicU64::new(0),
         };
         Stats {
@@ -166,6 +174,7 @@ impl Stats {
             output_limit_disconnections: AtomicU64::new(0),
             query_limit_disconnections: AtomicU64::new(0),
             dirty: AtomicU64::new(0),
+            compacted: AtomicU64::new(0),
             peak_memory: AtomicU64::new(0),
             errors: Mutex::default(),
             rates: Mutex::default(),
@@ -197,7 +206,8 @@ impl Stats {
     pub fn reset(&self) {
         for worker in &self.workers {
             worker.commands.iter().for_each(CommandStats::reset);
-            for counter in [&worker.net_in, &worker.net_out, &worker.processed, &worker.reads, &worker.writes] {
+            let WorkerStats { net_in, net_out, processed, reads, writes, expire_nanos, expire_caps, .. } = worker;
+            for counter in [net_in, net_out, processed, reads, writes, expire_nanos, expire_caps] {
                 counter.reset();
             }
         }

@@ -38,6 +38,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     pubsub::COMMANDS,
     cluster::COMMANDS,
+    server::hotkeys::COMMANDS,
     server::info::COMMANDS,
     server::config::COMMANDS,
     server::command::COMMANDS,

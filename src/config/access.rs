@@ -377,6 +377,16 @@ impl Config {
         self.small(const { row("lfu-decay-time") })
     }
 
+    /// Whether blocks are moved out of sparse pages.
+    pub fn compaction(&self) -> bool {
+        self.yes(const { row("compaction") })
+    }
+
+    /// Keys that HOTKEYS GET lists without a session, 0 to 64.
+    pub fn hotkeys_top_k(&self) -> u32 {
+        self.small(const { row("hotkeys-top-k") })
+    }
+
     /// Effort of active expiry, 1 to 10.
     pub fn active_expire_effort(&self) -> u32 {
         self.small(const { row("active-expire-effort") })

@@ -140,7 +140,7 @@ const TLS: &str = "TLS";
 const OS: &str = "operating system integration";
 // Why the others never will have an effect.
 const ONE_PROCESS: &str = "larder never forks, so there are no child processes to steer";
-const NO_DEFRAG: &str = "larder's allocator is not jemalloc";
+const NO_DEFRAG: &str = "larder's jemalloc has no hooks for moving blocks";
 const NO_REHASH: &str = "larder's key table splits segment by segment and never rehashes";
 const THREADS: &str = "the 'threads' option sets the number of worker threads";
 const NO_MODULES: &str = "larder loads no modules";
@@ -348,6 +348,8 @@ pub const GROUPS: &[Group] = &[
         int("maxmemory-eviction-tenacity", 0, 100, "10", "How long one turn of eviction may take, from 0 to 100."),
         flag("replica-ignore-maxmemory", "yes", "Leaves eviction on a replica to its primary.")
             .alias(&["slave-ignore-maxmemory"]).later(REPLICATION),
+        int("hotkeys-top-k", 0, 64, "0", "Keys that HOTKEYS GET lists when no session counts; 0 makes it answer null.")
+            .alias(&["hotkey-top-k"]),
         int("active-expire-effort", 1, 10, "1", "Share of time spent looking for expired keys, from 1 to 10."),
         int("lfu-log-factor", 0, I32, "10", "How many reads it takes to raise the frequency counter."),
         int("lfu-decay-time", 0, I32, "1", "Minutes in which the frequency counter falls by one."),
@@ -371,7 +373,7 @@ pub const GROUPS: &[Group] = &[
         text("aof-rewrite-cpulist", "", "Cores for the log rewrite process.").alias(&["aof_rewrite_cpulist"]).startup()
             .unneeded(ONE_PROCESS),
         text("bgsave-cpulist", "", "Cores for the snapshot process.").alias(&["bgsave_cpulist"]).startup().unneeded(ONE_PROCESS),
-        flag("jemalloc-bg-thread", "yes", "Lets jemalloc purge in a thread of its own.").unneeded(NO_DEFRAG),
+        flag("jemalloc-bg-thread", "yes", "Lets jemalloc purge in a thread of its own.").unneeded("larder's jemalloc always purges in a thread of its own"),
     ] },
     Group { title: "Append-only file", rows: &[
         flag("appendonly", "no", "Logs every write to the append-only file.").later(AOF),
@@ -476,6 +478,7 @@ pub const GROUPS: &[Group] = &[
         int("hz", 0, I32, "10", "Turns of background work per second.").clamped(1, 500),
         flag("dynamic-hz", "yes", "Makes more turns when many clients are connected.").unneeded("larder's workers pace themselves"),
         flag("activerehashing", "yes", "Rehashes tables in idle time.").unneeded(NO_REHASH),
+        flag("compaction", "yes", "Moves keys and strings out of sparse pages when a tenth of the memory is lost to these."),
         flag("activedefrag", "no", "Moves values to give memory back.").check(no_defrag).unneeded(NO_DEFRAG),
         mem("active-defrag-ignore-bytes", 1, MEM, "100mb", "Waste below which nothing is moved.").unneeded(NO_DEFRAG),
         int("active-defrag-threshold-lower", 0, 1000, "10", "Waste in percent at which moving starts.").unneeded(NO_DEFRAG),

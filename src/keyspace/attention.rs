@@ -32,9 +32,12 @@ pub enum Switch {
     Log = 63,
 }
 
-/// One counter for each kind of listener, one bit for each switch.
+/// One counter for each kind of listener, one bit for each switch; and a counter of news.
 #[derive(Default, Debug)]
-pub struct Attention(AtomicU64);
+pub struct Attention {
+    word: AtomicU64,
+    news: AtomicU64,
+}
 
 const _: () = assert!(shift(Listener::Tracking) + COUNTER_BITS <= Switch::Events as u32);
 
@@ -48,44 +51,49 @@ const OF_REMOVALS: u64 = !(((1 << COUNTER_BITS) - 1) << shift(Listener::Waiting)
     & !(1 << Switch::Creations as u32);
 
 impl Attention {
+    /// A number for a piece of news, above all before it.
+    pub fn next_number(&self) -> u64 {
+        self.news.fetch_add(1, Relaxed)
+    }
+
     /// Whether anybody listens to anything; one load.
     #[inline]
     pub fn any(&self) -> bool {
-        self.0.load(Relaxed) != 0
+        self.word.load(Relaxed) != 0
     }
 
     /// Whether removals that no command made are to be reported; one load.
     #[inline]
     pub fn to_removals(&self) -> bool {
-        self.0.load(Relaxed) & OF_REMOVALS != 0
+        self.word.load(Relaxed) & OF_REMOVALS != 0
     }
 
     /// Whether one of this kind is there.
     #[inline]
     pub fn has(&self, listener: Listener) -> bool {
-        self.0.load(Relaxed) >> shift(listener) & ((1 << COUNTER_BITS) - 1) != 0
+        self.word.load(Relaxed) >> shift(listener) & ((1 << COUNTER_BITS) - 1) != 0
     }
 
     /// Whether this is on.
     #[inline]
     pub fn is_on(&self, switch: Switch) -> bool {
-        self.0.load(Relaxed) & 1 << switch as u32 != 0
+        self.word.load(Relaxed) & 1 << switch as u32 != 0
     }
 
     /// One more of this kind. To be called before it begins to listen.
     pub fn enter(&self, listener: Listener) {
-        self.0.fetch_add(1 << shift(listener), Relaxed);
+        self.word.fetch_add(1 << shift(listener), Relaxed);
     }
 
     /// One less of this kind.
     pub fn leave(&self, listener: Listener) {
-        self.0.fetch_sub(1 << shift(listener), Relaxed);
+        self.word.fetch_sub(1 << shift(listener), Relaxed);
     }
 
     /// Switches something on or off.
     pub fn switch(&self, switch: Switch, on: bool) {
         let bit = 1 << switch as u32;
-        let _ = if on { self.0.fetch_or(bit, Relaxed) } else { self.0.fetch_and(!bit, Relaxed) };
+        let _ = if on { self.word.fetch_or(bit, Relaxed) } else { self.word.fetch_and(!bit, Relaxed) };
     }
 }
 

@@ -150,6 +150,21 @@ impl Entry {
         renamed
     }
 
+    /// The same entry in another allocation.
+    pub fn moved(self) -> Entry {
+        let layout = self.get().shape().layout();
+        let old = self.into_raw();
+        // SAFETY: every shape has at least the header's 8 bytes, so the layout is not empty.
+        let start = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        // SAFETY: both have this layout, and are not the same; the old one is given up without dropping what it points to,
+        // which the new one owns now.
+        unsafe {
+            start.copy_from_nonoverlapping(old, layout.size());
+            dealloc(old.as_ptr(), layout);
+        }
+        Entry(start)
+    }
+
     /// Gives the allocation away; [`Entry::from_raw`] takes it back.
     #[inline]
     pub fn into_raw(self) -> NonNull<u8> {
@@ -479,6 +494,13 @@ impl<'a> EntryMut<'a> {
             unsafe { self.start.as_ptr().add(HEADER_BYTES).cast::<i64>().write(deadline.0) };
         }
         present
+    }
+
+    /// The bytes of a string that lies outside of the entry, to be exchanged for equal ones that lie elsewhere.
+    pub fn large_mut(&mut self) -> Option<&mut Bytes> {
+        let (header, shape) = (self.get().header(), self.get().shape());
+        // SAFETY: the representation says that bytes lie there, and `self` alone looks at them.
+        (header.repr == Repr::Large).then(|| unsafe { &mut *self.start.as_ptr().add(shape.fixed).cast::<Bytes>() })
     }
 
     /// Replaces a value held as an integer by another; `false`, and nothing done, when it is held otherwise.

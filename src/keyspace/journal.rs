@@ -38,6 +38,8 @@ pub struct News {
     pub key: Box<[u8]>,
     /// What.
     pub what: Happening,
+    /// Its place among the news of all shards.
+    pub number: u64,
 }
 
 /// Set when a key changes that a client watches.
@@ -67,14 +69,19 @@ impl Journal {
     #[cold]
     fn note(&mut self, key: &[u8], what: Happening) {
         self.changed(key);
-        self.news.push(News { key: key.into(), what });
+        self.add(key, what);
+    }
+
+    fn add(&mut self, key: &[u8], what: Happening) {
+        let number = self.attention.next_number();
+        self.news.push(News { key: key.into(), what, number });
     }
 
     /// Notes that a lookup found nothing.
     #[inline]
     pub fn missed(&mut self, key: &[u8]) {
         if self.attention.is_on(Switch::Misses) {
-            self.news.push(News { key: key.into(), what: Happening::Missed });
+            self.add(key, Happening::Missed);
         }
     }
 
@@ -82,7 +89,7 @@ impl Journal {
     #[inline]
     pub fn created(&mut self, key: &[u8]) {
         if self.attention.is_on(Switch::Creations) {
-            self.news.push(News { key: key.into(), what: Happening::Created });
+            self.add(key, Happening::Created);
         }
     }
 

@@ -13,19 +13,22 @@ pub mod reclaim;
 mod segment;
 mod shard;
 pub mod table;
+mod victims;
 mod view;
 mod waiters;
 
 pub use hash::{Key, KeyHasher};
 pub use journal::{Happening, News, WatchMark};
 pub use locks::LockSet;
+pub use segment::Scratch;
 pub use shard::{ShardStats, access_seconds};
+pub use victims::{VictimReport, Victims};
 pub use view::{AddError, Edited, LockPlan, Ttl, View, WrongType};
 pub use waiters::Ticket;
 
 use crate::util::clock::UnixMs;
-use attention::Attention;
 use crate::util::sync::Mutex;
+use attention::Attention;
 use crossbeam_epoch::Guard;
 use reclaim::Reclaimer;
 use shard::Shard;
@@ -48,6 +51,7 @@ pub struct Keyspace {
     shard_bits: u32,
     hasher: KeyHasher,
     reclaimer: Reclaimer,
+    victims: Victims,
     attention: Arc<Attention>,
 }
 
@@ -61,6 +65,7 @@ impl Keyspace {
             hasher,
             reclaimer,
             attention: Arc::default(),
+            victims: Victims::default(),
         }
     }
 
@@ -89,6 +94,11 @@ impl Keyspace {
     /// Where garbage goes.
     pub fn reclaimer(&self) -> &Reclaimer {
         &self.reclaimer
+    }
+
+    /// Where whoever evicts a key notes its age.
+    pub fn victims(&self) -> &Victims {
+        &self.victims
     }
 
     #[inline]
@@ -139,6 +149,15 @@ impl Keyspace {
     /// Takes a ticket out of the queue of a key of database `db`.
     pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Ticket) {
         self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
+    }
+
+    /// Moves what lies in sparse slabs in one segment of shard `shard` of database `db`, at position `at` (0 at first): some
+    /// 100 us under the lock. Returns how many blocks were moved and where to go on, `None` at the end.
+    pub fn compact_turn(&self, db: usize, shard: usize, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
+        match self.databases[db].get() {
+            Some(cells) => cells[shard].shard.lock().compact(at, scratch),
+            None => (0, None),
+        }
     }
 
     /// Ends a watch of a key of database `db` that is not held.

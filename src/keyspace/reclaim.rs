@@ -1,10 +1,12 @@
 //! Freeing that takes long goes to a thread of its own.
 //!
-//! A large value or a whole table is handed over under the shard's lock in O(1) and freed elsewhere. Who runs the thread
-//! is not known here; when nobody does, garbage is freed where it falls.
+//! A large value or a whole table is handed over under the shard's lock in O(1) and freed elsewhere, unless an option says
+//! that garbage of its kind is to be freed where it falls. Who runs the thread is not known here; when nobody does,
+//! everything is freed where it falls.
 
 use super::entry::Entry;
 use super::table::Table;
+use crate::config::Config;
 use crate::value::object::Source;
 use crate::value::string::{StringRef, StringSource};
 use std::sync::Arc;
@@ -16,6 +18,36 @@ const BACKGROUND_BYTES: usize = 64 * 1024;
 
 /// Collections of so many elements are freed in the background: about where Redis draws the line.
 const BACKGROUND_ELEMENTS: usize = 64;
+
+/// Why something became garbage, which is what the `lazyfree-lazy-*` options go by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// `UNLINK` and `FLUSHALL ASYNC`: in the background whatever the options say.
+    Unlinked,
+    /// `DEL`.
+    Deleted,
+    /// Another value took its place, or a command had to remove it.
+    Overwritten,
+    /// Its deadline came.
+    Expired,
+    /// Memory was short.
+    Evicted,
+}
+
+impl Why {
+    fn is_lazy(self, config: &Config) -> bool {
+        match self {
+            Why::Unlinked => true,
+            Why::Deleted => config.lazyfree_lazy_user_del(),
+            Why::Overwritten => config.lazyfree_lazy_server_del(),
+            Why::Expired => config.lazyfree_lazy_expire(),
+            Why::Evicted => config.lazyfree_lazy_eviction(),
+        }
+    }
+}
+
+/// Entries of a table that are freed together: a tenth of a millisecond.
+const TABLE_PIECE: usize = 1000;
 
 /// Something that is no longer reachable and owns memory.
 pub enum Garbage {
@@ -50,6 +82,51 @@ impl Garbage {
     }
 }
 
+/// What a flush has taken out of the databases, to be freed by whoever likes.
+#[derive(Default)]
+pub struct Flushed {
+    tables: Vec<Table>,
+    /// Where to go on in the last table.
+    at: u64,
+}
+
+impl Flushed {
+    /// Adds a table.
+    pub(super) fn push(&mut self, table: Table) {
+        self.tables.push(table);
+    }
+
+    /// Number of keys that are not yet freed.
+    pub fn len(&self) -> usize {
+        self.tables.iter().map(Table::len).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Frees some thousand keys, a tenth of a millisecond unless their values are large; `true` when nothing is left.
+    pub fn free_some(&mut self) -> bool {
+        let Some(table) = self.tables.last_mut() else { return true };
+        match table.drain(self.at, TABLE_PIECE) {
+            Some(at) => self.at = at,
+            None => {
+                self.tables.pop();
+                self.at = 0;
+            }
+        }
+        self.tables.is_empty()
+    }
+
+    /// Lets `reclaimer` free it.
+    pub fn leave_to(self, reclaimer: &Reclaimer) {
+        for table in self.tables {
+            reclaimer.take(Garbage::Table(Box::new(table)), Why::Unlinked);
+        }
+    }
+}
+
 /// Counters of background freeing.
 #[derive(Default, Debug)]
 pub struct ReclaimStats {
@@ -64,6 +141,7 @@ pub struct ReclaimStats {
 pub struct Reclaimer {
     sender: Sender<Garbage>,
     stats: Arc<ReclaimStats>,
+    config: Arc<Config>,
 }
 
 /// Frees what a [`Reclaimer`] is given; to be run by a thread.
@@ -74,21 +152,24 @@ pub struct Reclaiming {
 
 impl Reclaimer {
     /// A reclaimer and what frees for it. Without the latter, garbage is freed at once.
-    pub fn new() -> (Reclaimer, Reclaiming) {
+    pub fn new(config: Arc<Config>) -> (Reclaimer, Reclaiming) {
         let ((sender, receiver), stats) = (channel(), Arc::<ReclaimStats>::default());
-        (Reclaimer { sender, stats: Arc::clone(&stats) }, Reclaiming { receiver, stats })
+        (Reclaimer { sender, stats: Arc::clone(&stats), config }, Reclaiming { receiver, stats })
     }
 
-    /// Frees `garbage`: here when that is cheap, else in the background.
+    /// Frees `garbage`: here when that is cheap or the option for its kind says so, else in the background.
     #[inline]
-    pub fn take(&self, garbage: Garbage) {
+    pub fn take(&self, garbage: Garbage, why: Why) {
         if !garbage.is_cheap() {
-            self.hand_over(garbage);
+            self.hand_over(garbage, why);
         }
     }
 
     #[cold]
-    fn hand_over(&self, garbage: Garbage) {
+    fn hand_over(&self, garbage: Garbage, why: Why) {
+        if !why.is_lazy(&self.config) {
+            return;
+        }
         let objects = garbage.objects();
         self.stats.pending.fetch_add(objects, Relaxed);
         if self.sender.send(garbage).is_err() {
@@ -103,13 +184,31 @@ impl Reclaimer {
 }
 
 impl Reclaiming {
+    /// A table goes by pieces, so that the figures tell how far it has got.
+    fn free_table(&self, mut table: Table) {
+        let mut next = Some(0);
+        while let Some(at) = next {
+            let before = table.len();
+            next = table.drain(at, TABLE_PIECE);
+            self.count((before - table.len()) as u64);
+        }
+    }
+
+    fn count(&self, objects: u64) {
+        self.stats.pending.fetch_sub(objects, Relaxed);
+        self.stats.freed.fetch_add(objects, Relaxed);
+    }
+
     /// Frees until the reclaimer is gone. Blocks.
     pub fn run(self) {
         while let Ok(garbage) = self.receiver.recv() {
-            let objects = garbage.objects();
-            drop(garbage);
-            self.stats.pending.fetch_sub(objects, Relaxed);
-            self.stats.freed.fetch_add(objects, Relaxed);
+            match garbage {
+                Garbage::Table(table) => self.free_table(*table),
+                garbage => {
+                    drop(garbage);
+                    self.count(1);
+                }
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use super::attention::Attention;
 use super::entry::{Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::journal::{Happening, Journal};
-use super::reclaim::{Garbage, Reclaimer};
+use super::reclaim::{Garbage, Reclaimer, Why};
+use super::segment::Scratch;
 use super::table::{Expired, Occupied, Table};
 use super::view::{Edited, WrongType};
 use super::waiters::Waiters;
@@ -15,8 +16,9 @@ use crate::value::object::{Collection, ObjectRef};
 use crate::value::string::{StringRef, StringSource};
 use std::sync::Arc;
 
-/// Segments looked at in one turn of active expiry; each costs a cache line, and one full of expired keys some 40 us.
-const EXPIRE_SEGMENTS: usize = 512;
+/// Cache lines looked at in one turn of active expiry, some 100 ns each: segments that are not due, or expired entries. A
+/// segment full of these is finished, so that a turn takes up to twice as long.
+const EXPIRE_WORK: usize = 400;
 
 /// Fields taken out of hashes in one turn of active expiry: some 200 ns each.
 const EXPIRE_FIELDS: usize = 400;
@@ -49,6 +51,28 @@ impl std::ops::AddAssign for ShardStats {
     }
 }
 
+/// Homes that are looked at to tell how much is stale.
+const STALE_HOMES: u64 = 16;
+
+/// With so many keys or fewer, all are looked at.
+const FEW_KEYS: usize = 256;
+
+/// How much of what expires has expired and is still there, an estimate.
+#[derive(Clone, Copy, Default, PartialEq, Debug)]
+pub struct Stale {
+    /// Keys that have expired.
+    pub keys: f64,
+    /// Hashes of which a field has expired.
+    pub hashes: f64,
+}
+
+impl std::ops::AddAssign for Stale {
+    fn add_assign(&mut self, other: Stale) {
+        self.keys += other.keys;
+        self.hashes += other.hashes;
+    }
+}
+
 /// A table with its expiry state and counters.
 pub struct Shard {
     table: Table,
@@ -56,8 +80,10 @@ pub struct Shard {
     due_ms: i64,
     /// Where the active cycle goes on, and the earliest deadline that it has met on its way.
     walk: Option<(u64, i64)>,
-    /// Any hash of the shard: where walks begin.
+    /// The lowest hash of the shard: where walks begin.
     first: u64,
+    /// Of the hashes, the bits that are the same in all of the shard.
+    bits: u32,
     /// Counters.
     pub stats: ShardStats,
     /// Who waits for its keys.
@@ -78,6 +104,7 @@ impl Shard {
             due_ms: i64::MAX,
             walk: None,
             first,
+            bits,
             stats,
             waiters,
             journal: Journal::new(attention),
@@ -135,12 +162,12 @@ impl Shard {
                 found.note_dues(before, now);
                 note_use(&mut found, now);
                 if let Some(value) = dropped {
-                    self.reclaimer.take(Garbage::Value(value));
+                    self.reclaimer.take(Garbage::Value(value), Why::Overwritten);
                 }
             }
             Err(value) => {
                 let old = found.replace(new_entry(key, value, deadline, now), before, now);
-                self.reclaimer.take(Garbage::Entry(old));
+                self.reclaimer.take(Garbage::Entry(old), Why::Overwritten);
             }
         }
     }
@@ -172,7 +199,7 @@ impl Shard {
         if removed {
             // What its fields waited for is gone with them: the table must still count what it has counted.
             found.note_dues(before, now);
-            reclaimer.take(Garbage::Entry(found.remove()));
+            reclaimer.take(Garbage::Entry(found.remove()), Why::Overwritten);
         } else if found.get().dues() != before {
             found.note_dues(before, now);
             *due_ms = found.get().due().map_or(*due_ms, |due| due.0.min(*due_ms));
@@ -200,10 +227,15 @@ impl Shard {
 
     /// Stores an entry whose key is not in the table.
     pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
+        self.journal.created(entry.get().key());
+        self.insert_again(hash, entry, now);
+    }
+
+    /// As [`Shard::insert`], for a key that was there before this command.
+    pub fn insert_again(&mut self, hash: u64, entry: Entry, now: UnixMs) {
         if let Some(due) = entry.get().due() {
             self.due_ms = self.due_ms.min(due.0);
         }
-        self.journal.created(entry.get().key());
         self.table.insert(hash, entry, now);
     }
 
@@ -242,11 +274,11 @@ impl Shard {
         }
         let Shard { table, stats, reclaimer, journal, .. } = self;
         let mut fields = EXPIRE_FIELDS;
-        let next = table.expire(at, EXPIRE_SEGMENTS, now, &mut due_ms, &mut fields, &mut |gone| match gone {
+        let next = table.expire(at, EXPIRE_WORK, now, &mut due_ms, &mut fields, &mut |gone| match gone {
             Expired::Entry(entry) => {
                 stats.expired_active += u64::from(count_expired(entry.get(), stats, now));
                 note_expired(entry.get(), journal, now);
-                reclaimer.take(Garbage::Entry(entry));
+                reclaimer.take(Garbage::Entry(entry), Why::Expired);
             }
             Expired::Fields(key, fields) => journal.removed(&key, Happening::FieldsExpired { fields, emptied: false }),
         });
@@ -257,6 +289,11 @@ impl Shard {
         }
         // Behind the last segment, fields that were too many for one turn are still due.
         next.is_some() || self.due_ms <= now.0
+    }
+
+    /// Moves blocks of a segment that lie in sparse slabs, see [`Table::compact`].
+    pub fn compact(&mut self, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
+        self.table.compact(at, scratch)
     }
 
     /// Takes everything out; the table returned is to be dropped where that disturbs nobody.
@@ -277,6 +314,34 @@ impl Shard {
         self.table.swap(&mut other.table);
         std::mem::swap(&mut self.due_ms, &mut other.due_ms);
         std::mem::swap(&mut self.walk, &mut other.walk);
+    }
+
+    /// How much is stale, from evenly spread samples of some hundred keys; nothing, without a look, when nothing is due.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn stale(&self, now: UnixMs) -> Stale {
+        if self.walk.is_none() && self.due_ms > now.0 {
+            return Stale::default();
+        }
+        let (mut keys, mut hashes) = ((0_u32, 0_u32), (0_u32, 0_u32));
+        let mut look = |entry: EntryRef<'_>| {
+            for (due, (stale, all)) in [(entry.dues().key, &mut keys), (entry.dues().fields, &mut hashes)] {
+                *all += u32::from(due.is_some());
+                *stale += u32::from(due.is_some_and(|due| due <= now));
+            }
+        };
+        if self.table.len() <= FEW_KEYS {
+            let mut at = Some(self.first);
+            while let Some(position) = at {
+                at = self.table.visit(position, &mut look);
+            }
+        } else {
+            let stride = u64::MAX.wrapping_shr(self.bits) / STALE_HOMES;
+            for number in 0..STALE_HOMES {
+                self.table.visit(self.first + number * stride, &mut look);
+            }
+        }
+        let estimate = |(stale, all): (u32, u32), count: usize| f64::from(stale) / f64::from(all.max(1)) * count as f64;
+        Stale { keys: estimate(keys, self.table.timed()), hashes: estimate(hashes, self.table.volatile()) }
     }
 
     /// Average milliseconds to live over some keys that expire, 0 when there is none.
@@ -329,7 +394,7 @@ fn settle<'t>(
     if !found.get().is_live(now) {
         count_expired(found.get(), stats, now);
         note_expired(found.get(), journal, now);
-        reclaimer.take(Garbage::Entry(found.remove()));
+        reclaimer.take(Garbage::Entry(found.remove()), Why::Expired);
         return None;
     }
     let before = found.get().dues();

@@ -16,8 +16,9 @@
 
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
-use super::segment::{Item, Mark, Place, SPLIT_STEP, Segment, candidate, home_address, step_for};
+use super::segment::{Item, Mark, Place, SPLIT_STEP, Scratch, Segment, candidate, home_address, step_for};
 use crate::util::clock::UnixMs;
+use crate::value::object::ObjectRef;
 use crossbeam_epoch::{self as epoch, Guard};
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
@@ -27,6 +28,12 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 const MAX_PREFIX_BITS: u32 = 40;
 
 const ADDRESS_BITS: u32 = 48;
+
+/// The pass over the coarse deadlines of a segment that is due, in cache lines.
+const DUE_SEGMENT_WORK: usize = 8;
+
+/// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
+const FREED_ELEMENTS: usize = 64;
 
 /// Segments in the order of their prefix; one of depth d stands in 2^(bits - d) neighbouring slots. Above the address,
 /// a slot holds the segment's step, so that the home bucket is known without touching the segment.
@@ -394,56 +401,88 @@ impl Table {
         self.segment_of(random).at(u32::from_le_bytes([a, b, c, d]) as usize)
     }
 
-    /// Walks the segments from position `at`, at most `limit` of them, and removes what has expired in each that is due:
-    /// entries, and up to `fields` fields of hashes, which are taken off there; `expired` is told of both. Returns where to go on, `None` at the end;
-    /// and lowers `due_ms` to the earliest time met on the way at which something is due.
+    /// Walks the segments from position `at` for about `work` cache lines (some 100 ns each) and removes what has expired in
+    /// each that is due: entries, and up to `fields` fields of hashes, which are taken off there; `expired` is told of both. Returns where to go on,
+    /// `None` at the end; and lowers `due_ms` to the earliest time met on the way at which something is due.
     pub fn expire(
         &mut self,
         at: u64,
-        limit: usize,
+        work: usize,
         now: UnixMs,
         due_ms: &mut i64,
         fields: &mut usize,
         expired: &mut impl FnMut(Expired),
     ) -> Option<u64> {
-        let mut next = Some(at);
-        for _ in 0..limit {
-            let Some(at) = next else { break };
+        let (mut next, mut done) = (Some(at), 0);
+        while let Some(at) = next
+            && done < work
+        {
+            done += 1;
             let mut segment = self.segment_of(at);
             let prefix = self.peek.prefix_bits + u32::from(segment.depth());
             let base = at & !(u64::MAX >> prefix);
             next = self.behind(base, prefix);
             if segment.due_ms() <= now.0 {
-                let (before, fields_before) = (segment.len(), *fields);
-                let (mut timed, mut volatile, mut settled, mut faded) = (0, 0, 0, Vec::new());
+                let (before, mut counts, mut faded) = (segment.len(), (0, 0), Vec::new());
                 let mut gone = |entry: Entry| {
-                    let dues = entry.get().dues();
-                    timed += usize::from(dues.key.is_some());
-                    volatile += usize::from(dues.fields.is_some());
+                    let (dues, elements) = (entry.get().dues(), entry.get().object().map_or(0, ObjectRef::len));
+                    counts =
+                        (counts.0 + usize::from(dues.key.is_some()), counts.1 + usize::from(dues.fields.is_some()));
                     expired(Expired::Entry(entry));
+                    1 + elements.min(FREED_ELEMENTS)
                 };
-                segment.expire(now, &mut gone, &mut |mut entry| {
+                let mut settled = 0;
+                done += DUE_SEGMENT_WORK;
+                done += segment.expire(now, work.saturating_sub(done).max(1), &mut gone, &mut |mut entry| {
                     let mut names = Vec::new();
-                    let count = entry.expire_fields(now, *fields, &mut |name| names.push(name.into()));
-                    if count > 0 {
-                        *fields -= count;
+                    let removed = entry.expire_fields(now, *fields, &mut |name| names.push(name.into()));
+                    if removed > 0 {
+                        *fields -= removed;
                         faded.push(Expired::Fields(entry.get().key().into(), names));
                     }
                     settled += usize::from(entry.get().dues().fields.is_none());
+                    removed * 2
                 });
                 faded.into_iter().for_each(&mut *expired);
-                self.timed -= timed;
-                self.volatile -= volatile + settled;
+                self.timed -= counts.0;
+                self.volatile -= counts.1 + settled;
                 self.len -= before - segment.len();
-                *due_ms = (*due_ms).min(segment.due_ms());
-                let removed = before != segment.len();
-                self.shrink(at);
-                if removed || *fields != fields_before {
-                    break; // one segment's worth of removals is enough for one turn
+                if done >= work && segment.due_ms() <= now.0 && *fields > 0 {
+                    next = Some(at); // there is more to do here
+                } else {
+                    *due_ms = (*due_ms).min(segment.due_ms());
+                }
+                if before != segment.len() {
+                    self.shrink(at);
                 }
             } else {
                 *due_ms = (*due_ms).min(segment.due_ms());
             }
+        }
+        next
+    }
+
+    /// Moves what lies in sparse slabs among the entries of the segment at position `at`; returns how many blocks that were,
+    /// and where to go on, `None` at the end.
+    pub fn compact(&mut self, at: u64, scratch: &mut Scratch) -> (usize, Option<u64>) {
+        let mut segment = self.segment_of(at);
+        let prefix = self.peek.prefix_bits + u32::from(segment.depth());
+        (segment.compact(scratch), self.behind(at & !(u64::MAX >> prefix), prefix))
+    }
+
+    /// Frees the entries of the segments from position `at` on, until about `entries` are gone, and returns where to go on,
+    /// `None` at the end; 0 is the beginning. The segments stay as large as they are: for a table that is taken out, see [`Table::take`].
+    pub fn drain(&mut self, at: u64, entries: usize) -> Option<u64> {
+        let (mut next, mut freed) = (Some(at), 0);
+        while let Some(at) = next
+            && freed < entries
+        {
+            let mut segment = self.segment_of(at);
+            let prefix = self.peek.prefix_bits + u32::from(segment.depth());
+            next = self.behind(at & !(u64::MAX >> prefix), prefix);
+            self.len -= segment.len();
+            freed += segment.len();
+            segment.drain(&mut |entry| self.count(entry.get().dues(), Dues::default()));
         }
         next
     }

@@ -1,8 +1,8 @@
 //! What one request sees of the keyspace: the shards of its keys, locked.
 
 use super::entry::{Entry, EntryRef};
-use super::reclaim::Garbage;
-use super::shard::{Shard, ShardStats, access_seconds};
+use super::reclaim::{Flushed, Garbage, Why};
+use super::shard::{Shard, ShardStats, Stale, access_seconds};
 use super::table::Occupied;
 use super::{Cell, Key, Keyspace, LockSet, News, Ticket, WatchMark};
 use crate::util::clock::UnixMs;
@@ -227,6 +227,14 @@ impl<'a> View<'a> {
         self.shard(self.db, key.hash).read(key, now, false)
     }
 
+    /// As [`View::look`], but nobody is told of a miss.
+    pub fn inspect(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let found = self.peek(key).is_some();
+        let stats = &mut self.shard(self.db, key.hash).stats;
+        (stats.hits, stats.misses) = (stats.hits + u64::from(found), stats.misses + u64::from(!found));
+        self.peek(key)
+    }
+
     /// Looks a key up without counting a hit, a miss or a use.
     #[inline]
     pub fn peek(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
@@ -352,21 +360,26 @@ impl<'a> View<'a> {
 
     /// Stores a collection at `key`, whatever was there. It must not be empty.
     pub fn put<T: Collection>(&mut self, key: Key<'_>, value: T, ttl: Ttl) {
-        self.put_object(key, value.into_object(), ttl);
+        self.store(key, value.into_object(), ttl, false);
     }
 
-    /// As [`View::put`], for a collection of any type.
+    /// As [`View::put`], for a collection of any type, as a key that comes into being in any case.
     pub fn put_object(&mut self, key: Key<'_>, value: Object, ttl: Ttl) {
+        self.store(key, value, ttl, true);
+    }
+
+    fn store(&mut self, key: Key<'_>, value: Object, ttl: Ttl, anew: bool) {
         let deadline = match ttl {
             Ttl::Clear => None,
             Ttl::At(deadline) => Some(deadline),
             Ttl::Keep => self.peek(key).and_then(EntryRef::deadline),
         };
-        self.remove(key);
+        let replaced = self.remove(key) && !anew;
         let mut entry = Entry::new(key.bytes, Source::Object(value), deadline);
         entry.get_mut().set_access(access_seconds(self.now));
         let now = self.now;
-        self.shard(self.db, key.hash).insert(key.hash, entry, now);
+        let shard = self.shard(self.db, key.hash);
+        if replaced { shard.insert_again(key.hash, entry, now) } else { shard.insert(key.hash, entry, now) }
     }
 
     /// Removes the key of a collection that has no elements left; `true` when it did.
@@ -452,24 +465,35 @@ impl<'a> View<'a> {
         self.shard(self.db, key.hash).set_deadline(key, deadline, now, touch)
     }
 
-    /// Removes a key; `false` when there is none. A value that takes long to free is freed in the background.
+    /// Removes a key that has to go for what a command does; `false` when there is none. A value that takes long to free is
+    /// freed in the background, unless the options want it freed here.
     pub fn remove(&mut self, key: Key<'_>) -> bool {
-        self.remove_in(self.db, key)
+        self.remove_for(key, Why::Overwritten)
+    }
+
+    /// As [`View::remove`], for another reason.
+    pub fn remove_for(&mut self, key: Key<'_>, why: Why) -> bool {
+        let taken = self.take_in(self.db, key);
+        self.free(taken, why)
     }
 
     /// As [`View::remove`], in another database.
     pub fn remove_in(&mut self, db: usize, key: Key<'_>) -> bool {
         let taken = self.take_in(db, key);
+        self.free(taken, Why::Overwritten)
+    }
+
+    fn free(&self, taken: Option<Entry>, why: Why) -> bool {
         let found = taken.is_some();
         if let Some(entry) = taken {
-            self.keyspace.reclaimer().take(Garbage::Entry(entry));
+            self.keyspace.reclaimer().take(Garbage::Entry(entry), why);
         }
         found
     }
 
     /// Removes a key whose new deadline lies in the past, and counts it as expired; `false` when there is no such key.
     pub fn expire(&mut self, key: Key<'_>) -> bool {
-        let found = self.remove(key);
+        let found = self.remove_for(key, Why::Expired);
         self.shard(self.db, key.hash).stats.expired += u64::from(found);
         found
     }
@@ -514,10 +538,12 @@ impl<'a> View<'a> {
 
     /// Takes the news of the shards that are held: `heard` is told the database and the news, in order of the shards.
     pub fn take_news(&mut self, heard: &mut dyn FnMut(usize, News)) {
+        let mut all = Vec::new();
         for held in self.held.iter_mut().filter(|held| !held.guard.journal.is_empty()) {
-            let db = held.db;
-            held.guard.journal.take().into_iter().for_each(|news| heard(db, news));
+            all.extend(held.guard.journal.take().into_iter().map(|news| (held.db, news)));
         }
+        all.sort_unstable_by_key(|(_, news)| news.number);
+        all.into_iter().for_each(|(db, news)| heard(db, news));
     }
 
     /// Whether a shard that is held has news.
@@ -651,6 +677,13 @@ impl<'a> View<'a> {
         total
     }
 
+    /// How much of all that expires has expired and is still there, an estimate.
+    pub fn stale(&mut self) -> Stale {
+        let (now, mut total) = (self.now, Stale::default());
+        self.each_shard(|shard| total += shard.stale(now));
+        total
+    }
+
     /// Sets the counters to zero.
     pub fn reset_stats(&mut self) {
         self.each_shard(|shard| shard.stats = ShardStats::default());
@@ -666,19 +699,16 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Removes every key of a database; returns how many there were. Memory is freed in the background. Atomic when all
-    /// shards are held ([`LockPlan::All`]).
-    pub fn flush(&mut self, db: usize) -> usize {
-        if !self.keyspace.is_allocated(db) {
-            return 0;
+    /// Takes every key out of a database; what is returned is to be freed. O(shards). Atomic when all shards are held
+    /// ([`LockPlan::All`]).
+    pub fn flush(&mut self, db: usize) -> Flushed {
+        let mut flushed = Flushed::default();
+        if self.keyspace.is_allocated(db) {
+            for shard in 0..self.keyspace.shards() {
+                flushed.push(self.with_shard(db, shard, Shard::take));
+            }
         }
-        let mut count = 0;
-        for shard in 0..self.keyspace.shards() {
-            let taken = self.with_shard(db, shard, Shard::take);
-            count += taken.len();
-            self.keyspace.reclaimer().take(Garbage::Table(Box::new(taken)));
-        }
-        count
+        flushed
     }
 
     /// Exchanges the keys of two databases. All shards must be held.

@@ -1,7 +1,11 @@
-//! What the server does by the clock: rates for INFO, idle clients, the end of pauses, the peak of memory.
+//! What the server does by the clock: rates, hit ratios and the census for INFO, idle clients, the end of pauses, the peak of
+//! memory.
 
+use crate::call::census::Pass;
+use crate::call::history::{EVERY_S, Sample};
 use crate::call::shared::Shared;
 use crate::call::stats::Rates;
+use crate::keyspace::{LockPlan, View};
 use crate::util::clock::UnixMs;
 use crate::util::memory::used_bytes;
 use std::collections::VecDeque;
@@ -17,7 +21,7 @@ const SAMPLES: usize = 16;
 const TICKS_A_SECOND: u64 = 10;
 
 #[derive(Clone, Copy)]
-struct Sample {
+struct Traffic {
     at: UnixMs,
     commands: u64,
     net_in: u64,
@@ -29,7 +33,7 @@ pub async fn run(shared: &Shared) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut samples, mut count) = (VecDeque::new(), 0_u64);
-    let mut paused = false;
+    let (mut paused, mut pass) = (false, Pass::default());
     loop {
         tick.tick().await;
         if shared.cron_paused.load(Relaxed) {
@@ -38,8 +42,16 @@ pub async fn run(shared: &Shared) {
         let now = UnixMs::now();
         shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
         sample(shared, now, &mut samples);
+        shared.census.step(&mut pass, &shared.keyspace, now);
         if count % TICKS_A_SECOND == 0 {
             close_idle(shared, now);
+            shared.hot.turn(now);
+        }
+        if count % (TICKS_A_SECOND * EVERY_S) == 0 {
+            remember(shared, now);
+        }
+        if count % (TICKS_A_SECOND * 60) == 0 {
+            shared.keyspace.victims().turn();
             look_at_stalled(shared);
         }
         count += 1;
@@ -51,9 +63,9 @@ pub async fn run(shared: &Shared) {
     }
 }
 
-fn sample(shared: &Shared, now: UnixMs, samples: &mut VecDeque<Sample>) {
+fn sample(shared: &Shared, now: UnixMs, samples: &mut VecDeque<Traffic>) {
     let stats = &shared.stats;
-    let newest = Sample {
+    let newest = Traffic {
         at: now,
         commands: stats.sum(|worker| worker.processed.load()),
         net_in: stats.sum(|worker| worker.net_in.load()),
@@ -71,6 +83,13 @@ fn sample(shared: &Shared, now: UnixMs, samples: &mut VecDeque<Sample>) {
         net_in: rate(newest.net_in, oldest.net_in),
         net_out: rate(newest.net_out, oldest.net_out),
     };
+}
+
+/// Adds a sample to the history. Takes the lock of each shard for a moment.
+fn remember(shared: &Shared, now: UnixMs) {
+    let stats = View::lock(&shared.keyspace, 0, now, false, LockPlan::Keys, std::iter::empty()).stats();
+    let evicted = shared.keyspace.victims().evicted();
+    shared.history.add(Sample { at: now, hits: stats.hits, misses: stats.misses, evicted });
 }
 
 /// Lets clients that do not take what is sent look at their limits, some of which are about time.

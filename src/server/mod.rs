@@ -1,10 +1,12 @@
 //! The server: sockets, threads, tasks and signals, which no other room has.
 //!
 //! The main thread accepts connections and keeps time; each worker thread runs a current-thread runtime on which its
-//! connections live; one more thread frees what takes long to free.
+//! connections live; one more thread frees what takes long to free, and one moves what lies in sparse pages.
 
+mod compaction;
 mod connection;
 mod cron;
+mod expiry;
 mod listener;
 pub mod log;
 mod socket;
@@ -62,6 +64,11 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     if let Err(error) = freeing {
         return fail(&format!("Can't start a thread: {error}"));
     }
+    let compacting =
+        std::thread::Builder::new().name("larder-compact".to_owned()).spawn(move || compaction::run(shared));
+    if let Err(error) = compacting {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
     let workers = match Workers::start(shared) {
         Ok(workers) => workers,
         Err(error) => return fail(&format!("Can't start a worker: {error}")),
@@ -81,8 +88,8 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     farewell(shared).await
 }
 
-fn keyspace(config: &Config) -> (Keyspace, crate::keyspace::reclaim::Reclaiming) {
-    let (reclaimer, reclaiming) = Reclaimer::new();
+fn keyspace(config: &Arc<Config>) -> (Keyspace, crate::keyspace::reclaim::Reclaiming) {
+    let (reclaimer, reclaiming) = Reclaimer::new(Arc::clone(config));
     (Keyspace::new(config.databases(), config.threads(), KeyHasher::new(), reclaimer), reclaiming)
 }
 

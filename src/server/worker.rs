@@ -1,6 +1,7 @@
 //! Workers: threads that each run a current-thread runtime, on which their connections live from first to last byte.
 
 use super::connection::Connection;
+use super::expiry;
 use super::socket::RawSocket;
 use crate::call::clients::Client;
 use crate::call::session::Session;
@@ -8,13 +9,12 @@ use crate::call::shared::Shared;
 use crate::dispatch::Dispatcher;
 use crate::protocol::batch::Batch;
 use crate::protocol::reply::Output;
-use crate::util::clock::{Ticks, UnixMs};
+use crate::util::clock::Ticks;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// One read of a socket takes at most this many bytes: some thousand small requests.
@@ -22,12 +22,6 @@ pub const READ_BYTES: usize = 64 * 1024;
 
 /// So many bytes of parked requests lie in the read buffer at most, before the part that is read into.
 pub const PARKED_BYTES: usize = 64 * 1024;
-
-/// How often a worker looks for keys that have expired.
-const EXPIRE_EVERY: Duration = Duration::from_millis(100);
-
-/// A worker reclaims expired keys for at most this long before others run.
-const EXPIRE_SLICE_NANOS: u64 = 500_000;
 
 /// Clients with mail that are woken before the sockets are looked at again: that costs a tenth of what writing to these does.
 const MAIL_AT_ONCE: usize = 8;
@@ -124,7 +118,7 @@ async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedRec
         parkers: 0,
         dispatcher: Dispatcher::new(shared, number),
     }));
-    tokio::task::spawn_local(expire(shared, number));
+    tokio::task::spawn_local(expiry::run(shared, number, Rc::clone(&bench)));
     tokio::task::spawn_local(deliver(shared, number));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
@@ -175,28 +169,6 @@ async fn deliver(shared: &'static Shared, number: usize) {
             tokio::task::yield_now().await;
             let others_nanos = Ticks::now().nanos_since(began).saturating_sub(writes * MAIL_NANOS);
             count = usize::try_from(others_nanos / MAIL_NANOS).unwrap_or(0).max(MAIL_AT_ONCE);
-        }
-    }
-}
-
-/// Reclaims expired keys from the shards that fall to this worker.
-async fn expire(shared: &'static Shared, number: usize) {
-    let mut tick = tokio::time::interval(EXPIRE_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let workers = shared.stats.workers.len();
-    loop {
-        tick.tick().await;
-        if !shared.active_expire.load(Relaxed) || shared.cron_paused.load(Relaxed) {
-            continue;
-        }
-        for shard in (number..shared.keyspace.shards()).step_by(workers) {
-            let mut started = Ticks::now();
-            while shared.keyspace.expire_turn(shard, UnixMs::now(), &mut |db, news| shared.hear_all(db, &news)) {
-                if Ticks::now().nanos_since(started) > EXPIRE_SLICE_NANOS {
-                    tokio::task::yield_now().await;
-                    started = Ticks::now();
-                }
-            }
         }
     }
 }

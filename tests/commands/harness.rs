@@ -10,7 +10,7 @@ use larder::call::shared::{Identity, Shared, random_id};
 use larder::command::GROUPS;
 use larder::config::Config;
 use larder::dispatch::{Dispatcher, Next};
-use larder::keyspace::reclaim::Reclaimer;
+use larder::keyspace::reclaim::{Reclaimer, Reclaiming};
 use larder::keyspace::{KeyHasher, Keyspace};
 use larder::protocol::batch::OwnedRequest;
 use larder::protocol::reply::{Output, Resp};
@@ -35,8 +35,13 @@ pub fn both(body: impl Fn(&mut Client)) {
 impl Client {
     /// A client of an empty server.
     pub fn new(resp: Resp) -> Client {
-        let (reclaimer, reclaiming) = Reclaimer::new();
-        drop(reclaiming); // what is replaced is freed at once
+        Client::with_reclaiming(resp).0 // without the second part what is replaced is freed at once
+    }
+
+    /// A client of an empty server, and what frees in the background for it.
+    pub fn with_reclaiming(resp: Resp) -> (Client, Reclaiming) {
+        let config = Arc::new(Config::default());
+        let (reclaimer, reclaiming) = Reclaimer::new(Arc::clone(&config));
         let keyspace = Keyspace::new(16, 1, KeyHasher::new(), reclaimer);
         let identity = Identity {
             run_id: random_id(),
@@ -44,8 +49,8 @@ impl Client {
             executable: String::new(),
             config_file: String::new(),
         };
-        let shared = Box::leak(Box::new(Shared::new(Arc::new(Config::default()), keyspace, 1, GROUPS, identity)));
-        Client::of(shared, resp)
+        let shared = Box::leak(Box::new(Shared::new(config, keyspace, 1, GROUPS, identity)));
+        (Client::of(shared, resp), reclaiming)
     }
 
     /// Another client of the same server.

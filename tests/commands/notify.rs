@@ -71,7 +71,7 @@ fn events_of_each_type() {
             ("SETRANGE s 0 xy", "setrange s"),
             ("GETDEL s", "del s"),
             ("RPUSH l a b c", "rpush l"),
-            ("LMOVE l m LEFT RIGHT", "lpop l, rpush m"),
+            ("LMOVE l m LEFT RIGHT", "rpush m, lpop l"),
             ("LTRIM l 1 0", "ltrim l, del l"),
             ("HSET h f 1 g 2", "hset h"),
             ("HINCRBY h f 1", "hincrby h"),

@@ -108,13 +108,13 @@ fn expiry_and_flush_are_told() {
     for key in ["a", "b"] {
         other.check(&format!("SET {key} 1 PX 1"), "+OK");
     }
-    caching.ask("MGET a b");
+    caching.ask_all("MGET a b");
     caching.mail();
     std::thread::sleep(std::time::Duration::from_millis(5));
     // Whether the reads came before the deadline or not.
-    caching.ask("EXISTS b");
+    caching.ask_all("EXISTS b");
     caching.mail();
-    caching.check("EXISTS a", ":0");
+    assert!(caching.ask_all("EXISTS a").starts_with(":0"));
     other.check("SET a 1", "+OK");
     assert_eq!(caching.mail(), "[$invalidate, [$a]]");
     caching.check("GET a", "$1");

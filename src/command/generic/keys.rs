@@ -6,17 +6,30 @@ use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
 use crate::call::spec::Outcome;
 use crate::keyspace::entry::EntryRef;
+use crate::keyspace::reclaim::Why;
 
 const SAME_KEY: CommandError = CommandError::text("ERR source and destination objects are the same");
 
-/// `DEL key [key ...]`, `UNLINK key [key ...]`
+/// `DEL key [key ...]`
 ///
-/// Replies the number of keys removed. O(1) a key: what takes long to free is freed in the background.
+/// Replies the number of keys removed. O(1) a key: what takes long to free is freed in the background, unless
+/// `lazyfree-lazy-user-del` says no.
 pub fn del<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    remove(ctx, args, Why::Deleted)
+}
+
+/// `UNLINK key [key ...]`
+///
+/// As [`del`], but always freed in the background.
+pub fn unlink<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    remove(ctx, args, Why::Unlinked)
+}
+
+fn remove(ctx: &mut Context<'_>, args: &mut Args<'_>, why: Why) -> Result<Outcome, CommandError> {
     let mut removed = 0;
     while args.remaining() > 0 {
         let key = args.key()?;
-        if ctx.db.remove(key) {
+        if ctx.db.remove_for(key, why) {
             ctx.touch(key, Event::Generic("del"));
             removed += 1;
         }

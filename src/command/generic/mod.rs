@@ -421,7 +421,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         complexity: "O(1) a key.",
         syntax: "key:key#0...",
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
-        run: keys::del,
+        run: keys::unlink,
         ..CommandSpec::DEFAULT
     },
 ];

@@ -93,7 +93,7 @@ fn look<'a, R>(
 ) -> Result<Option<R>, CommandError> {
     let key = args.key()?;
     args.finish()?;
-    Ok(ctx.db.look(key).map(ask))
+    Ok(ctx.db.inspect(key).map(ask))
 }
 
 fn answer(ctx: &mut Context<'_>, number: Option<i64>) -> Result<Outcome, CommandError> {

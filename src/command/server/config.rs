@@ -11,6 +11,7 @@ use crate::call::help::help;
 use crate::call::notify;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::{ChangedOption, Config, SetError};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -127,6 +128,8 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
 fn config_resetstat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
     ctx.shared.stats.reset();
+    ctx.shared.history.clear();
+    ctx.shared.keyspace.reclaimer().stats().freed.store(0, Relaxed);
     ctx.db.reset_stats();
     ctx.reply.ok();
     Ok(Outcome::Done)

@@ -3,10 +3,11 @@
 //! Invariant: a flush or a swap is seen by every other command either wholly or not at all. Must not know: shards.
 
 use crate::call::args::Args;
-use crate::call::context::Context;
+use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
-use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
+use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope, Slices};
 use crate::config::REDIS_VERSION;
+use crate::keyspace::reclaim::Flushed;
 use crate::util::clock::unix_us;
 use crate::util::number;
 
@@ -35,7 +36,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "1.0.0",
         group: Group::Server,
         summary: "Removes every key of every database.",
-        complexity: "O(1) for whoever asks; memory is freed in the background.",
+        complexity: "O(1) for whoever asks; memory is freed in the background. O(n) for n keys with `SYNC`.",
         syntax: "[flush-type<async=ASYNC@4.0.0|sync=SYNC@6.2.0>]",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         history: &[("4.0.0", "The word `ASYNC`."), ("6.2.0", "The word `SYNC`.")],
@@ -51,7 +52,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         since: "1.0.0",
         group: Group::Server,
         summary: "Removes every key of the database.",
-        complexity: "O(1) for whoever asks; memory is freed in the background.",
+        complexity: "O(1) for whoever asks; memory is freed in the background. O(n) for n keys with `SYNC`.",
         syntax: "[flush-type<async=ASYNC@4.0.0|sync=SYNC@6.2.0>]",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         history: &[("4.0.0", "The word `ASYNC`."), ("6.2.0", "The word `SYNC`.")],
@@ -130,36 +131,61 @@ fn dbsize<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Com
 
 /// `FLUSHALL [ASYNC|SYNC]`
 ///
-/// Replies OK. O(shards); memory is freed in the background in either form.
+/// Replies OK. The keys are gone at once, O(shards); with SYNC, or without a word where `lazyfree-lazy-user-flush` says no,
+/// the reply leaves when their memory is free, which is done a little at a time while others are served.
 fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    read_flush_type(args)?;
+    let lazy = is_lazy(ctx, args)?;
     let databases = ctx.db.keyspace().databases();
-    (0..databases).for_each(|db| flush(ctx, db));
+    let flushed = (0..databases).map(|db| flush(ctx, db)).collect();
     ctx.touch_all();
-    ctx.reply.ok();
-    Ok(Outcome::Done)
+    Ok(free(ctx, flushed, lazy))
 }
 
 /// `FLUSHDB [ASYNC|SYNC]`: of the selected database, otherwise as [`flushall`].
 fn flushdb<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    read_flush_type(args)?;
-    flush(ctx, ctx.session.db);
+    let lazy = is_lazy(ctx, args)?;
+    let flushed = vec![flush(ctx, ctx.session.db)];
     ctx.touch_all();
-    ctx.reply.ok();
-    Ok(Outcome::Done)
+    Ok(free(ctx, flushed, lazy))
 }
 
-fn read_flush_type(args: &mut Args<'_>) -> Result<(), CommandError> {
-    if !args.word("ASYNC") {
-        args.word("SYNC");
-    }
-    args.finish()
+fn is_lazy(ctx: &Context<'_>, args: &mut Args<'_>) -> Result<bool, CommandError> {
+    let lazy = args.word("ASYNC") || !args.word("SYNC") && ctx.shared.config.lazyfree_lazy_user_flush();
+    args.finish()?;
+    Ok(lazy)
 }
 
-fn flush(ctx: &mut Context<'_>, db: usize) {
-    let removed = ctx.db.flush(db);
-    ctx.dirty += u64::try_from(removed).unwrap_or(u64::MAX);
+fn flush(ctx: &mut Context<'_>, db: usize) -> Flushed {
+    let flushed = ctx.db.flush(db);
+    ctx.dirty += flushed.len() as u64;
     ctx.touch_awaited(db);
+    flushed
+}
+
+fn free(ctx: &mut Context<'_>, flushed: Vec<Flushed>, lazy: bool) -> Outcome {
+    if lazy {
+        let reclaimer = ctx.db.keyspace().reclaimer();
+        flushed.into_iter().for_each(|flushed| flushed.leave_to(reclaimer));
+    } else if ctx.blocking == Blocking::Allowed {
+        return Outcome::Slices(Box::new(Freeing(flushed)));
+    }
+    ctx.reply.ok();
+    Outcome::Done
+}
+
+/// A flush that waits for its memory to be free.
+struct Freeing(Vec<Flushed>);
+
+impl Slices for Freeing {
+    fn step(&mut self, ctx: &mut Context<'_>) -> bool {
+        while self.0.last_mut().is_some_and(Flushed::free_some) {
+            self.0.pop();
+        }
+        if self.0.is_empty() {
+            ctx.reply.ok();
+        }
+        self.0.is_empty()
+    }
 }
 
 /// `SWAPDB index1 index2`

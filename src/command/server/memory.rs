@@ -120,7 +120,7 @@ fn memory_usage<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
 
 /// `MEMORY PURGE`
 ///
-/// Deviation: each worker has a heap of its own, and this reaches that of the worker which runs it.
+/// Replies OK when the unused pages of every worker's heap have gone back to the system.
 fn memory_purge<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
     purge();
     ctx.reply.ok();
@@ -194,6 +194,8 @@ fn fraction(part: u64, whole: u64) -> f64 {
 enum Field {
     Bytes(u64),
     Ratio(f64),
+    /// Bytes above other bytes; below zero where they are fewer.
+    Difference(u64, u64),
     /// The tables of one database.
     Tables(u64),
 }
@@ -215,6 +217,7 @@ fn reply_field(reply: &mut Reply<'_>, field: &Field) {
     match field {
         Field::Bytes(bytes) => integer(reply, *bytes),
         Field::Ratio(ratio) => reply.double(*ratio),
+        Field::Difference(bytes, less) => reply.integer(bytes.cast_signed().saturating_sub(less.cast_signed())),
         Field::Tables(bytes) => {
             reply.map(2);
             reply.bulk(b"overhead.hashtable.main");
@@ -226,7 +229,7 @@ fn reply_field(reply: &mut Reply<'_>, field: &Field) {
 }
 
 fn fields(account: &Account) -> Vec<(String, Field)> {
-    use Field::{Bytes, Ratio, Tables};
+    use Field::{Bytes, Difference, Ratio, Tables};
     let mut fields: Vec<(String, Field)> = Vec::new();
     let mut add = |list: &[(&str, Field)]| fields.extend(list.iter().map(|(name, field)| ((*name).to_owned(), *field)));
     add(&[
@@ -248,7 +251,6 @@ fn fields(account: &Account) -> Vec<(String, Field)> {
         add(&[(&format!("db.{db}"), Tables(*bytes))]);
     }
     let per_key = account.dataset().checked_div(account.keys).unwrap_or(0);
-    let above = account.resident.saturating_sub(account.used);
     let figures = allocator_figures();
     add(&[
         ("overhead.db.hashtable.lut", Bytes(account.table_bytes())),
@@ -264,15 +266,14 @@ fn fields(account: &Account) -> Vec<(String, Field)> {
         ("allocator.active", Bytes(figures.active)),
         ("allocator.resident", Bytes(figures.resident)),
         ("allocator.muzzy", Bytes(0)),
-        // Fragmentation and what the allocator holds back are not told apart: both are counted here, once.
-        ("allocator-fragmentation.ratio", Ratio(account.ratio())),
-        ("allocator-fragmentation.bytes", Bytes(above)),
-        ("allocator-rss.ratio", Ratio(1.0)),
-        ("allocator-rss.bytes", Bytes(0)),
-        ("rss-overhead.ratio", Ratio(1.0)),
-        ("rss-overhead.bytes", Bytes(0)),
+        ("allocator-fragmentation.ratio", Ratio(fraction(figures.active, figures.allocated))),
+        ("allocator-fragmentation.bytes", Difference(figures.active, figures.allocated)),
+        ("allocator-rss.ratio", Ratio(fraction(figures.resident, figures.active))),
+        ("allocator-rss.bytes", Difference(figures.resident, figures.active)),
+        ("rss-overhead.ratio", Ratio(fraction(account.resident, figures.resident))),
+        ("rss-overhead.bytes", Difference(account.resident, figures.resident)),
         ("fragmentation", Ratio(account.ratio())),
-        ("fragmentation.bytes", Bytes(above)),
+        ("fragmentation.bytes", Difference(account.resident, account.used)),
     ]);
     fields
 }

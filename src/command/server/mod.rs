@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod database;
 pub mod debug;
+pub mod hotkeys;
 pub mod info;
 pub mod latency;
 pub mod logs;

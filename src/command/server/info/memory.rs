@@ -2,7 +2,9 @@
 
 use super::Lines;
 use crate::call::context::Context;
-use crate::util::memory::{ALLOCATOR, allocator_figures, allocator_version, resident_bytes, startup_bytes, used_bytes};
+use crate::util::memory::{
+    ALLOCATOR, AllocatorFigures, allocator_figures, allocator_version, resident_bytes, startup_bytes, used_bytes,
+};
 use crate::util::process::machine_bytes;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -40,15 +42,16 @@ impl Account {
 pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     let account = Account::of(ctx);
     use_of(lines, &account);
-    allocator(lines);
+    let figures = allocator_figures();
+    allocator(lines, figures);
     with_human(lines, "total_system_memory", machine_bytes());
     scripts(lines);
     limits(lines, ctx);
-    fragmentation(lines, &account);
+    fragmentation(lines, &account, figures);
     lines.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     lines.zeros(&["mem_replicas_repl_buffer", "mem_clients_slaves"]);
     lines.field("mem_clients_normal", account.clients);
-    lines.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    lines.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export", "mem_aof_buffer"]);
     lines.field("mem_allocator", format!("{ALLOCATOR}-{}", allocator_version()));
     lines.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
     let freeing = ctx.shared.keyspace.reclaimer().stats();
@@ -68,11 +71,11 @@ fn use_of(lines: &mut Lines, account: &Account) {
     lines.field("used_memory_dataset_perc", percent(dataset, account.used - account.startup));
 }
 
-fn allocator(lines: &mut Lines) {
-    let figures = allocator_figures();
+fn allocator(lines: &mut Lines, figures: AllocatorFigures) {
     lines.field("allocator_allocated", figures.allocated);
     lines.field("allocator_active", figures.active);
     lines.field("allocator_resident", figures.resident);
+    // Pages go back to the system in one step.
     lines.field("allocator_muzzy", 0);
 }
 
@@ -98,16 +101,18 @@ fn limits(lines: &mut Lines, ctx: &Context<'_>) {
     lines.field("maxmemory_policy", ctx.shared.config.maxmemory_policy().name());
 }
 
-fn fragmentation(lines: &mut Lines, account: &Account) {
-    let ratio = fraction(account.resident, account.used);
-    let bytes = account.resident.cast_signed() - account.used.cast_signed();
-    for name in ["allocator_frag", "mem_fragmentation"] {
-        lines.field(&format!("{name}_ratio"), format_args!("{ratio:.2}"));
-        lines.field(&format!("{name}_bytes"), bytes);
-    }
-    for name in ["allocator_rss", "rss_overhead"] {
-        lines.field(&format!("{name}_ratio"), "1.00");
-        lines.field(&format!("{name}_bytes"), 0);
+/// Where memory goes that is resident and not in use: within pages, to pages that the allocator holds back, and to what is
+/// not the allocator's.
+fn fragmentation(lines: &mut Lines, account: &Account, figures: AllocatorFigures) {
+    let AllocatorFigures { allocated, active, resident } = figures;
+    for (name, part, whole) in [
+        ("allocator_frag", active, allocated),
+        ("allocator_rss", resident, active),
+        ("rss_overhead", account.resident, resident),
+        ("mem_fragmentation", account.resident, account.used),
+    ] {
+        lines.field(&format!("{name}_ratio"), format_args!("{:.2}", fraction(part, whole)));
+        lines.field(&format!("{name}_bytes"), part.cast_signed().saturating_sub(whole.cast_signed()));
     }
 }
 

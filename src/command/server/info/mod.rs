@@ -4,6 +4,7 @@
 //! not measured is left out. Costs some 100 us, whatever the number of keys. Must not know: sockets, how anything is
 //! counted. Source: the sections and names of Redis 7.2 and Valkey 9.1.
 
+mod larder;
 mod memory;
 mod stats;
 
@@ -45,7 +46,7 @@ struct Section {
 }
 
 /// The sections in the order in which they are shown.
-const SECTIONS: [Section; 13] = [
+const SECTIONS: [Section; 14] = [
     Section { name: "server", title: "Server", default: true, write: server },
     Section { name: "clients", title: "Clients", default: true, write: clients },
     Section { name: "memory", title: "Memory", default: true, write: memory::memory },
@@ -58,6 +59,7 @@ const SECTIONS: [Section; 13] = [
     Section { name: "errorstats", title: "Errorstats", default: true, write: stats::errors },
     Section { name: "latencystats", title: "Latencystats", default: false, write: stats::latencies },
     Section { name: "cluster", title: "Cluster", default: true, write: cluster },
+    Section { name: "larder", title: "Larder", default: false, write: larder::larder },
     Section { name: "keyspace", title: "Keyspace", default: true, write: keyspace },
 ];
 
@@ -109,6 +111,22 @@ impl Lines {
         // Writing to a string cannot fail.
         let _ = self.0.write_fmt(text);
     }
+}
+
+/// A key as a line can show it: what is not printable as `\\xNN`, and up to 128 bytes of it.
+fn named(key: &[u8]) -> String {
+    let mut shown = String::new();
+    for byte in key.iter().take(128) {
+        match byte {
+            b'\\' => shown.push_str("\\\\"),
+            0x20..=0x7e => shown.push(char::from(*byte)),
+            _ => shown.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    if key.len() > 128 {
+        shown.push_str("...");
+    }
+    shown
 }
 
 fn server(lines: &mut Lines, ctx: &mut Context<'_>) {

@@ -18,6 +18,7 @@ pub fn stats(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("total_net_input_bytes", stats.sum(|worker| worker.net_in.load()));
     lines.field("total_net_output_bytes", stats.sum(|worker| worker.net_out.load()));
     lines.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    lines.zeros(&["total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes"]);
     lines.field("instantaneous_input_kbps", kilobytes(rates.net_in));
     lines.field("instantaneous_output_kbps", kilobytes(rates.net_out));
     lines.field("instantaneous_input_repl_kbps", kilobytes(0));
@@ -47,13 +48,30 @@ fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("expired_keys", shards.expired);
     lines.field("expired_keys_active", shards.expired_active);
     lines.field("expired_fields", shards.expired_fields);
-    // Deadlines are not sampled: what is due is found.
-    lines.field("expired_stale_perc", "0.00");
-    lines.field("expired_time_cap_reached_count", 0);
+    staleness(lines, ctx);
+    let stats = &ctx.shared.stats;
+    lines.field("expired_time_cap_reached_count", stats.sum(|worker| worker.expire_caps.load()));
+    lines.field("expire_cycle_cpu_milliseconds", stats.sum(|worker| worker.expire_nanos.load()) / 1_000_000);
     lines.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
     lines.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     lines.field("keyspace_hits", shards.hits);
     lines.field("keyspace_misses", shards.misses);
+}
+
+/// The share of keys, and of hashes with fields, that have expired and are still there, of those that expire at all.
+#[expect(clippy::cast_precision_loss, reason = "a share for people to read")]
+fn staleness(lines: &mut Lines, ctx: &mut Context<'_>) {
+    let stale = ctx.db.stale();
+    let databases = 0..ctx.shared.keyspace.databases();
+    let (mut timed, mut volatile) = (0, 0);
+    for db in databases {
+        timed += ctx.db.timed(db);
+        volatile += ctx.db.volatile(db);
+    }
+    let percent = |stale: f64, all: usize| stale * 100.0 / all.max(1) as f64;
+    lines.field("expired_stale_perc", format_args!("{:.2}", percent(stale.keys, timed)));
+    let hashes = percent(stale.hashes, volatile);
+    lines.field("expired_keys_with_volatile_items_stale_perc", format_args!("{hashes:.2}"));
 }
 
 fn replies(lines: &mut Lines, stats: &Stats) {
@@ -62,7 +80,9 @@ fn replies(lines: &mut Lines, stats: &Stats) {
     lines.field("dump_payload_sanitizations", 0);
     lines.field("total_reads_processed", stats.sum(|worker| worker.reads.load()));
     lines.field("total_writes_processed", stats.sum(|worker| worker.writes.load()));
-    lines.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    lines.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed", "io_threaded_freed_objects"]);
+    lines.zeros(&["io_threaded_accept_processed", "io_threaded_poll_processed"]);
+    lines.zeros(&["io_threaded_total_prefetch_batches", "io_threaded_total_prefetch_entries"]);
     lines.field("client_query_buffer_limit_disconnections", stats.query_limit_disconnections.load(Relaxed));
     lines.field("client_output_buffer_limit_disconnections", stats.output_limit_disconnections.load(Relaxed));
 }
