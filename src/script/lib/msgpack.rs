@@ -102,15 +102,15 @@ impl Packer {
         let [.., c, b, a] = value.to_be_bytes(); // the low three bytes; `a` is the lowest
         let low = value.to_be_bytes();
         match value {
-            0..0x80 | -32..0 => self.out.push(a),
-            0..0x100 => self.out.extend_from_slice(&[0xcc, a]),
-            -0x80..0 => self.out.extend_from_slice(&[0xd0, a]),
-            0..0x1_0000 => self.out.extend_from_slice(&[0xcd, b, a]),
-            -0x8000..0 => self.out.extend_from_slice(&[0xd1, b, a]),
-            0..0x1_0000_0000 => self.coded(0xce, &[low[4], c, b, a]),
-            -0x8000_0000..0 => self.coded(0xd2, &[low[4], c, b, a]),
-            0.. => self.coded(0xcf, &low),
-            ..0 => self.coded(0xd3, &low),
+            -0x20..0x80 => self.out.push(a),
+            0x80..0x100 => self.out.extend_from_slice(&[0xcc, a]),
+            -0x80..-0x20 => self.out.extend_from_slice(&[0xd0, a]),
+            0x100..0x1_0000 => self.out.extend_from_slice(&[0xcd, b, a]),
+            -0x8000..-0x80 => self.out.extend_from_slice(&[0xd1, b, a]),
+            0x1_0000..0x1_0000_0000 => self.coded(0xce, &[low[4], c, b, a]),
+            -0x8000_0000..-0x8000 => self.coded(0xd2, &[low[4], c, b, a]),
+            0x1_0000_0000.. => self.coded(0xcf, &low),
+            ..-0x8000_0000 => self.coded(0xd3, &low),
         }
     }
 
