@@ -21,8 +21,9 @@ mod tests;
 /// a function of ours: one in C, which unlike one in Lua does not lose its caller to a tail call.
 pub const FRONT: &str = "larder.front";
 
-/// The most bytes that one call may produce: the length limit of a string value.
-const MAX_OUTPUT_BYTES: usize = 512 * 1024 * 1024;
+/// The most bytes that one call may produce. They stand outside the memory that the interpreter may have (512 MiB), and the
+/// string made of them inside, so that half of it is the most that could be handed over.
+const MAX_OUTPUT_BYTES: usize = 256 * 1024 * 1024;
 
 /// The stack of a C function in Lua 5.1, in values. Valkey's libraries end there, so ours do: it is what bounds nesting
 /// and the number of results.

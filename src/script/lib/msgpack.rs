@@ -145,15 +145,26 @@ impl Packer {
 }
 
 /// The number of pairs, and whether the keys are n different positive integers of which the greatest is n.
+///
+/// Looks at keys up to the first that is no index, then only counts: values seen as `bool` cost no reference.
 fn shape(table: &Table) -> mlua::Result<(usize, bool)> {
     let (mut count, mut greatest, mut only_indices) = (0usize, 0i64, true);
-    table.for_each(|key: Value, _: Value| {
+    let looked = table.for_each(|key: Value, _: bool| {
         count += 1;
         match key {
             Value::Integer(index @ 1..) => greatest = greatest.max(index),
             _ => only_indices = false,
         }
+        if only_indices { Ok(()) } else { Err(mlua::Error::StackError) } // ends the look, and is dropped below
+    });
+    if only_indices {
+        looked?;
+        return Ok((count, usize::try_from(greatest).is_ok_and(|greatest| greatest == count)));
+    }
+    count = 0;
+    table.for_each(|_: bool, _: bool| {
+        count += 1;
         Ok(())
     })?;
-    Ok((count, only_indices && usize::try_from(greatest).is_ok_and(|greatest| greatest == count)))
+    Ok((count, false))
 }

@@ -6,8 +6,9 @@ use crate::script::lib::{MAX_HELD, MAX_OUTPUT_BYTES, number};
 use mlua::{Function, Lua, Table, Value};
 use std::vec::IntoIter;
 
-/// The most members of an object that are taken out at once; larger ones are walked with `next`.
-const MAX_TAKEN: usize = 256;
+/// The most tables inside one object that are kept aside while the rest of it is written; objects with more are walked
+/// with `next`.
+const MAX_ASIDE: usize = 256;
 
 /// The JSON text of `value`. O(its size).
 pub(super) fn encode(lua: &Lua, options: &Options, value: Value) -> Result<Vec<u8>, Refusal> {
@@ -16,14 +17,7 @@ pub(super) fn encode(lua: &Lua, options: &Options, value: Value) -> Result<Vec<u
     while let Some(frame) = encoder.stack.pop() {
         match frame {
             Frame::Array { table, index, length } => encoder.element(table, index, length)?,
-            Frame::Members { mut items, is_first } => match items.next() {
-                Some((key, item)) => {
-                    encoder.held -= 2;
-                    encoder.stack.push(Frame::Members { items, is_first: false });
-                    encoder.member(is_first, &key, item)?;
-                }
-                None => encoder.close(b'}', 2),
-            },
+            Frame::Text(text) => encoder.text(text)?,
             Frame::Walk { table, key, is_first } => encoder.step(table, key, is_first)?,
         }
     }
@@ -34,10 +28,19 @@ pub(super) fn encode(lua: &Lua, options: &Options, value: Value) -> Result<Vec<u
 enum Frame {
     /// An array of `length`, to be written from `index` on; without its table it is written. What is missing is null.
     Array { table: Option<Table>, index: u32, length: u32 },
-    /// The members of a small object.
-    Members { items: IntoIter<(Value, Value)>, is_first: bool },
-    /// A large object behind `key`.
+    /// An object that is written but for the tables in it.
+    Text(Text),
+    /// An object with many tables in it, behind `key`.
     Walk { table: Table, key: Value, is_first: bool },
+}
+
+/// The text of an object from its first table on, with the places where its tables belong.
+struct Text {
+    text: Vec<u8>,
+    copied: usize,
+    tables: IntoIter<(usize, Table)>,
+    /// Why the text ends before the object does.
+    refusal: Option<Refusal>,
 }
 
 struct Encoder<'a> {
@@ -53,33 +56,29 @@ struct Encoder<'a> {
     next: Option<Function>,
 }
 
-/// What one look at all pairs of a table tells.
+/// What a look at the keys of a table tells; it ends at the first that makes it an object.
 #[derive(Default)]
 struct Shape {
     count: u32,
     greatest: u32,
     is_object: bool,
-    /// The pairs, if they are few and belong to an object from the first on.
-    taken: Vec<(Value, Value)>,
 }
 
 impl Shape {
-    fn see(&mut self, key: Value, value: Value, may_take: usize) {
-        match &key {
+    fn of(table: &Table) -> mlua::Result<Self> {
+        let mut shape = Self::default();
+        let looked = table.for_each(|key: Value, _: bool| match key {
             Value::Integer(index @ 1..=0x7fff_ffff) => {
-                self.greatest = self.greatest.max(u32::try_from(*index).unwrap_or(u32::MAX));
+                shape.greatest = shape.greatest.max(u32::try_from(index).unwrap_or(u32::MAX));
+                shape.count = shape.count.saturating_add(1);
+                Ok(())
             }
-            _ => self.is_object = true,
-        }
-        if self.is_object && self.is_complete() && self.taken.len() < may_take {
-            self.taken.push((key, value));
-        }
-        self.count = self.count.saturating_add(1);
-    }
-
-    /// Whether all pairs seen were taken.
-    fn is_complete(&self) -> bool {
-        u32::try_from(self.taken.len()).is_ok_and(|taken| taken == self.count)
+            _ => {
+                shape.is_object = true;
+                Err(mlua::Error::StackError) // ends the look, and is dropped below
+            }
+        });
+        if shape.is_object { Ok(shape) } else { looked.map(|()| shape) }
     }
 }
 
@@ -118,30 +117,86 @@ impl Encoder<'_> {
         if depth > most || stack_is_full(self.used, 3) || self.held + 2 > MAX_HELD {
             return Err(Refusal::failure(format!("Cannot serialise, excessive nesting ({depth})")));
         }
-        let may_take = MAX_TAKEN.min((MAX_HELD / 2).saturating_sub(self.held) / 2);
-        let mut shape = Shape::default();
-        table.for_each(|key, value| {
-            shape.see(key, value, may_take);
-            Ok(())
-        })?;
-        if self.is_array(&shape)? {
-            self.room(usize::try_from(shape.greatest - shape.count).unwrap_or(usize::MAX).saturating_mul(5))?;
-            self.out.push(b'[');
-            self.used += 1;
-            self.held += 1;
-            self.stack.push(Frame::Array { table: Some(table), index: 1, length: shape.greatest });
-        } else {
-            self.out.push(b'{');
+        let shape = Shape::of(&table)?;
+        if !self.is_array(&shape)? {
+            return self.object(table);
+        }
+        self.room(usize::try_from(shape.greatest - shape.count).unwrap_or(usize::MAX).saturating_mul(5))?;
+        self.out.push(b'[');
+        self.used += 1;
+        self.held += 1;
+        self.stack.push(Frame::Array { table: Some(table), index: 1, length: shape.greatest });
+        Ok(())
+    }
+
+    /// Writes an object in one walk and keeps its tables aside. What comes behind the first of them waits in a frame.
+    fn object(&mut self, table: Table) -> Result<(), Refusal> {
+        self.out.push(b'{');
+        let begin = self.out.len();
+        let may_hold = MAX_ASIDE.min((MAX_HELD / 2).saturating_sub(self.held));
+        let (mut tables, mut refusal, mut too_many) = (Vec::new(), None, false);
+        let walked = table.for_each(|key: Value, value: Value| {
+            too_many = tables.len() == may_hold && value.is_table();
+            let written = if too_many { Ok(()) } else { self.member(begin, &key, value, &mut tables) };
+            refusal = written.err();
+            if too_many || refusal.is_some() { Err(mlua::Error::StackError) } else { Ok(()) }
+        });
+        if too_many {
+            self.out.truncate(begin);
             self.used += 2;
-            self.stack.push(if shape.is_complete() {
-                self.held += 2 * shape.taken.len();
-                Frame::Members { items: shape.taken.into_iter(), is_first: true }
-            } else {
-                self.held += 2;
-                Frame::Walk { table, key: Value::Nil, is_first: true }
-            });
+            self.held += 2;
+            self.stack.push(Frame::Walk { table, key: Value::Nil, is_first: true });
+            return Ok(());
+        }
+        match refusal {
+            Some(refusal) if tables.is_empty() => return Err(refusal),
+            None => {
+                walked?;
+                self.out.push(b'}');
+            }
+            Some(_) => {}
+        }
+        if let Some((first, _)) = tables.first() {
+            let first = *first;
+            let text = self.out.split_off(first);
+            tables.iter_mut().for_each(|(place, _)| *place -= first);
+            self.used += 2;
+            self.held += tables.len();
+            self.stack.push(Frame::Text(Text { text, copied: 0, tables: tables.into_iter(), refusal }));
         }
         Ok(())
+    }
+
+    /// Writes a member, or its name alone when it is a table, which goes to `tables`.
+    fn member(
+        &mut self,
+        begin: usize,
+        key: &Value,
+        value: Value,
+        tables: &mut Vec<(usize, Table)>,
+    ) -> Result<(), Refusal> {
+        self.room(0)?;
+        self.name(self.out.len() == begin, key)?;
+        if let Value::Table(table) = value {
+            tables.push((self.out.len(), table));
+            Ok(())
+        } else {
+            self.scalar(&value)
+        }
+    }
+
+    /// Goes on to the next table of an object, or to its end.
+    fn text(&mut self, mut text: Text) -> Result<(), Refusal> {
+        let Some((place, table)) = text.tables.next() else {
+            self.out.extend_from_slice(&text.text[text.copied..]);
+            self.used -= 2;
+            return text.refusal.map_or(Ok(()), Err);
+        };
+        self.out.extend_from_slice(&text.text[text.copied..place]);
+        text.copied = place;
+        self.held -= 1;
+        self.stack.push(Frame::Text(text));
+        self.open(table)
     }
 
     /// An array has positive integers for keys, at least one, and not too few for the greatest.
@@ -199,11 +254,6 @@ impl Encoder<'_> {
         }
         self.name(is_first, &key)?;
         self.stack.push(Frame::Walk { table, key, is_first: false });
-        self.value(item)
-    }
-
-    fn member(&mut self, is_first: bool, key: &Value, item: Value) -> Result<(), Refusal> {
-        self.name(is_first, key)?;
         self.value(item)
     }
 
