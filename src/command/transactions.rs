@@ -3,7 +3,6 @@
 //! Between MULTI and EXEC dispatch queues what a client sends; EXEC runs it on locks that cover all of it, so that a
 //! transaction is one step for every other client. A command that fails does not end it: the others run, as in Redis.
 
-use crate::call::account::Record;
 use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
@@ -177,11 +176,6 @@ fn exec<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comma
         ctx.reply.null_array();
     } else {
         run_queued(ctx, &transaction);
-    }
-    let (command, request, client) = (ctx.command, ctx.request, &ctx.session.client);
-    // Its row hides it from monitors, so that they see it behind its commands.
-    if ctx.shared.clients.monitors() > 0 {
-        Record { command, request, client, db: ctx.session.db, now: ctx.now }.show(ctx.shared);
     }
     Ok(Outcome::Done)
 }
