@@ -43,6 +43,15 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether those who watch or cache the key are told. Of a stream they are told of its entries, not of its groups.
+    fn modifies(self) -> bool {
+        match self {
+            Event::Stream(name) => matches!(name, "xadd" | "xtrim" | "xdel"),
+            Event::Silent => false,
+            _ => true,
+        }
+    }
+
     /// Whether somebody who waits for the key may find something after it. Of what happens to a stream, only a new entry and
     /// the end of a group are news to readers.
     fn serves(self) -> bool {
@@ -109,15 +118,26 @@ impl Context<'_> {
         }
     }
 
+    /// Tells those who watch or cache a key of the current database that its value has changed, which its event alone does not say.
+    pub fn modified(&mut self, key: Key<'_>) {
+        let (db, attention) = (self.session.db, self.shared.keyspace.attention());
+        if attention.any() {
+            if attention.has(Listener::Watching) {
+                self.db.mark_changed(db, key);
+            }
+            self.tell(db, key, Event::Silent, true);
+        }
+    }
+
     /// Tells those who listen that a key changed.
     #[cold]
     fn announce(&mut self, db: usize, key: Key<'_>, event: Event) {
         self.hear_news();
         let attention = self.shared.keyspace.attention();
-        if attention.has(Listener::Watching) && event != Event::Silent {
+        if attention.has(Listener::Watching) && event.modifies() {
             self.db.mark_changed(db, key);
         }
-        self.tell(db, key, event, event != Event::Silent);
+        self.tell(db, key, event, event.modifies());
         if attention.has(Listener::Waiting) && event.serves() && self.db.is_awaited(db, key) {
             self.ready.push((db, key.bytes.into()));
         }

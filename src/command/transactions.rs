@@ -32,7 +32,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "exec",
         arity: 1,
-        flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::SKIP_MONITOR).and(Flags::SKIP_SLOWLOG),
+        flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::SKIP_SLOWLOG),
         categories: Categories::TRANSACTION,
         scope: Scope::Transaction,
         at_once: true,

@@ -80,7 +80,8 @@ impl Options {
 pub(super) fn create<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let (key, group, id) = (args.key()?, args.bytes()?, args.bytes()?);
     let options = Options::read(args, true)?;
-    if ctx.db.get_mut::<Stream>(key)?.is_none() && !options.make_stream {
+    let missing = ctx.db.get_mut::<Stream>(key)?.is_none();
+    if missing && !options.make_stream {
         return Err(NO_KEY);
     }
     if args.request().argc() > MOST_CREATE {
@@ -94,6 +95,9 @@ pub(super) fn create<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
         return Err(CommandError::text("BUSYGROUP Consumer Group name already exists"));
     }
     ctx.touch(key, Event::Stream("xgroup-create"));
+    if missing {
+        ctx.modified(key);
+    }
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

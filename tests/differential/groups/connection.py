@@ -36,8 +36,13 @@ def _clients(page, session):
         fields = [field.split(b"=", 1) for field in line.split(b" ")]
         values = dict(f for f in fields if len(f) == 2)
         if session.label(values[b"id"]) is not None:
-            shown.append((session.label(values[b"id"]), [f[0] for f in fields], [values.get(f) for f in CLIENT_FIELDS]))
+            shown.append((session.label(values[b"id"]), [f[0] for f in fields], [_field(session, f, values.get(f)) for f in CLIENT_FIELDS]))
     return sorted(shown, key=lambda row: row[0])
+
+
+def _field(session, name, value):
+    """A redirection names a client by its id, which is each server's own."""
+    return session.label(value) if name == b"redir" and value not in (None, b"-1", b"0") else value
 
 
 def _client_view(reply):
