@@ -16,6 +16,7 @@ use crate::protocol::batch::{OwnedRequest, RequestView};
 use crate::protocol::reply::Reply;
 use crate::util::clock::UnixMs;
 use crate::util::sync::Mutex;
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -219,9 +220,9 @@ impl Context<'_> {
         let client = Arc::clone(&self.session.client);
         let (kind, number) = (awaited_kind(self.command.spec.group), self.shared.blocked.next_number());
         let ticket = Arc::new(Ticket::new(client.id, kind, number));
-        let mut names: Vec<Box<[u8]>> = Vec::new();
+        let (mut names, mut seen): (Vec<Box<[u8]>>, HashSet<&[u8]>) = Default::default();
         for key in keys {
-            if !names.iter().any(|name| **name == *key.bytes) {
+            if seen.insert(key.bytes) {
                 self.db.enqueue(*key, &ticket);
                 names.push(key.bytes.into());
             }

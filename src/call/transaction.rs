@@ -10,6 +10,7 @@ use super::spec::{Flags, Scope};
 use crate::keyspace::attention::Listener;
 use crate::keyspace::{LockSet, WatchMark};
 use crate::protocol::batch::{OwnedRequest, RequestView};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A transaction that is being queued.
@@ -45,14 +46,30 @@ impl Transaction {
 pub struct Watch {
     /// Set when one of the keys changes.
     pub mark: WatchMark,
-    /// The keys, with their databases.
-    pub keys: Vec<(usize, Box<[u8]>)>,
+    /// The keys, by their databases: one request may name a million of them.
+    keys: BTreeMap<usize, HashSet<Box<[u8]>>>,
 }
 
 impl Watch {
-    /// Whether this key is watched.
-    pub fn has(&self, db: usize, key: &[u8]) -> bool {
-        self.keys.iter().any(|(other, name)| *other == db && **name == *key)
+    /// Enters a key; `false` when it is there already.
+    pub fn add(&mut self, db: usize, key: &[u8]) -> bool {
+        let keys = self.keys.entry(db).or_default();
+        !keys.contains(key) && keys.insert(key.into())
+    }
+
+    /// The keys, with their databases.
+    pub fn keys(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        self.keys.iter().flat_map(|(db, keys)| keys.iter().map(|key| (*db, &**key)))
+    }
+
+    /// How many keys are watched.
+    pub fn len(&self) -> usize {
+        self.keys.values().map(HashSet::len).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// Whether a watched key has changed.
@@ -65,8 +82,8 @@ impl Session {
     /// Ends all watches. No shard may be locked.
     pub fn unwatch(&mut self, shared: &Shared) {
         let Some(watch) = self.watch.take() else { return };
-        for (db, key) in &watch.keys {
-            shared.keyspace.unwatch(*db, shared.keyspace.hasher().key(key), &watch.mark);
+        for (db, key) in watch.keys() {
+            shared.keyspace.unwatch(db, shared.keyspace.hasher().key(key), &watch.mark);
         }
         self.note_unwatched(shared);
     }
@@ -95,8 +112,8 @@ impl Session {
         for request in &transaction.queued {
             place.add(shared, request.view(), &mut locks);
         }
-        for (db, key) in self.watch.iter().flat_map(|watch| &watch.keys) {
-            locks.add_key(*db, shared.keyspace.hasher().hash(key));
+        for (db, key) in self.watch.iter().flat_map(|watch| watch.keys()) {
+            locks.add_key(db, shared.keyspace.hasher().hash(key));
         }
         locks
     }

@@ -135,13 +135,12 @@ fn watch<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
         Box::default()
     });
     for key in keys {
-        if !watch.has(db, key.bytes) {
+        if watch.add(db, key.bytes) {
             ctx.db.peek(key); // takes out what has expired: that it goes later is no change
             ctx.db.watch(key, &watch.mark);
-            watch.keys.push((db, key.bytes.into()));
         }
     }
-    ctx.session.client.watched.store(watch.keys.len(), Relaxed);
+    ctx.session.client.watched.store(watch.len(), Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -183,10 +182,10 @@ fn exec<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comma
 /// Ends all watches, on the locks of their shards; whether one of the keys has changed.
 fn end_watch(ctx: &mut Context<'_>) -> bool {
     let Some(watch) = ctx.session.watch.take() else { return false };
-    for (db, key) in &watch.keys {
+    for (db, key) in watch.keys() {
         let key = ctx.shared.key(key);
-        ctx.db.peek_in(*db, key); // one that has expired meanwhile has changed
-        ctx.db.unwatch(*db, key, &watch.mark);
+        ctx.db.peek_in(db, key); // one that has expired meanwhile has changed
+        ctx.db.unwatch(db, key, &watch.mark);
     }
     ctx.session.note_unwatched(ctx.shared);
     watch.is_broken()

@@ -216,3 +216,17 @@ fn the_server_can_be_asked_about_inside() {
         assert!(!replies.contains("-ERR") && replies.ends_with(", []]"), "{replies}");
     });
 }
+
+#[test]
+fn many_keys_are_watched_in_time_that_grows_with_their_number() {
+    both(|c| {
+        let keys: Vec<String> = (0..100_000).map(|number| format!("key:{number}")).collect();
+        assert_eq!(c.ask(&format!("WATCH {}", keys.join(" "))), "+OK");
+        assert!(c.ask("CLIENT INFO").contains(" watch=100000 "));
+        c.beside().check("SET key:77777 1", "+OK");
+        c.check("MULTI", "+OK");
+        c.check("EXEC", "nil");
+        c.check("FLUSHALL", "+OK");
+        assert_eq!(c.ask(&format!("BLPOP {} 0", keys.join(" "))), "blocked");
+    });
+}
