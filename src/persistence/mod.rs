@@ -2,4 +2,5 @@
 //!
 //! Must not know: commands, clients; it yields values, and never runs a request.
 
+pub mod disk;
 pub mod rdb;
