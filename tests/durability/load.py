@@ -603,8 +603,6 @@ class Driver:
 
     def finish(self, seconds=10):
         """Sends nothing more and takes the replies that are still to come."""
-        for writer in self.writers:
-            writer.stopped = True
         end = time.monotonic() + seconds
         while self.open and time.monotonic() < end and any(w.waiting or w.out for w in self.writers):
             for key, events in self.selector.select(0.01):
