@@ -72,6 +72,8 @@ pub struct Keyspace {
     impatient: AtomicBool,
     /// A snapshot is in flight.
     cutting: AtomicBool,
+    /// Nobody wants the snapshot in flight any more.
+    cut_cancelled: AtomicBool,
     /// Held by whoever makes a database, and by a cut that passes one that is not there.
     gates: Box<[Mutex<()>]>,
 }
@@ -92,6 +94,7 @@ impl Keyspace {
             unheard: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
             cutting: AtomicBool::new(false),
+            cut_cancelled: AtomicBool::new(false),
             gates: (0..databases).map(|_| Mutex::new(())).collect(),
         }
     }
@@ -184,6 +187,11 @@ impl Keyspace {
     /// What shards know of eviction.
     pub fn pressure(&self) -> &Pressure {
         &self.pressure
+    }
+
+    /// As [`Keyspace::pressure`], to keep.
+    pub fn shared_pressure(&self) -> Arc<Pressure> {
+        Arc::clone(&self.pressure)
     }
 
     /// Eviction.

@@ -160,6 +160,7 @@ impl Keyspace {
         if self.cutting.swap(true, Relaxed) {
             return Err(NoCut::InFlight);
         }
+        self.cut_cancelled.store(false, Relaxed);
         let state = Arc::new(State {
             record,
             now: UnixMs::now(),
@@ -176,6 +177,11 @@ impl Keyspace {
             true => Ok(cut),
             false => Err(NoCut::Locked), // the drop of `cut` lets others try
         }
+    }
+
+    /// Nobody wants the cut in flight any more, see [`Cut::is_cancelled`].
+    pub fn cancel_cut(&self) {
+        self.cut_cancelled.store(true, Relaxed);
     }
 
     /// Whether a cut is in flight.
@@ -233,6 +239,11 @@ impl<'k> Cut<'k> {
             size.timed += table.timed();
             size.volatile += table.volatile();
         }
+    }
+
+    /// Whether it should end before it is through.
+    pub fn is_cancelled(&self) -> bool {
+        self.keyspace.cut_cancelled.load(Relaxed)
     }
 
     /// The databases that have keys, in order.

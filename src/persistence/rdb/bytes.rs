@@ -18,7 +18,7 @@ use crate::util::pieces::{Piece, Pieces};
 use bytes::Bytes;
 use std::borrow::Cow;
 
-const CRC: crc::Crc<u64, crc::Table<16>> = crc::Crc::<u64, crc::Table<16>>::new(&crc::CRC_64_REDIS);
+static CRC: crc::Crc<u64, crc::Table<16>> = crc::Crc::<u64, crc::Table<16>>::new(&crc::CRC_64_REDIS);
 
 /// Strings from this length on are compressed when that pays.
 const COMPRESSED_FROM: usize = 21;
@@ -32,6 +32,11 @@ const INTEGER_TEXT: usize = 11;
 /// The checksum at the end of a file and of a dump.
 pub fn checksum(data: &[u8]) -> u64 {
     CRC.checksum(data)
+}
+
+/// The checksum of bytes that come piece by piece.
+pub fn running_checksum() -> crc::Digest<'static, u64, crc::Table<16>> {
+    CRC.digest()
 }
 
 /// Bytes that do not follow the format, or that are cut short.
