@@ -5,6 +5,7 @@
 use crate::call::args::Args;
 use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
+use crate::call::saving::note_flushed;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope, Slices};
 use crate::config::REDIS_VERSION;
 use crate::keyspace::reclaim::Flushed;
@@ -138,6 +139,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     let databases = ctx.db.keyspace().databases();
     let flushed = (0..databases).map(|db| flush(ctx, db)).collect();
     ctx.touch_all();
+    note_flushed(ctx.shared);
     Ok(free(ctx, flushed, lazy))
 }
 
