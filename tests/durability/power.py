@@ -84,7 +84,8 @@ class Image:
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"   # where mkfs is, which not every user's path names
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
     if done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
 

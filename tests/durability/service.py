@@ -80,7 +80,8 @@ class Service:
 
     def arguments(self, **options):
         """The command line with these options in place of the usual ones of the same name."""
-        text = self.command if "{port}" in self.command else f"{self.command} {STANDARD}"
+        command = os.path.abspath(self.command) if os.path.exists(self.command) else self.command
+        text = command if "{port}" in command else f"{command} {STANDARD}"
         words = shlex.split(text.replace("{port}", str(self.port)).replace("{dir}", self.folder))
         for name, value in {**self.options, **options}.items():
             words += ["--" + name.replace("_", "-"), *(value if isinstance(value, list) else [str(value)])]
