@@ -213,7 +213,7 @@ class Campaign(service.Rounds):
             seen = verdict.examine(client, self.writers, time.monotonic())
         self.acked += seen.acked
         if seen.lost:
-            raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone")
+            raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone: {seen.first}")
 
     def close(self):
         if self.server:

@@ -133,7 +133,7 @@ class Campaign(service.Rounds):
         if self.policy != "rdb":
             self.tally.lost += seen.lost
             if seen.lost:
-                raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone")
+                raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone: {seen.first}")
         elif care.safe and any(seen.survived[w][1] < care.safe[w] for w in self.writers):
             raise service.Failure("what a finished snapshot had is gone")
 

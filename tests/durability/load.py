@@ -255,7 +255,8 @@ def change_stream(d, n, c):
             following = [i for i in sorted(stream.entries) if i > stream.group][:2]
             stream.pending.update({i: consumer for i in following})
             stream.group = max([stream.group, *following])
-        take = b"redis.pcall('XREADGROUP', 'GROUP', 'workers', ARGV[1], 'COUNT', '2', 'STREAMS', KEYS[1], '>') return 1"
+        take = b"local r = redis.pcall('XREADGROUP', 'GROUP', 'workers', ARGV[1], 'COUNT', '2', 'STREAMS', KEYS[1], '>') " \
+            b"if type(r) == 'table' and r.err and not string.find(r.err, 'NOGROUP') then return r end return 1"
         words = (b"EVAL", take, b"1", key, consumer)
     else:
         stream.pending.pop(min(stream.pending, default=0), None)

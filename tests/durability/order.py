@@ -346,7 +346,7 @@ class Round:
             load.check_preload(client, self.args.keys, 1)
             seen = verdict.examine(client, self.writers, time.monotonic())
         if seen.lost:
-            raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone")
+            raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone: {seen.first}")
 
     def close(self, failed):
         if self.server:

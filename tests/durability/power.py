@@ -146,7 +146,7 @@ class Campaign(service.Rounds):
         self.acked, self.lost = self.acked + seen.acked, self.lost + seen.lost
         self.most_lost, self.oldest_s = max(self.most_lost, seen.lost), max(self.oldest_s, seen.oldest_lost_s)
         if self.policy == "always" and seen.lost:
-            raise service.Failure(f"{how}: {seen.lost} of {seen.acked} acknowledged operations are gone")
+            raise service.Failure(f"{how}: {seen.lost} of {seen.acked} acknowledged operations are gone: {seen.first}")
         if self.policy == "everysec" and seen.oldest_lost_s > EVERYSEC_S:
             raise service.Failure(f"{how}: an operation is gone that was acknowledged {seen.oldest_lost_s:.2f} s before the cut (which took {took:.2f} s)")
 
