@@ -85,7 +85,8 @@ class Campaign(service.Rounds):
         if self.policy == "rdb":
             return {"appendonly": "no"}
         sizes = {"auto_aof_rewrite_percentage": 60, "auto_aof_rewrite_min_size": "400kb"}
-        return {"appendonly": "yes", "appendfsync": self.policy, **sizes}
+        forms = {"aof_use_rdb_preamble": self.rng.choice(["yes", "yes", "no"]), "aof_timestamp_enabled": self.rng.choice(["no", "no", "yes"])}
+        return {"appendonly": "yes", "appendfsync": self.policy, **sizes, **forms}
 
     def fresh(self):
         """An empty folder, a server in it, accounts and keys that never change."""

@@ -268,6 +268,7 @@ class Round:
         """Load while the call fails."""
         driver = load.Driver(self.server.port, self.writers, REFUSALS)
         driver.run(0.1)
+        self.before = self.manifest()
         with Strace(self.server, os.path.join(self.top, "trace"), "-e", "trace=" + self.calls, *self.paths(), "-e", "inject=" + self.inject) as strace:
             if self.begin:
                 with self.server.connect() as client:
@@ -277,6 +278,11 @@ class Round:
         driver.finish(5)
         self.judge(driver)
         driver.close()
+
+    def manifest(self):
+        """The parts of the log that the manifest names."""
+        text = open(os.path.join(self.server.folder, "appendonlydir", "appendonly.aof.manifest")).read()
+        return set(re.findall(r"file (\S+incr\.aof) ", text))
 
     def say(self, client, *words):
         try:
@@ -322,6 +328,8 @@ class Round:
             except (service.support.ReplyError, ConnectionError) as refused:
                 writes = str(refused)
         self.seen["recovered"] += 1
+        if self.name == "sync" and self.hits:
+            self.expect_new_files(end)
         with self.server.connect() as client:
             for writer in self.writers:
                 if writer.settle(client) is None:
@@ -334,6 +342,13 @@ class Round:
         driver.close()
         if driver.errors:
             raise service.Failure(f"after the fault an operation was answered {driver.errors[0][2]!r}")
+
+    def expect_new_files(self, end):
+        """Linux forgets what a failed sync was to write: the file is never to be trusted again."""
+        while kept := self.before & self.manifest():
+            if time.monotonic() > end:
+                raise service.Failure(f"the sync of {kept} failed and the manifest still names it")
+            time.sleep(0.02)
 
     def judge_end(self):
         self.seen["ended"] += 1

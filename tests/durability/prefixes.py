@@ -206,6 +206,22 @@ def check_flips(trial, data, rng, count):
     return refused
 
 
+def check_holes(trial, data, states, rng, count):
+    """After a power cut the block that was half full at the last sync may end in NUL bytes, and later blocks be there."""
+    tried = 0
+    for state, end in rng.sample(states, min(count, len(states))):
+        until = -end % 4096 + end
+        if not 16 < until - end or until >= len(data):
+            continue
+        tried += 1
+        found, said = trial.start(data[:end] + b"\0" * (until - end) + data[until:])
+        if found is None:
+            raise service.Failure(f"NUL bytes from {end} to {until}, then more: does not load: {said[1][-600:]}")
+        if found != state:
+            raise service.Failure(f"NUL bytes from {end} to {until}, then more: loads to another state than that before them")
+    return tried
+
+
 def check_middle(trial, data, rng, count, parts):
     """A file that is not the last may not be cut: nothing behind it may follow."""
     if len(parts) < 2 or parts[-2][1] != "i":
@@ -249,9 +265,10 @@ def run(args, rewrites, seed):
         prefixes = check_prefixes(trial, data, states, rng, args.rounds)
         check_refused(trial, data, states, rng, max(2, args.rounds // 20))
         middles = check_middle(trial, data, rng, max(3, args.rounds // 10), parts)
+        holes = check_holes(trial, data, states, rng, args.rounds // 4) if args.nul else 0
         flips = max(4, args.rounds // 2)
         refused = check_flips(trial, data, rng, flips)
-        return f"{len(parts)} files, the last of {len(data)} bytes and {len(ends)} units: {prefixes} prefixes, {middles} cuts of the file before, {flips} flipped bits ({refused} refused), {trial.starts} starts, longest {trial.longest_s:.2f} s"
+        return f"{len(parts)} files, the last of {len(data)} bytes and {len(ends)} units: {prefixes} prefixes, {holes} holes, {middles} cuts of the file before, {flips} flipped bits ({refused} refused), {trial.starts} starts, longest {trial.longest_s:.2f} s"
     finally:
         shutil.rmtree(top, ignore_errors=True)
 
