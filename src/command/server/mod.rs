@@ -10,4 +10,5 @@ pub mod info;
 pub mod latency;
 pub mod logs;
 pub mod memory;
+pub mod module;
 pub mod saving;
