@@ -16,7 +16,7 @@ use super::lzf;
 use crate::util::number;
 use std::borrow::Cow;
 
-const CRC: crc::Crc<u64, crc::Table<16>> = crc::Crc::<u64, crc::Table<16>>::new(&crc::CRC_64_REDIS);
+static CRC: crc::Crc<u64, crc::Table<16>> = crc::Crc::<u64, crc::Table<16>>::new(&crc::CRC_64_REDIS);
 
 /// Strings from this length on are compressed when that pays.
 const COMPRESSED_FROM: usize = 21;
@@ -27,6 +27,27 @@ const INTEGER_TEXT: usize = 11;
 /// The checksum at the end of a file and of a dump.
 pub fn checksum(data: &[u8]) -> u64 {
     CRC.checksum(data)
+}
+
+/// The checksum of bytes that come in pieces.
+pub struct Checksum(crc::Digest<'static, u64, crc::Table<16>>);
+
+impl Default for Checksum {
+    fn default() -> Checksum {
+        Checksum(CRC.digest())
+    }
+}
+
+impl Checksum {
+    /// Takes in the next bytes.
+    pub fn add(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    /// The checksum of all bytes so far.
+    pub fn value(&self) -> u64 {
+        self.0.clone().finalize()
+    }
 }
 
 /// Bytes that do not follow the format, or that are cut short.
