@@ -800,8 +800,9 @@ fn flags_of(command: &Command, session: &Session) -> Flags {
 /// A command that is refused inside MULTI refuses the transaction; an EXEC that is refused ends it, and says so.
 #[cold]
 fn refuse_transaction(error: CommandError, planned: Planned, session: &mut Session, shared: &Shared) -> CommandError {
-    let Some(transaction) = &mut session.transaction else { return error };
-    transaction.refused = true;
+    if let Some(transaction) = &mut session.transaction {
+        transaction.refused = true;
+    }
     match planned.command {
         Ok(command) if matches!(command.spec.scope, Scope::Transaction) => {
             session.discard(shared);

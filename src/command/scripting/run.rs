@@ -8,7 +8,7 @@ use crate::call::shared::Shared;
 use crate::call::spec::{Outcome, Slices};
 use crate::keyspace::View;
 use crate::script::Engine;
-use crate::script::engine::{Chunk, Progress, Vm};
+use crate::script::engine::{Chunk, Progress, ScriptError, Vm};
 use crate::script::long::LongRun;
 use crate::util::clock::{Ticks, UnixMs};
 use std::sync::Arc;
@@ -76,10 +76,14 @@ pub fn run(
         Progress::Done(result) => {
             runner.give_back(ctx.shared, ctx.session.client.worker);
             finish(ctx, db);
-            result.map(|()| Outcome::Done).map_err(CommandError::Bytes)
+            result.map(|()| Outcome::Done).map_err(command_error)
         }
         Progress::Paused => Ok(Outcome::Slices(Box::new(LongScript::begin(ctx, runner, standing, db, started)))),
     }
+}
+
+fn command_error(error: ScriptError) -> CommandError {
+    if error.counted { CommandError::Counted(error.text) } else { CommandError::Bytes(error.text) }
 }
 
 /// The database that the client had selected is its own again.
@@ -176,8 +180,8 @@ impl Slices for LongScript {
             return false;
         };
         finish(ctx, self.db);
-        if let Err(text) = result {
-            let error = CommandError::Bytes(text);
+        if let Err(error) = result {
+            let error = command_error(error);
             ctx.reply.error_bytes(&error.reply_text());
             ctx.shared.stats.count_error(&error);
             ctx.shared.stats.workers[self.worker].commands[ctx.command.id].failed.add(1);
