@@ -6,6 +6,7 @@ use super::clients::{Client, Clients};
 use super::effects::EffectLog;
 use super::history::History;
 use super::hot::HotKeys;
+use super::loading::Loading;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::notify;
 use super::pubsub::PubSub;
@@ -87,6 +88,8 @@ pub struct Shared {
     pub tracking: Tracking,
     /// Where the effects of writes go.
     pub effects: EffectLog,
+    /// Whether data is being loaded.
+    pub loading: Loading,
     /// Counters.
     pub stats: Stats,
     /// Logs of slow and large commands.
@@ -134,6 +137,7 @@ impl Shared {
             pubsub: PubSub::default(),
             tracking: Tracking::new(Arc::clone(keyspace.attention())),
             effects: EffectLog::default(),
+            loading: Loading::default(),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             history: History::default(),

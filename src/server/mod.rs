@@ -9,6 +9,7 @@ mod cron;
 mod expiry;
 mod listener;
 pub mod log;
+mod recovery;
 mod socket;
 mod worker;
 
@@ -78,12 +79,23 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     crate::util::memory::note_startup();
     tracing::info!("Server initialized");
     listeners.announce();
-    tracing::info!("Ready to accept connections");
-    let accepting = listeners.accept(shared, workers);
+    let mut recovery = match recovery::begin(shared) {
+        Ok(recovery) => recovery,
+        Err(why) => return fail(&why),
+    };
+    let mut accepting = std::pin::pin!(listeners.accept(shared, workers));
+    let mut stopping = std::pin::pin!(stop_asked(shared));
     tokio::select! {
-        () = accepting => {}
+        () = &mut accepting => return farewell(shared).await,
+        // What is not loaded yet must not be saved: nothing is.
+        () = &mut stopping => return farewell(shared).await,
+        loaded = recovery.end() => if let Err(why) = loaded { return fail(&why) },
+    }
+    tracing::info!("Ready to accept connections");
+    tokio::select! {
+        () = &mut accepting => {}
         () = cron::run(shared) => {}
-        () = stop_asked(shared) => {}
+        () = &mut stopping => {}
     }
     farewell(shared).await
 }

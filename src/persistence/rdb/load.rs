@@ -48,9 +48,9 @@ pub struct Options {
 /// How far a load is, for whoever wants to look; and how to end it.
 #[derive(Default, Debug)]
 pub struct Progress {
-    /// Length of the file in bytes.
+    /// Bytes that there are to read, of all files together; set by whoever loads them.
     pub total_bytes: AtomicU64,
-    /// Bytes of it that were read.
+    /// Bytes of them that were read.
     pub bytes: AtomicU64,
     /// Keys stored.
     pub keys: AtomicU64,
@@ -66,6 +66,15 @@ pub struct Progress {
     pub stop: AtomicBool,
 }
 
+impl Progress {
+    /// Begins anew, with so many bytes to read.
+    pub fn reset(&self, total_bytes: u64) {
+        let counts = [&self.bytes, &self.keys, &self.timed, &self.expired, &self.empty, &self.writer_bytes];
+        counts.into_iter().for_each(|count| count.store(0, Relaxed));
+        self.total_bytes.store(total_bytes, Relaxed);
+    }
+}
+
 /// What a file held beside its keys.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Loaded {
@@ -75,6 +84,8 @@ pub struct Loaded {
     pub libraries: Vec<Vec<u8>>,
     /// What the file says about itself, by name.
     pub aux: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether it had a checksum, which was verified.
+    pub checked: bool,
     /// How many databases it names.
     pub databases: usize,
     /// Where it ended, in bytes from its beginning.
@@ -151,11 +162,11 @@ pub fn load(
     options: &Options,
     progress: &Progress,
 ) -> Result<Loaded, Fault> {
-    progress.total_bytes.store(total.unwrap_or(0), Relaxed);
     let mut feed = Feed::new(source, total, options.checksum);
     while feed.bytes().len() < HEADER_BYTES {
         feed.more(1).map_err(|dry| fault_of(&feed, feed.bytes().len(), dry))?;
     }
+    progress.bytes.fetch_add(feed.bytes().len() as u64, Relaxed);
     let version = Version::read(&feed.bytes()[..HEADER_BYTES], options.any_version).map_err(|what| Fault {
         offset: 0,
         what: format!("{what} ({})", feed.bytes()[..HEADER_BYTES].escape_ascii()),
@@ -261,8 +272,9 @@ impl<'j, 'a, 's> Reading<'j, 'a, 's> {
         if stopped || self.job.failed() {
             return Err(Fault { offset: self.feed.offset(self.at), what: "loading was ended".to_owned() });
         }
+        let before = self.feed.bytes().len();
         let read = self.feed.more(least);
-        self.job.progress.bytes.store(self.feed.offset(self.feed.bytes().len()), Relaxed);
+        self.job.progress.bytes.fetch_add((self.feed.bytes().len() - before) as u64, Relaxed);
         read.map_err(|dry| fault_of(&self.feed, self.feed.bytes().len(), dry))
     }
 
@@ -291,7 +303,8 @@ impl<'j, 'a, 's> Reading<'j, 'a, 's> {
             let computed = self.feed.checksum();
             let (bytes, _) = self.feed.cut(size_of::<u64>());
             let stored = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-            if computed.is_some_and(|computed| stored != 0 && stored != computed) {
+            self.loaded.checked = stored != 0 && computed.is_some();
+            if self.loaded.checked && computed != Some(stored) {
                 let computed = computed.unwrap_or(0);
                 let what = format!("RDB CRC error: the checksum is {stored:016x}, the bytes give {computed:016x}");
                 return Err(Fault { offset: place, what });

@@ -3,6 +3,7 @@
 //! Source: the RDB format of Redis, versions 1 to 12, and of Valkey, version 80.
 
 pub mod bytes;
+pub mod check;
 mod decode;
 pub mod dump;
 mod feed;
