@@ -437,6 +437,9 @@ impl Dispatcher {
             let text = format!("ERR Command '{}' not allowed inside a transaction", command.full_name());
             return Err(CommandError::from(text));
         }
+        if self.shared.saving.is_failing() {
+            self.check_disk(command, session)?;
+        }
         if flags_of(command, session).has(Flags::DENYOOM) {
             let limit = self.shared.config.maxmemory();
             if limit != 0 {
@@ -453,6 +456,14 @@ impl Dispatcher {
         let needs = |command: &Command| !command.spec.flags.has(Flags::LOADING);
         let mut queued = queued.iter().flat_map(|transaction| &transaction.queued);
         needs(command) || queued.any(|request| self.shared.commands.resolve(request.view()).0.is_ok_and(needs))
+    }
+
+    /// Refuses writes, and tells whoever asks after the server's health, while snapshots that are wanted fail.
+    #[cold]
+    fn check_disk(&self, command: &Command, session: &Session) -> Result<(), CommandError> {
+        let concerned = flags_of(command, session).has(Flags::WRITE) || command.spec.name == "ping";
+        let refusal = if concerned { self.shared.saving.refusal(&self.shared.config, false) } else { None };
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Evicts what must go for the request to be stored within `limit`.

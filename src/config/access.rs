@@ -292,11 +292,6 @@ impl Config {
         self.text(const { row("dbfilename") })
     }
 
-    /// Whether snapshots end with a checksum, which is verified.
-    pub fn rdbchecksum(&self) -> bool {
-        self.yes(const { row("rdbchecksum") })
-    }
-
     /// Whether snapshots of a version that is not known are tried.
     pub fn rdb_version_check_relaxed(&self) -> bool {
         self.text(const { row("rdb-version-check") }) == "relaxed"
@@ -312,6 +307,31 @@ impl Config {
         let text = self.text(const { row("save") });
         let numbers: Vec<u64> = text.split(' ').filter_map(|word| word.parse().ok()).collect();
         numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
+    }
+
+    /// Whether writes are refused after a failed snapshot.
+    pub fn stop_writes_on_bgsave_error(&self) -> bool {
+        self.yes(const { row("stop-writes-on-bgsave-error") })
+    }
+
+    /// Whether long strings are compressed in snapshots.
+    pub fn rdbcompression(&self) -> bool {
+        self.yes(const { row("rdbcompression") })
+    }
+
+    /// Whether snapshots end with a checksum, and it is verified.
+    pub fn rdbchecksum(&self) -> bool {
+        self.yes(const { row("rdbchecksum") })
+    }
+
+    /// Whether snapshots are synced piece by piece while they are written.
+    pub fn rdb_save_incremental_fsync(&self) -> bool {
+        self.yes(const { row("rdb-save-incremental-fsync") })
+    }
+
+    /// Microseconds to wait for each saved key, for tests.
+    pub fn rdb_key_save_delay_us(&self) -> i64 {
+        self.number(const { row("rdb-key-save-delay") })
     }
 
     /// Whether every write is logged.

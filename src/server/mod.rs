@@ -10,6 +10,8 @@ mod expiry;
 mod listener;
 pub mod log;
 mod recovery;
+mod saving;
+mod shutdown;
 mod socket;
 mod worker;
 
@@ -22,7 +24,6 @@ use crate::util::clock::UnixMs;
 use listener::Listeners;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 use worker::Workers;
 
@@ -70,6 +71,9 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     if let Err(error) = compacting {
         return fail(&format!("Can't start a thread: {error}"));
     }
+    if let Err(error) = saving::start(shared) {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
     let workers = match Workers::start(shared) {
         Ok(workers) => workers,
         Err(error) => return fail(&format!("Can't start a worker: {error}")),
@@ -84,7 +88,7 @@ async fn serve(config: Arc<Config>) -> ExitCode {
         Err(why) => return fail(&why),
     };
     let mut accepting = std::pin::pin!(listeners.accept(shared, workers));
-    let mut stopping = std::pin::pin!(stop_asked(shared));
+    let mut stopping = std::pin::pin!(shutdown::stopped(shared));
     tokio::select! {
         () = &mut accepting => return farewell(shared).await,
         // What is not loaded yet must not be saved: nothing is.
@@ -141,23 +145,6 @@ fn write_pid_file(config: &Config) {
         && let Err(error) = std::fs::write(&path, format!("{}\n", std::process::id()))
     {
         tracing::warn!("Can't write the pid file {}: {error}", path.display());
-    }
-}
-
-/// Returns when a signal or a client asks the server to stop.
-async fn stop_asked(shared: &Shared) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return shared.shutdown.wake.notified().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => tracing::warn!("Received SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::warn!("Received SIGINT: stopping"),
-        () = shared.shutdown.wake.notified() => tracing::warn!("A client asked the server to stop"),
-    }
-    if !shared.shutdown.requested.load(Acquire) {
-        shared.shutdown.ask(Default::default());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Running a script: at once, or step by step when it takes long.
 
 use super::host::{ScriptHost, Standing};
-use crate::call::context::Context;
+use crate::call::context::{Blocking, Context};
 use crate::call::effects::Effect;
 use crate::call::error::CommandError;
 use crate::call::shared::Shared;
@@ -65,6 +65,9 @@ pub fn run(
     strayed: &dyn Fn(),
 ) -> Result<Outcome, CommandError> {
     let (db, request, started) = (ctx.session.db, ctx.request, Ticks::now());
+    if ctx.blocking != Blocking::Refused {
+        ctx.session.frozen_us = None;
+    }
     let mut host = ScriptHost { ctx, standing };
     let progress = runner.vm().run(call.chunk, request, call.first_key, call.keys, &mut host, STEP_NANOS);
     let standing = host.standing;

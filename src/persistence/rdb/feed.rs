@@ -3,7 +3,7 @@
 //! Invariant: memory grows with bytes that have come, never by a length that the file claims. Must not know: what the bytes
 //! mean.
 
-use super::bytes::Checksum;
+use super::bytes::running_checksum;
 use std::io::{self, Read};
 
 /// Bytes that are read at once: some thousand small entries, which fit a core's cache.
@@ -24,13 +24,13 @@ pub struct Feed<'s> {
     bytes: Vec<u8>,
     start: u64,
     total: Option<u64>,
-    sum: Option<Checksum>,
+    sum: Option<crc::Digest<'static, u64, crc::Table<16>>>,
 }
 
 impl<'s> Feed<'s> {
     /// At the beginning of a file of `total` bytes, if that is known; with `checked` what is used is summed.
     pub fn new(source: &'s mut dyn Read, total: Option<u64>, checked: bool) -> Feed<'s> {
-        Feed { source, bytes: Vec::new(), start: 0, total, sum: checked.then(Checksum::default) }
+        Feed { source, bytes: Vec::new(), start: 0, total, sum: checked.then(running_checksum) }
     }
 
     /// The bytes at hand.
@@ -69,7 +69,7 @@ impl<'s> Feed<'s> {
         rest.extend_from_slice(&self.bytes[place..]);
         self.bytes.truncate(place);
         if let Some(sum) = &mut self.sum {
-            sum.add(&self.bytes);
+            sum.update(&self.bytes);
         }
         let start = self.start;
         self.start += place as u64;
@@ -78,7 +78,7 @@ impl<'s> Feed<'s> {
 
     /// The sum of all bytes given away; `None` when they are not summed.
     pub fn checksum(&self) -> Option<u64> {
-        self.sum.as_ref().map(Checksum::value)
+        self.sum.clone().map(|sum| sum.finalize())
     }
 
     /// What was read and not given away.

@@ -13,6 +13,7 @@ pub mod load;
 mod lzf;
 mod queue;
 pub mod records;
+pub mod save;
 mod stream;
 pub mod value;
 mod walk;

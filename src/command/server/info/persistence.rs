@@ -2,24 +2,36 @@
 
 use super::Lines;
 use crate::call::context::Context;
-use std::sync::atomic::Ordering::Relaxed;
+use crate::persistence::rdb::save::Progress;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Writes the section.
 pub(super) fn persistence(lines: &mut Lines, ctx: &mut Context<'_>) {
     let stats = &ctx.shared.stats;
     let loading = &ctx.shared.loading;
+    let (saving, running) = (&ctx.shared.saving, ctx.shared.saving.running());
+    let (report, progress) = (saving.report(), running.as_ref().map(|running| &running.progress));
+    let of_progress = |figure: fn(&Progress) -> &AtomicU64| progress.map_or(0, |it| figure(it).load(Relaxed));
     lines.field("loading", u8::from(loading.is_on()));
-    lines.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    lines.field("current_fork_perc", "0.00");
-    lines.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    lines.zeros(&["async_loading"]);
+    let kept = of_progress(|it| &it.kept_bytes);
+    lines.field("current_cow_peak", kept);
+    lines.field("current_cow_size", kept);
+    lines.zeros(&["current_cow_size_age"]);
+    let (keys, total) = (of_progress(|it| &it.keys), of_progress(|it| &it.total));
+    lines.field("current_fork_perc", format_args!("{:.2}", percent(keys, total)));
+    lines.field("current_save_keys_processed", keys);
+    lines.field("current_save_keys_total", total);
     lines.field("rdb_changes_since_last_save", stats.dirty.load(Relaxed));
-    lines.field("rdb_bgsave_in_progress", 0);
-    // As Redis: a server that has never saved counts from its start.
-    lines.field("rdb_last_save_time", ctx.shared.identity.started.seconds());
-    lines.field("rdb_last_bgsave_status", "ok");
-    lines.field("rdb_last_bgsave_time_sec", -1);
-    lines.field("rdb_current_bgsave_time_sec", -1);
-    lines.zeros(&["rdb_saves", "rdb_last_cow_size"]);
+    let background = running.as_ref().filter(|running| running.background);
+    lines.field("rdb_bgsave_in_progress", u8::from(background.is_some()));
+    lines.field("rdb_last_save_time", report.saved_at.seconds());
+    lines.field("rdb_last_bgsave_status", if report.ok { "ok" } else { "err" });
+    lines.field("rdb_last_bgsave_time_sec", report.took_s);
+    let current_s = background.map_or(-1, |running| ctx.now.seconds() - running.since.seconds());
+    lines.field("rdb_current_bgsave_time_sec", current_s);
+    lines.field("rdb_saves", report.saves);
+    lines.field("rdb_last_cow_size", report.kept_bytes);
     lines.field("rdb_last_load_keys_expired", loading.progress().expired.load(Relaxed));
     lines.field("rdb_last_load_keys_loaded", loading.progress().keys.load(Relaxed));
     lines.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
@@ -35,7 +47,6 @@ pub(super) fn persistence(lines: &mut Lines, ctx: &mut Context<'_>) {
 }
 
 /// How far loading is.
-#[expect(clippy::cast_precision_loss, reason = "a percentage with two digits")]
 fn far(lines: &mut Lines, ctx: &Context<'_>) {
     let (loading, progress) = (&ctx.shared.loading, ctx.shared.loading.progress());
     let (bytes, total) = (progress.bytes.load(Relaxed), progress.total_bytes.load(Relaxed));
@@ -43,7 +54,11 @@ fn far(lines: &mut Lines, ctx: &Context<'_>) {
     lines.field("loading_total_bytes", total);
     lines.field("loading_rdb_used_mem", progress.writer_bytes.load(Relaxed));
     lines.field("loading_loaded_bytes", bytes);
-    let percent = bytes as f64 * 100.0 / total.max(1) as f64;
-    lines.field("loading_loaded_perc", format_args!("{percent:.2}"));
+    lines.field("loading_loaded_perc", format_args!("{:.2}", percent(bytes, total)));
     lines.field("loading_eta_seconds", loading.eta_s(ctx.now));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
