@@ -5,7 +5,9 @@
 
 use super::entry::Entry;
 use super::reclaim::{Garbage, Why};
-use super::{Keyspace, UnixMs, prefetch};
+use super::shard::Shard;
+use super::table::Peek;
+use super::{Keyspace, UnixMs, View, prefetch};
 use crossbeam_epoch as epoch;
 
 /// Entries whose buckets are loaded together.
@@ -44,14 +46,18 @@ impl<'k> Intake<'k> {
         self.shards[self.keyspace.shard_of(arrival.hash)].push(arrival);
     }
 
-    /// Stores what waits in database `db`, a lock for each shard. When a key is there already, and not to be replaced, the tag of its
+    /// Stores what waits in database `db`, a lock for each shard unless `held` holds them all. When a key is there already, and not to be replaced, the tag of its
     /// new entry is the error: the lowest of them; the other entries are stored.
-    pub fn flush(&mut self, db: usize) -> Result<(), usize> {
+    pub fn flush(&mut self, db: usize, mut held: Option<&mut View<'_>>) -> Result<(), usize> {
         let mut duplicate = None::<usize>;
         for index in 0..self.shards.len() {
             if !self.shards[index].is_empty() {
                 let mut waiting = std::mem::take(&mut self.shards[index]);
-                let tag = self.store(db, index, &mut waiting);
+                let cell = &self.keyspace.cells(db)[index];
+                let tag = match &mut held {
+                    Some(view) => self.store(view.shard_at(db, index), &cell.peek, &mut waiting),
+                    None => self.store(&mut cell.shard.lock(), &cell.peek, &mut waiting),
+                };
                 duplicate = duplicate.into_iter().chain(tag).min();
                 self.shards[index] = waiting;
             }
@@ -59,15 +65,13 @@ impl<'k> Intake<'k> {
         duplicate.map_or(Ok(()), Err)
     }
 
-    fn store(&self, db: usize, index: usize, waiting: &mut Vec<Arrival>) -> Option<usize> {
+    fn store(&self, shard: &mut Shard, peek: &Peek, waiting: &mut Vec<Arrival>) -> Option<usize> {
         let mut duplicate = None;
-        let cell = &self.keyspace.cells(db)[index];
-        let mut shard = cell.shard.lock();
         let mut waiting = waiting.drain(..);
         while !waiting.as_slice().is_empty() {
             let guard = epoch::pin();
             for arrival in waiting.as_slice().iter().take(TOGETHER) {
-                prefetch(cell.peek.bucket(arrival.hash, &guard));
+                prefetch(peek.bucket(arrival.hash, &guard));
             }
             for arrival in waiting.by_ref().take(TOGETHER) {
                 let key = super::Key { bytes: arrival.entry.get().key(), hash: arrival.hash };

@@ -13,7 +13,7 @@ use super::queue::{Block, Queue};
 use super::records::{self, Found, HEADER_BYTES, Record, Version};
 use super::value::Limits;
 use super::walk::{Stop, Walk};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, View};
 use crate::persistence::disk::Disk;
 use crate::util::clock::UnixMs;
 use crate::util::number;
@@ -141,14 +141,34 @@ pub fn load_file(
     options: &Options,
     progress: &Progress,
 ) -> Result<Loaded, LoadError> {
+    open(disk, path, |source, total| load(source, total, keyspace, options, progress))
+}
+
+/// As [`load_file`], into a keyspace of which `view` holds every shard: on the calling thread alone.
+///
+/// # Errors
+/// As there.
+pub fn load_held(
+    disk: &dyn Disk,
+    path: &Path,
+    view: &mut View<'static>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Loaded, LoadError> {
+    let (keyspace, options) = (view.keyspace(), &Options { threads: 1, ..options.clone() });
+    open(disk, path, |source, total| run(source, total, (Some(keyspace), Some(view)), options, progress))
+}
+
+fn open(
+    disk: &dyn Disk,
+    path: &Path,
+    read: impl FnOnce(&mut (dyn Read + Send), Option<u64>) -> Result<Loaded, Fault>,
+) -> Result<Loaded, LoadError> {
     let failed = |error: std::io::Error| LoadError { path: path.to_owned(), offset: 0, what: error.to_string() };
     let total = disk.len(path).map_err(failed)?;
     let mut source = disk.open(path).map_err(failed)?;
-    load(&mut *source, total, keyspace, options, progress).map_err(|fault| LoadError {
-        path: path.to_owned(),
-        offset: fault.offset,
-        what: fault.what,
-    })
+    let fault = |fault: Fault| LoadError { path: path.to_owned(), offset: fault.offset, what: fault.what };
+    read(&mut *source, total).map_err(fault)
 }
 
 /// Loads what `source` holds, of `total` bytes if that is known, up to its end; see [`load_file`].
@@ -159,6 +179,16 @@ pub fn load(
     source: &mut (dyn Read + Send),
     total: Option<u64>,
     keyspace: Option<&Keyspace>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Loaded, Fault> {
+    run(source, total, (keyspace, None), options, progress)
+}
+
+fn run(
+    source: &mut (dyn Read + Send),
+    total: Option<u64>,
+    (keyspace, held): (Option<&Keyspace>, Option<&mut View<'static>>),
     options: &Options,
     progress: &Progress,
 ) -> Result<Loaded, Fault> {
@@ -177,9 +207,10 @@ pub fn load(
         for number in 1..options.threads {
             help(scope, number, &job, &queue);
         }
-        let result = Reading::new(&job, &queue, feed).read();
-        queue.close();
         let mut decoder = job.decoder();
+        decoder.held = held;
+        let result = Reading::new(&job, &queue, &mut decoder, feed).read();
+        queue.close();
         while let Some(block) = queue.take() {
             decoder.decode(&block);
         }
@@ -215,11 +246,11 @@ fn fault_of(feed: &Feed<'_>, place: usize, dry: Dry) -> Fault {
 }
 
 /// The thread that reads.
-struct Reading<'j, 'a, 's> {
+struct Reading<'j, 'd, 'a, 's> {
     job: &'j Job<'a>,
     queue: &'j Queue,
     /// For blocks that find no room.
-    decoder: Decoder<'j, 'a>,
+    decoder: &'j mut Decoder<'d, 'a>,
     feed: Feed<'s>,
     /// Up to here the bytes at hand were walked over.
     at: usize,
@@ -229,10 +260,9 @@ struct Reading<'j, 'a, 's> {
     keys: i64,
 }
 
-impl<'j, 'a, 's> Reading<'j, 'a, 's> {
-    fn new(job: &'j Job<'a>, queue: &'j Queue, feed: Feed<'s>) -> Self {
+impl<'j, 'd, 'a, 's> Reading<'j, 'd, 'a, 's> {
+    fn new(job: &'j Job<'a>, queue: &'j Queue, decoder: &'j mut Decoder<'d, 'a>, feed: Feed<'s>) -> Self {
         let loaded = Loaded { version: job.version.number, ..Loaded::default() };
-        let decoder = job.decoder();
         Reading { job, queue, decoder, feed, at: HEADER_BYTES, db: 0, entries: Vec::new(), loaded, keys: 0 }
     }
 
@@ -286,7 +316,9 @@ impl<'j, 'a, 's> Reading<'j, 'a, 's> {
         }
         let room = Vec::with_capacity(self.entries.len());
         let entries = std::mem::replace(&mut self.entries, room);
-        if let Some(block) = self.queue.put(Block { bytes, start, entries }) {
+        let (block, alone) = (Block { bytes, start, entries }, self.job.options.threads < 2);
+        let block = if alone { Some(block) } else { self.queue.put(block) };
+        if let Some(block) = block {
             self.decoder.decode(&block);
         }
     }
