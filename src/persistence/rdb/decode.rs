@@ -136,6 +136,14 @@ impl Decoder<'_, '_> {
         flush_drift();
     }
 
+    /// Makes a database ready for about so many keys.
+    pub fn reserve(&mut self, db: usize, keys: usize) {
+        let held = self.held.as_deref_mut();
+        if let Some(intake) = &self.intake {
+            intake.reserve(db, keys, held);
+        }
+    }
+
     fn flush(&mut self, block: &Block) {
         let (db, held) = (self.db, self.held.as_deref_mut());
         let Some(Err(tag)) = self.intake.as_mut().map(|intake| intake.flush(db, held)) else { return };

@@ -24,6 +24,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
+/// Bytes that an entry takes in a file, if its key and its value are small.
+const SMALL_ENTRY_BYTES: u64 = 8;
+
 /// How a file is loaded.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -216,6 +219,9 @@ fn run(
         }
         result
     });
+    if let Some(keyspace) = keyspace {
+        keyspace.pressure().note_replaced();
+    }
     match (job.take_fault(), result) {
         (Some(fault), Err(other)) if other.offset < fault.offset => Err(other),
         (Some(fault), _) => Err(fault),
@@ -257,13 +263,16 @@ struct Reading<'j, 'd, 'a, 's> {
     db: usize,
     entries: Vec<(usize, Found)>,
     loaded: Loaded,
+    /// So many keys more can the file hold: what it says beyond that is not believed.
+    believed: u64,
     keys: i64,
 }
 
 impl<'j, 'd, 'a, 's> Reading<'j, 'd, 'a, 's> {
     fn new(job: &'j Job<'a>, queue: &'j Queue, decoder: &'j mut Decoder<'d, 'a>, feed: Feed<'s>) -> Self {
         let loaded = Loaded { version: job.version.number, ..Loaded::default() };
-        Reading { job, queue, decoder, feed, at: HEADER_BYTES, db: 0, entries: Vec::new(), loaded, keys: 0 }
+        let believed = feed.total().unwrap_or(0) / SMALL_ENTRY_BYTES;
+        Reading { job, queue, decoder, feed, believed, at: HEADER_BYTES, db: 0, entries: Vec::new(), loaded, keys: 0 }
     }
 
     /// Reads to the end.
@@ -280,6 +289,10 @@ impl<'j, 'd, 'a, 's> Reading<'j, 'd, 'a, 's> {
                     self.at = walk.at();
                     return self.end();
                 }
+                Ok(Record::Sizes(keys)) => {
+                    self.at = walk.at();
+                    self.reserve(keys);
+                }
                 Ok(record) => {
                     let (end, noted) = (walk.at(), self.loaded.note(&record, &mut self.db, self.job));
                     noted.map_err(|what| Fault { offset: self.feed.offset(self.at), what })?;
@@ -291,6 +304,13 @@ impl<'j, 'd, 'a, 's> Reading<'j, 'd, 'a, 's> {
                 }
             }
         }
+    }
+
+    /// Makes the current database ready for its keys, as far as the file has room for so many.
+    fn reserve(&mut self, keys: u64) {
+        let keys = keys.min(self.believed);
+        self.believed -= keys;
+        self.decoder.reserve(self.db, usize::try_from(keys).unwrap_or(0));
     }
 
     /// Hands over what was walked over, then reads on.

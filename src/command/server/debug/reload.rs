@@ -12,7 +12,6 @@ use crate::call::saving::save_now;
 use crate::call::shared::Shared;
 use crate::call::spec::Outcome;
 use crate::command::scripting::restore_libraries;
-use crate::keyspace::reclaim::Flushed;
 use crate::keyspace::{LockPlan, View};
 use crate::persistence::rdb::load::{Loaded, load_held};
 use crate::script::library::RestorePolicy;
@@ -73,32 +72,32 @@ pub fn reload<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     shared.loading.begin(0, ctx.now);
     let result = run(shared, &options);
     shared.loading.end();
-    let flushed = result?;
-    flushed.into_iter().for_each(|flushed| flushed.leave_to(shared.keyspace.reclaimer()));
     ctx.touch_all();
+    result?;
     done(ctx)
 }
 
-/// Returns what was there before.
-fn run(shared: &'static Shared, options: &Options) -> Result<Vec<Flushed>, CommandError> {
+fn run(shared: &'static Shared, options: &Options) -> Result<(), CommandError> {
     let now = UnixMs::now();
-    let mut view = if options.save { save(shared, now)? } else { lock(shared, now) };
+    let mut view = if options.save { save(shared, now)? } else { lock(shared, now)? };
     let databases = if options.flush { shared.keyspace.databases() } else { 0 };
-    let flushed = (0..databases).map(|db| view.flush(db)).collect();
+    // Freed while the file is loaded, so that there is no need of twice the memory.
+    (0..databases).for_each(|db| view.flush(db).leave_to(shared.keyspace.reclaimer()));
     let loaded = load(shared, &mut view, options, now).and_then(|loaded| {
         let restored = restore_libraries(shared, &loaded.libraries, options.policy());
         restored.map_err(|text| String::from_utf8_lossy(&text).into_owned())
     });
     drop(view);
-    loaded.map(|()| flushed).map_err(|error| {
+    loaded.map_err(|error| {
         tracing::error!("DEBUG RELOAD: {error}");
         CommandError::text("ERR Error trying to load the RDB dump, check server logs.")
     })
 }
 
 /// Locks everything as it is.
-fn lock(shared: &'static Shared, now: UnixMs) -> View<'static> {
-    View::lock(&shared.keyspace, 0, now, false, LockPlan::All, std::iter::empty())
+fn lock(shared: &'static Shared, now: UnixMs) -> Result<View<'static>, CommandError> {
+    let view = View::lock(&shared.keyspace, 0, now, false, LockPlan::All, std::iter::empty());
+    if view.gave_up() { Err(CommandError::text("ERR a script that runs for long holds the data")) } else { Ok(view) }
 }
 
 /// Saves a snapshot and locks everything as the snapshot has it.
@@ -106,8 +105,8 @@ fn save(shared: &'static Shared, now: UnixMs) -> Result<View<'static>, CommandEr
     for _ in 0..ROUNDS {
         // Redis says no more either; the log does.
         save_now(shared).map_err(|_| CommandError::text("ERR"))?;
-        let view = lock(shared, now);
-        if !view.gave_up() && shared.stats.dirty.load(Relaxed) == 0 {
+        let view = lock(shared, now)?;
+        if shared.stats.dirty.load(Relaxed) == 0 {
             return Ok(view);
         }
     }
