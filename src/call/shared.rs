@@ -6,6 +6,7 @@ use super::clients::{Client, Clients};
 use super::effects::EffectLog;
 use super::history::History;
 use super::hot::HotKeys;
+use super::loading::Loading;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::notify;
 use super::pubsub::PubSub;
@@ -108,6 +109,8 @@ pub struct Shared {
     pub tracking: Tracking,
     /// Where the effects of writes go.
     pub effects: EffectLog,
+    /// Whether data is being loaded.
+    pub loading: Loading,
     /// Snapshots on disk.
     pub saving: Saving,
     /// Counters.
@@ -157,6 +160,7 @@ impl Shared {
             pubsub: PubSub::default(),
             tracking: Tracking::new(Arc::clone(keyspace.attention())),
             effects: EffectLog::default(),
+            loading: Loading::default(),
             saving: Saving::new(identity.started),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),

@@ -309,6 +309,22 @@ impl Shard {
         self.table.insert(hash, entry, now);
     }
 
+    /// Makes room for about so many keys, if there is none yet.
+    pub fn reserve(&mut self, keys: usize) {
+        self.table.reserve(keys);
+    }
+
+    /// Stores an entry that comes from a file, whose key is not in the table, with the counter of uses that it had.
+    pub fn load(&mut self, hash: u64, mut entry: Entry, frequency: Option<u8>, now: UnixMs) {
+        if self.uses.pressure.mode() != 0 {
+            self.uses.pressure.note_loaded(&mut entry.get_mut(), frequency, now);
+        }
+        if let Some(due) = entry.get().due() {
+            self.due_ms = self.due_ms.min(due.0);
+        }
+        self.table.insert(hash, entry, now);
+    }
+
     /// Gives a live key another deadline, or none, and with `touch` notes the use; `false` when there is no such key.
     pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs, touch: bool) -> bool {
         let Shard { table, stats, reclaimer, journal, uses, due_ms, .. } = self;
