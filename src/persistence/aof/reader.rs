@@ -264,9 +264,10 @@ fn parse(buffer: &[u8], at: usize, args: &mut Vec<Range>) -> Result<Found, Fault
         Some(_) => return Err((at, "expected a request ('*')")),
     }
     args.clear();
+    let star = at;
     let Some((count, mut at)) = number(buffer, at + 1)? else { return Ok(Found::More) };
     if count == 0 || count > ARGS_MAX {
-        return Err((at, "a request has at least one argument, and not this many"));
+        return Err((star, "a request has at least one argument, and not this many"));
     }
     for _ in 0..count {
         match buffer.get(at) {
@@ -313,7 +314,7 @@ fn number(buffer: &[u8], at: usize) -> Result<Option<(usize, usize)>, Fault> {
             Some(_) => return Err((place, "expected a number")),
         }
         if place - at > 20 {
-            return Err((place, "a number is too long"));
+            return Err((at, "a number is too long"));
         }
     }
     match buffer.get(place + 1) {
@@ -438,11 +439,11 @@ mod tests {
         for (text, error) in [
             ("SET a 1\r\n", "expected a request ('*') at offset 0"),
             ("*1\r\n$1\r\nA\r\n*x\r\n", "expected a number at offset 12"),
-            ("*0\r\n", "a request has at least one argument, and not this many at offset 4"),
+            ("*0\r\n", "a request has at least one argument, and not this many at offset 0"),
             ("*1\n$1\r\nA\r\n", "expected a number at offset 2"),
             ("*1\r\n+1\r\n", "expected an argument ('$') at offset 4"),
             ("*1\r\n$1\r\nAB\r\n", "expected the end of an argument at offset 9"),
-            ("*1\r\n$99999999999999999999999\r\n", "a number is too long at offset 26"),
+            ("*1\r\n$99999999999999999999999\r\n", "a number is too long at offset 5"),
             ("*1\r\n$4294967295\r\n", "an argument is too long at offset 4"),
             ("*1\r\n$4\r\nEXEC\r\n", "EXEC without MULTI at offset 0"),
             ("*1\r\n$5\r\nMULTI\r\n*1\r\n$5\r\nMULTI\r\n", "MULTI inside a transaction at offset 15"),
