@@ -166,6 +166,7 @@ fn exec<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comma
     };
     ctx.session.client.queued.store(-1, Relaxed);
     ctx.session.client.queued_bytes.store(0, Relaxed);
+    ctx.session.frozen_us = None;
     ctx.replaced = true; // its commands are logged, not itself
     if transaction.refused {
         ctx.session.unwatch(ctx.shared); // no shard is locked for a transaction that is not going to run

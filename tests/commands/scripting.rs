@@ -111,3 +111,26 @@ fn functions() {
         c.check("FUNCTION LIST", "[]");
     });
 }
+
+/// An error of a command that a script ran was counted twice, and one of a command refused before it ran not at all.
+#[test]
+fn errors_of_scripts_are_counted_once() {
+    both(|c| {
+        c.check("SET s x", "+OK");
+        for script in [
+            "return redis.call('lpush','s','1')",
+            "return redis.pcall('lpush','s','1')",
+            "redis.pcall('lpush') return 1",
+            "return redis.error_reply('MINE a')",
+        ] {
+            c.ask(&format!("EVAL \"{script}\" 0"));
+        }
+        let text = c.ask("INFO errorstats");
+        for (code, count) in [("WRONGTYPE", 2), ("ERR", 1), ("MINE", 1)] {
+            assert!(text.contains(&format!("errorstat_{code}:count={count}\r\n")), "{text}");
+        }
+        let text = c.ask("INFO commandstats");
+        let line = text.lines().find(|line| line.starts_with("cmdstat_lpush:")).unwrap_or_default();
+        assert!(line.contains("calls=2,") && line.ends_with("rejected_calls=1,failed_calls=2"), "{line}");
+    });
+}
