@@ -374,7 +374,12 @@ impl AppendLog {
 
     fn set_policy(&self, config: &Config) {
         self.stamps.store(config.aof_timestamp_enabled(), Relaxed);
-        self.policy.store(config.appendfsync() as u8, Release);
+        let policy = match config.appendfsync() {
+            0 => Policy::EverySecond,
+            1 => Policy::Always,
+            _ => Policy::No,
+        };
+        self.policy.store(policy as u8, Release);
         // Whoever waits waits for something else now.
         self.writing.ring();
         self.syncing.ring();
