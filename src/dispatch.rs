@@ -80,6 +80,8 @@ pub struct Dispatcher {
     /// The first parked key whose entry has not been prefetched.
     unfetched: usize,
     now: UnixMs,
+    /// Whether data was being loaded when `now` was read.
+    loading: bool,
     /// When `now` was read.
     begun: Ticks,
     /// The last reading of the cycle counter, and the cheap commands that have run since.
@@ -131,6 +133,7 @@ impl Dispatcher {
             parked: Extent::default(),
             unfetched: 0,
             now,
+            loading: false,
             begun: ticks,
             ticks,
             span: Span::default(),
@@ -148,6 +151,7 @@ impl Dispatcher {
     /// Reads the clock: once a batch.
     pub fn begin(&mut self) {
         self.now = UnixMs::now();
+        self.loading = self.shared.loading.is_on();
         self.ticks = Ticks::now();
         self.begun = self.ticks;
     }
@@ -459,6 +463,9 @@ impl Dispatcher {
         if session.resp == Resp::V2 && !spec.while_subscribed && session.client.subscribed.load(Relaxed) {
             return Err(not_while_subscribed(command));
         }
+        if self.loading && self.needs_data(command, session) {
+            return Err(CommandError::Loading);
+        }
         if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) {
             self.check_busy()?;
         }
@@ -479,6 +486,15 @@ impl Dispatcher {
             }
         }
         Ok(command)
+    }
+
+    /// Whether a command cannot run while data is being loaded: it, or, for EXEC, one of those that wait for it.
+    #[cold]
+    fn needs_data(&self, command: &Command, session: &Session) -> bool {
+        let queued = session.transaction.as_ref().filter(|_| matches!(command.spec.scope, Scope::Transaction));
+        let needs = |command: &Command| !command.spec.flags.has(Flags::LOADING);
+        let mut queued = queued.iter().flat_map(|transaction| &transaction.queued);
+        needs(command) || queued.any(|request| self.shared.commands.resolve(request.view()).0.is_ok_and(needs))
     }
 
     /// Refuses writes, and tells whoever asks after the server's health, while snapshots that are wanted fail.

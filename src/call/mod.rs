@@ -20,6 +20,7 @@ pub mod history;
 pub mod hot;
 pub mod keys;
 pub mod limits;
+pub mod loading;
 pub mod logs;
 pub mod notify;
 pub mod pubsub;

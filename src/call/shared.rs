@@ -7,6 +7,7 @@ use super::clients::{Client, Clients};
 use super::effects::EffectLog;
 use super::history::History;
 use super::hot::HotKeys;
+use super::loading::Loading;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::notify;
 use super::pubsub::PubSub;
@@ -111,6 +112,8 @@ pub struct Shared {
     pub effects: EffectLog,
     /// The append-only file.
     pub append_log: Arc<AppendLog>,
+    /// Whether data is being loaded.
+    pub loading: Loading,
     /// Snapshots on disk.
     pub saving: Saving,
     /// Counters.
@@ -161,6 +164,7 @@ impl Shared {
             tracking: Tracking::new(Arc::clone(keyspace.attention())),
             effects: EffectLog::default(),
             append_log: Arc::default(),
+            loading: Loading::default(),
             saving: Saving::new(identity.started),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),

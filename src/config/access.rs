@@ -292,6 +292,16 @@ impl Config {
         self.text(const { row("dbfilename") })
     }
 
+    /// Whether snapshots of a version that is not known are tried.
+    pub fn rdb_version_check_relaxed(&self) -> bool {
+        self.text(const { row("rdb-version-check") }) == "relaxed"
+    }
+
+    /// Microseconds to wait for each key that is loaded; below 0, one for each so many keys.
+    pub fn key_load_delay_us(&self) -> i64 {
+        self.number(const { row("key-load-delay") })
+    }
+
     /// Pairs of seconds and changes after which a snapshot is due.
     pub fn save_points(&self) -> Vec<(u64, u64)> {
         let text = self.text(const { row("save") });

@@ -274,8 +274,8 @@ pub const GROUPS: &[Group] = &[
             "Saves a snapshot after so many seconds when so many keys changed; several pairs may follow each other.").later(RDB),
         flag("stop-writes-on-bgsave-error", "yes", "Refuses writes after a failed snapshot.").later(RDB),
         flag("rdbcompression", "yes", "Compresses long strings in snapshots.").later(RDB),
-        flag("rdbchecksum", "yes", "Ends snapshots with a checksum and verifies it.").startup().later(RDB),
-        pick("rdb-version-check", &["strict", "relaxed"], "strict", "Whether snapshots of a newer format are tried.").later(RDB),
+        flag("rdbchecksum", "yes", "Ends snapshots with a checksum and verifies it.").startup(),
+        pick("rdb-version-check", &["strict", "relaxed"], "strict", "Whether snapshots of a newer format are tried."),
         pick("sanitize-dump-payload", &["no", "yes", "clients"], "no", "When RESTORE and loading verify data in depth.")
             .unneeded("larder always verifies"),
         text("dbfilename", "dump.rdb", "Name of the snapshot file.").protected().check(snapshot_name),
@@ -283,7 +283,7 @@ pub const GROUPS: &[Group] = &[
         Row::new("dir", Kind::Directory, "./", "Working directory, which holds snapshots and append-only files.").protected(),
         flag("rdb-save-incremental-fsync", "yes", "Syncs snapshots piece by piece while writing.").later(RDB),
         int("rdb-key-save-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per saved key, for tests.").hidden().later(RDB),
-        int("key-load-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per loaded key, for tests.").hidden().later(RDB),
+        int("key-load-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per loaded key, for tests.").hidden(),
         int("loading-process-events-interval-bytes", 1024, I32, "2097152", "Bytes loaded between looks at clients.")
             .hidden().later(RDB),
     ] },

@@ -309,6 +309,23 @@ impl Shard {
         self.table.insert(hash, entry, now);
     }
 
+    /// Stores an entry that comes from a file, whose key is not in the table, with the counter of uses that it had.
+    pub fn load(&mut self, hash: u64, mut entry: Entry, frequency: Option<u8>, now: UnixMs) {
+        if self.uses.pressure.mode() != 0 {
+            let access = entry.get().access();
+            self.uses.welcome(&mut entry, hash, now);
+            if self.uses.pressure.mode() & FREQUENCY == 0 {
+                entry.get_mut().set_access(access);
+            } else if let Some(frequency) = frequency {
+                entry.get_mut().set_access(Pressure::with_frequency(frequency, now));
+            }
+        }
+        if let Some(due) = entry.get().due() {
+            self.due_ms = self.due_ms.min(due.0);
+        }
+        self.table.insert(hash, entry, now);
+    }
+
     /// Gives a live key another deadline, or none, and with `touch` notes the use; `false` when there is no such key.
     pub fn set_deadline(&mut self, key: Key<'_>, deadline: Option<UnixMs>, now: UnixMs, touch: bool) -> bool {
         let Shard { table, stats, reclaimer, journal, uses, due_ms, .. } = self;

@@ -9,6 +9,7 @@ mod cron;
 mod expiry;
 mod listener;
 pub mod log;
+mod recovery;
 mod saving;
 mod shutdown;
 mod socket;
@@ -82,12 +83,23 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     crate::util::memory::note_startup();
     tracing::info!("Server initialized");
     listeners.announce();
-    tracing::info!("Ready to accept connections");
-    let accepting = listeners.accept(shared, workers);
+    let mut recovery = match recovery::begin(shared) {
+        Ok(recovery) => recovery,
+        Err(why) => return fail(&why),
+    };
+    let mut accepting = std::pin::pin!(listeners.accept(shared, workers));
+    let mut stopping = std::pin::pin!(shutdown::stopped(shared));
     tokio::select! {
-        () = accepting => {}
+        () = &mut accepting => return farewell(shared).await,
+        // What is not loaded yet must not be saved: nothing is.
+        () = &mut stopping => return farewell(shared).await,
+        loaded = recovery.end() => if let Err(why) = loaded { return fail(&why) },
+    }
+    tracing::info!("Ready to accept connections");
+    tokio::select! {
+        () = &mut accepting => {}
         () = cron::run(shared) => {}
-        () = shutdown::stopped(shared) => {}
+        () = &mut stopping => {}
     }
     farewell(shared).await
 }

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Writes the section.
 pub(super) fn persistence(lines: &mut Lines, ctx: &mut Context<'_>) {
     let stats = &ctx.shared.stats;
+    let loading = &ctx.shared.loading;
     let (saving, running) = (&ctx.shared.saving, ctx.shared.saving.running());
     let (report, progress) = (saving.report(), running.as_ref().map(|running| &running.progress));
     let of_progress = |figure: fn(&Progress) -> &AtomicU64| progress.map_or(0, |it| figure(it).load(Relaxed));
-    lines.zeros(&["loading", "async_loading"]);
+    lines.field("loading", u8::from(loading.is_on()));
+    lines.zeros(&["async_loading"]);
     let kept = of_progress(|it| &it.kept_bytes);
     lines.field("current_cow_peak", kept);
     lines.field("current_cow_size", kept);
@@ -30,7 +32,8 @@ pub(super) fn persistence(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("rdb_current_bgsave_time_sec", current_s);
     lines.field("rdb_saves", report.saves);
     lines.field("rdb_last_cow_size", report.kept_bytes);
-    lines.zeros(&["rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    lines.field("rdb_last_load_keys_expired", loading.progress().expired.load(Relaxed));
+    lines.field("rdb_last_load_keys_loaded", loading.progress().keys.load(Relaxed));
     lines.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
     lines.field("aof_last_rewrite_time_sec", -1);
     lines.field("aof_current_rewrite_time_sec", -1);
@@ -38,6 +41,21 @@ pub(super) fn persistence(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
     lines.field("aof_last_write_status", "ok");
     lines.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if loading.is_on() {
+        far(lines, ctx);
+    }
+}
+
+/// How far loading is.
+fn far(lines: &mut Lines, ctx: &Context<'_>) {
+    let (loading, progress) = (&ctx.shared.loading, ctx.shared.loading.progress());
+    let (bytes, total) = (progress.bytes.load(Relaxed), progress.total_bytes.load(Relaxed));
+    lines.field("loading_start_time", loading.started().seconds());
+    lines.field("loading_total_bytes", total);
+    lines.field("loading_rdb_used_mem", progress.writer_bytes.load(Relaxed));
+    lines.field("loading_loaded_bytes", bytes);
+    lines.field("loading_loaded_perc", format_args!("{:.2}", percent(bytes, total)));
+    lines.field("loading_eta_seconds", loading.eta_s(ctx.now));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
