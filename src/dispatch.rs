@@ -586,7 +586,8 @@ impl Dispatcher {
         let hashes = keys.iter().map(|key| key.hash);
         let (db, resp) = (session.db, session.resp);
         let touch = !session.no_touch;
-        let (now, looks_at) = if self.replays { replay_clocks(self.now, command, request) } else { (self.now, self.now) };
+        let (now, looks_at) =
+            if self.replays { replay_clocks(self.now, command, request) } else { (self.now, self.now) };
         let mut view = if plan == LockPlan::Set {
             View::lock_set(&shared.keyspace, db, looks_at, touch, &session.transaction_locks(shared))
         } else {

@@ -16,14 +16,13 @@ use crate::keyspace::attention::Attention;
 use crate::persistence::aof::writer::{Fault, Log, LogFile};
 use crate::persistence::disk::{Disk, RealDisk};
 use crate::protocol::batch::RequestView;
-use crate::protocol::reply::{Output, Reply};
+use crate::protocol::reply::Reply;
 use crate::util::clock::{Ticks, UnixMs};
-use bytes::Bytes;
 use files::Files;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
 /// A write that takes longer than this is slow: the next ones are left to the log's own thread.
@@ -47,8 +46,6 @@ pub enum Policy {
 pub enum Task {
     /// New files in place of what the log has grown to.
     Rewrite,
-    /// A log from now on.
-    Start,
     /// `DEBUG LOADAOF`, for this client.
     Load(Arc<Blocked>),
 }
@@ -86,6 +83,14 @@ impl Bell {
 struct Waiter {
     position: u64,
     client: Arc<Client>,
+}
+
+/// Somebody in WAITAOF.
+struct SyncWaiter {
+    position: u64,
+    blocked: Arc<Blocked>,
+    /// It waits for nothing else.
+    ends: bool,
 }
 
 /// The figures of INFO that are no positions.
@@ -147,7 +152,7 @@ pub struct AppendLog {
     sync_runs: AtomicBool,
     delayed: AtomicU64,
     waiters: Mutex<Vec<Waiter>>,
-    waiting_for_sync: Mutex<Vec<(u64, Arc<Blocked>)>>,
+    waiting_for_sync: Mutex<Vec<SyncWaiter>>,
     tasks: Mutex<VecDeque<Task>>,
     files: Mutex<Files>,
     report: Mutex<Report>,
@@ -273,9 +278,9 @@ impl AppendLog {
         true
     }
 
-    /// Ends the wait of a client when the log is synced up to `position`.
-    pub fn wait_for_sync(&self, position: u64, blocked: Arc<Blocked>) {
-        self.waiting_for_sync.lock().push((position, blocked));
+    /// Tells a client when the log is synced up to `position`, which `ends` its wait or not.
+    pub fn wait_for_sync(&self, position: u64, blocked: Arc<Blocked>, ends: bool) {
+        self.waiting_for_sync.lock().push(SyncWaiter { position, blocked, ends });
         self.syncing.ring();
     }
 
@@ -292,10 +297,13 @@ impl AppendLog {
         });
         drop(waiters);
         let synced = if self.is_on() { self.log.synced() } else { u64::MAX };
-        self.waiting_for_sync.lock().retain(|(position, blocked)| {
+        self.waiting_for_sync.lock().retain(|SyncWaiter { position, blocked, ends }| {
             let waits = *position > synced;
             if !waits {
-                blocked.end(acknowledged(true, blocked));
+                blocked.synced.store(true, Relaxed);
+                if *ends {
+                    blocked.end(blocked.timeout_reply());
+                }
             }
             waits && !blocked.ticket.is_done()
         });
@@ -440,13 +448,6 @@ impl AppendLog {
         self.log.switch_to(file);
         self.writing.ring();
     }
-}
-
-/// What WAITAOF replies: whether this server has it on its disk, and how many replicas.
-fn acknowledged(local: bool, blocked: &Blocked) -> Bytes {
-    let mut out = Output::new();
-    write_acknowledged(local, &mut Reply::new(&mut out, blocked.resp));
-    Bytes::from(out.to_vec())
 }
 
 /// Replies what WAITAOF does.

@@ -384,6 +384,11 @@ impl Config {
         self.yes(const { row("aof-timestamp-enabled") })
     }
 
+    /// Whether a rewritten log is synced piece by piece.
+    pub fn aof_rewrite_incremental_fsync(&self) -> bool {
+        self.yes(const { row("aof-rewrite-incremental-fsync") })
+    }
+
     /// Whether replaced files of the log stay.
     pub fn aof_disable_auto_gc(&self) -> bool {
         self.yes(const { row("aof-disable-auto-gc") })

@@ -63,7 +63,11 @@ pub fn load(shared: &'static Shared, plan: Plan) -> Result<(), String> {
     let started = Ticks::now();
     let len = replay::load(shared, &plan)?;
     let nanos = Ticks::now().nanos_since(started);
-    tracing::info!("DB loaded from append only file: {}.{:03} seconds", nanos / 1_000_000_000, nanos / 1_000_000 % 1000);
+    tracing::info!(
+        "DB loaded from append only file: {}.{:03} seconds",
+        nanos / 1_000_000_000,
+        nanos / 1_000_000 % 1000
+    );
     open(shared, Some((plan, len)))
 }
 
@@ -73,8 +77,13 @@ pub fn load(shared: &'static Shared, plan: Plan) -> Result<(), String> {
 /// What the system says.
 pub fn open(shared: &'static Shared, loaded: Option<(Plan, u64)>) -> Result<(), String> {
     let log = &shared.append_log;
-    if loaded.is_none() && log.disk.len(&shared.config.dir().join(shared.config.dbfilename())).is_ok_and(|len| len.is_some()) {
-        tracing::warn!("'appendonly' is on and there is no append-only file yet: {} is not loaded", shared.config.dbfilename());
+    if loaded.is_none()
+        && log.disk.len(&shared.config.dir().join(shared.config.dbfilename())).is_ok_and(|len| len.is_some())
+    {
+        tracing::warn!(
+            "'appendonly' is on and there is no append-only file yet: {} is not loaded",
+            shared.config.dbfilename()
+        );
     }
     let file = log.files().open(&*log.disk, &shared.config, loaded);
     let file = file.map_err(|error| format!("Can't open the append-only file: {error}"))?;
@@ -206,13 +215,16 @@ fn sync(shared: &'static Shared, wanted: bool) {
 fn keep_always(shared: &'static Shared) {
     let log = &shared.append_log;
     loop {
-        log.keeping.wait(log.is_on().then_some(TICK));
+        log.keeping.wait((log.is_on() || shared.config.appendonly()).then_some(TICK));
         while let Some(task) = log.next_task() {
             match task {
                 Task::Rewrite => rewrite(shared, false),
-                Task::Start => rewrite(shared, true),
                 Task::Load(blocked) => replay::load_again(shared, &blocked),
             }
+        }
+        let ready = !shared.loading.is_on() && UnixMs::now() >= log.report().not_before;
+        if ready && shared.config.appendonly() && !log.is_on() {
+            rewrite(shared, true);
         }
         if log.is_on() && !shared.cron_paused.load(Relaxed) && is_due(shared) {
             rewrite(shared, false);
@@ -223,7 +235,8 @@ fn keep_always(shared: &'static Shared) {
 /// Whether the log has grown enough to be rewritten, or has to be.
 fn is_due(shared: &Shared) -> bool {
     let (log, config) = (&shared.append_log, &shared.config);
-    if UnixMs::now() < log.report().not_before {
+    let busy = shared.loading.is_on() || shared.keyspace.is_cutting();
+    if busy || UnixMs::now() < log.report().not_before {
         return false;
     }
     if matches!(log.log.fault(), Some(Fault::Sync(_))) {
@@ -233,10 +246,10 @@ fn is_due(shared: &Shared) -> bool {
     let (bytes, base) = (files.bytes(log.log.file_bytes()), files.base_bytes.max(1));
     let grown = u128::from(bytes) * 100 / u128::from(base);
     let due = percent > 0 && bytes > config.auto_aof_rewrite_min_size() && grown >= u128::from(percent) + 100;
-    if due && !shared.keyspace.is_cutting() {
+    if due {
         tracing::info!("Starting automatic rewriting of AOF on {}% growth", grown - 100);
     }
-    due && !shared.keyspace.is_cutting()
+    due
 }
 
 /// Replaces the files of the log by a base of what there is now; with `begin` the log itself begins with it.
@@ -345,7 +358,6 @@ fn save(
     }
     Ok((installed?, kept_bytes))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -184,6 +184,9 @@ async fn relieve(shared: &'static Shared) {
     loop {
         tick.tick().await;
         let keyspace = &shared.keyspace;
+        if shared.loading.is_on() {
+            continue; // the files say what went
+        }
         while keyspace.engine().relieve(keyspace, UnixMs::now()) {
             if keyspace.attention().to_removals() {
                 keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));

@@ -102,10 +102,12 @@ fn without_manifest(disk: &dyn Disk, names: &Names) -> Result<Manifest, String> 
 /// Takes the one file of a version before 7 into the directory, as the base.
 fn upgrade(disk: &dyn Disk, config: &Config, names: &Names, manifest: &mut Manifest) -> Result<(), String> {
     let old = config.dir().join(names.stem());
-    let told = |error: io::Error| format!("Can't take {} into the AOF directory: {}", old.display(), system_text(&error));
+    let told =
+        |error: io::Error| format!("Can't take {} into the AOF directory: {}", old.display(), system_text(&error));
     let there = |path: &Path| disk.len(path).map(|bytes| bytes.is_some()).map_err(told);
     let moved = names.path(names.stem());
-    let half_done = manifest.incremental.is_empty() && manifest.base.as_ref().is_some_and(|base| base.name == names.stem());
+    let half_done =
+        manifest.incremental.is_empty() && manifest.base.as_ref().is_some_and(|base| base.name == names.stem());
     if !there(&old)? || there(&moved)? || !(manifest.is_empty() || half_done) {
         return Ok(());
     }
@@ -115,7 +117,11 @@ fn upgrade(disk: &dyn Disk, config: &Config, names: &Names, manifest: &mut Manif
     persist(disk, names, manifest).map_err(told)?;
     disk.rename(&old, &moved).map_err(told)?;
     disk.sync_dir(names.directory()).and_then(|()| disk.sync_dir(directory_of(&old))).map_err(told)?;
-    tracing::info!("Successfully migrated an old-style AOF configuration ({}) into the AOF directory ({}).", names.stem(), names.directory().display());
+    tracing::info!(
+        "Successfully migrated an old-style AOF configuration ({}) into the AOF directory ({}).",
+        names.stem(),
+        names.directory().display()
+    );
     Ok(())
 }
 
@@ -238,7 +244,14 @@ impl Files {
     ///
     /// # Errors
     /// What the system says: then the old files are valid, and the new base is not named.
-    pub fn install_base(&mut self, disk: &dyn Disk, config: &Config, rdb: bool, kept: usize, bytes: u64) -> io::Result<()> {
+    pub fn install_base(
+        &mut self,
+        disk: &dyn Disk,
+        config: &Config,
+        rdb: bool,
+        kept: usize,
+        bytes: u64,
+    ) -> io::Result<()> {
         let Some(names) = self.names.clone() else { return Ok(()) };
         let mut manifest = self.manifest.clone();
         manifest.next_base(&names, rdb, kept);

@@ -35,13 +35,7 @@ pub fn recorder() -> Box<Record> {
 ///
 /// # Errors
 /// What the system says, or that nobody wants the cut any more.
-pub fn save(
-    disk: &dyn Disk,
-    path: &Path,
-    mut cut: Cut<'_>,
-    functions: &[Box<[u8]>],
-    syncs: bool,
-) -> io::Result<u64> {
+pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8]>], syncs: bool) -> io::Result<u64> {
     let mut out = Out { file: disk.create(path)?, buffer: Vec::new(), written: 0, unsynced: 0, syncs };
     for code in functions {
         encode([&b"FUNCTION"[..], b"LOAD", code].into_iter(), &mut out.buffer);

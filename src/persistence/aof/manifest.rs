@@ -126,7 +126,8 @@ impl Manifest {
     /// The text of the manifest.
     pub fn format(&self) -> Vec<u8> {
         let parts = self.base.iter().chain(&self.history).chain(&self.incremental);
-        let lines = parts.map(|part| format!("file {} seq {} type {}\n", quote(&part.name), part.seq, part.kind.letter()));
+        let lines =
+            parts.map(|part| format!("file {} seq {} type {}\n", quote(&part.name), part.seq, part.kind.letter()));
         lines.collect::<String>().into_bytes()
     }
 
@@ -318,7 +319,14 @@ mod tests {
     fn errors_are_those_of_redis() {
         assert_eq!(error(""), (0, "Found an empty AOF manifest"));
         let invalid = "Invalid AOF manifest file format";
-        for text in ["\n", "file a seq 1\n", "file a seq 1 type\n", "file a seq 0 type b\n", "x a seq 1 type b\n", "file \"a seq 1 type b\n"] {
+        for text in [
+            "\n",
+            "file a seq 1\n",
+            "file a seq 1 type\n",
+            "file a seq 0 type b\n",
+            "x a seq 1 type b\n",
+            "file \"a seq 1 type b\n",
+        ] {
             assert_eq!(error(text), (1, invalid), "{text:?}");
         }
         assert_eq!(error("file a seq 1 type b\nfile b seq 2 type b\n"), (2, "Found duplicate base file information"));

@@ -175,7 +175,9 @@ impl Reader {
                 return Ok((whole, self.ended.then_some(end)));
             };
             match word {
-                Word::Remark(stamp) if stamp.zip(self.until_s).is_some_and(|(stamp, until)| stamp > until) && !inside => {
+                Word::Remark(stamp)
+                    if stamp.zip(self.until_s).is_some_and(|(stamp, until)| stamp > until) && !inside =>
+                {
                     return Ok((whole, Some(End::Whole)));
                 }
                 Word::Remark(_) => {}

@@ -205,7 +205,9 @@ impl Log {
         let sealed: usize = pending.sealed.iter().map(Chunk::held_bytes).sum();
         let pending = pending.units.capacity() + sealed;
         let target = self.target.try_lock();
-        pending + target.map_or(0, |target| target.spare.capacity() + target.queue.iter().map(Chunk::held_bytes).sum::<usize>())
+        pending
+            + target
+                .map_or(0, |target| target.spare.capacity() + target.queue.iter().map(Chunk::held_bytes).sum::<usize>())
     }
 
     /// Whether a change of files waits: to be written by a thread that may wait for a sync.
@@ -456,7 +458,8 @@ mod tests {
     }
 
     fn append(log: &Log, unit: &[(usize, &str)]) {
-        let requests: Vec<_> = unit.iter().map(|(db, line)| (*db, OwnedRequest::from_args(line.split(' ').map(str::as_bytes)))).collect();
+        let requests: Vec<_> =
+            unit.iter().map(|(db, line)| (*db, OwnedRequest::from_args(line.split(' ').map(str::as_bytes)))).collect();
         let views: Vec<_> = requests.iter().map(|(db, request)| (*db, request.view())).collect();
         log.append(&views, None);
     }
@@ -474,11 +477,7 @@ mod tests {
         append(&log, &[(2, "D")]);
         assert_eq!(log.write(), Ok(()));
         let select = |db| format!("*2 $6 SELECT $1 {db} ");
-        let expected = format!(
-            "{}*1 $1 A *1 $5 MULTI *1 $1 B {}*1 $1 C *1 $4 EXEC *1 $1 D ",
-            select(0),
-            select(2)
-        );
+        let expected = format!("{}*1 $1 A *1 $5 MULTI *1 $1 B {}*1 $1 C *1 $4 EXEC *1 $1 D ", select(0), select(2));
         assert_eq!(text(&file), expected);
         assert_eq!((log.written(), log.synced()), (log.appended(), 0));
         assert_eq!(log.sync(), Ok(()));
@@ -514,7 +513,11 @@ mod tests {
         assert_eq!(log.write(), Ok(()));
         log.forgive_write();
         assert!(!log.is_faulty() && log.written() == log.appended());
-        assert!(text(&file).ends_with("*3 $3 SET $1 a $1 1 *3 $3 SET $1 b $1 2 *3 $3 SET $1 c $1 3 "), "{}", text(&file));
+        assert!(
+            text(&file).ends_with("*3 $3 SET $1 a $1 1 *3 $3 SET $1 b $1 2 *3 $3 SET $1 c $1 3 "),
+            "{}",
+            text(&file)
+        );
     }
 
     #[test]
