@@ -1,13 +1,19 @@
 //! Reading a log: its requests, in batches that end with a whole unit, and where and how it ends.
 //!
 //! A unit is a request, or MULTI, requests and EXEC; lines that begin with `#` stand between requests. Invariants: a unit is
-//! yielded whole or not at all; what is taken for a missing end is one (the file ends inside a unit, or nothing but
-//! NUL bytes follows), anything else is an error that names its offset; memory grows with the bytes that are there. Must not
-//! know: what requests do.
+//! yielded whole or not at all; what is taken for a missing end is one, anything else is an error that names its offset;
+//! memory grows with the bytes that are there. Must not know: what requests do.
+//!
+//! A power cut leaves a file that ends inside a unit, or with NUL bytes, or with a hole of them up to the next block of the disk:
+//! the block that was half full at the last sync was not written again, later ones were. Such a hole begins where a write
+//! ended, which is where a unit ends, so that it is never taken for an argument; what lies behind it was never synced.
 
 use crate::protocol::batch::Batch;
 use std::fmt;
 use std::io::{self, Read};
+
+/// What a power cut leaves of a block of the disk that was not written again: NUL bytes up to a multiple of this.
+const BLOCK_OF_DISK: u64 = 512;
 
 /// Requests of a batch, about.
 const BATCH: usize = 512;
@@ -199,7 +205,8 @@ impl Reader {
         ReadError::Malformed(Malformed { offset: self.base + place as u64, what })
     }
 
-    /// What to make of a byte at `place` that does not belong there: a missing end, if nothing but NUL bytes follows.
+    /// What to make of a byte at `place` that does not belong there: a missing end, if NUL bytes follow up to the end or to the next
+    /// block of the disk, see the head of this file.
     fn fault(
         &mut self,
         place: usize,
@@ -211,17 +218,19 @@ impl Reader {
             return Ok((whole, None)); // the units before it first; the buffer is as it was when this is seen again
         }
         let error = self.malformed(place, what);
-        let mut look = place;
+        let mut nuls = 0;
         loop {
-            if self.buffer[look..].iter().any(|byte| *byte != 0) {
-                return Err(error);
+            let run = self.buffer[place..].iter().take_while(|byte| **byte == 0).count();
+            nuls += run;
+            if place + run < self.buffer.len() {
+                let block_begins = (self.base + (place + nuls) as u64).is_multiple_of(BLOCK_OF_DISK);
+                return if nuls > 0 && block_begins { Ok((whole, Some(cut(inside)))) } else { Err(error) };
             }
             if self.ended {
                 return Ok((whole, Some(cut(inside))));
             }
             // What has been looked at is not needed again, whatever follows.
-            self.buffer.truncate(place + 1);
-            look = self.buffer.len();
+            self.buffer.truncate(place);
             self.fill_behind()?;
         }
     }
@@ -430,6 +439,8 @@ mod tests {
                 assert_eq!((lines.len(), offset), (count, whole as u64), "{len} bytes and {zeros} zeros");
             }
         }
+        let hole = [&bytes[..], &vec![0; 1024 - bytes.len()], &bytes].concat();
+        assert_eq!(read(&hole, 100).1, Ok(End::Cut), "up to a block of the disk");
         let not_the_end = [&bytes[..], &[0; 100], &bytes].concat();
         let (_, end, offset) = read(&not_the_end, 1 << 20);
         assert_eq!(end, Err(format!("expected a request ('*') at offset {}", bytes.len())));
