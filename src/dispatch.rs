@@ -664,13 +664,14 @@ impl Dispatcher {
         } else {
             let nanos = self.lap();
             self.counters(command).ran(1, nanos, config.latency_tracking());
-            Record { command, request, client: &session.client, db: session.db, now: self.now }
+            Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false }
                 .note_time(self.shared, nanos);
             if tracking {
                 self.track(request, &run, nanos);
             }
         }
-        let record = Record { command, request, client: &session.client, db: session.db, now: self.now };
+        let record =
+            Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false };
         record.note_sizes(self.shared, run.replied);
         record.feed_monitors(self.shared);
     }
