@@ -11,8 +11,8 @@ use crate::persistence::disk::{Disk, directory_of};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// An empty snapshot: the header of version 11, its end, and no checksum.
-const EMPTY_SNAPSHOT: &[u8] = b"REDIS0011\xfa\x08aof-base\xc0\x01\xff\0\0\0\0\0\0\0\0";
+/// An empty snapshot: the header of version 10, its end, and no checksum.
+const EMPTY_SNAPSHOT: &[u8] = b"REDIS0010\xfa\x08aof-base\xc0\x01\xff\0\0\0\0\0\0\0\0";
 
 /// The longest manifest that is read, in bytes.
 const MANIFEST_MAX: u64 = 16 << 20;
