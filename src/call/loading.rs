@@ -4,7 +4,8 @@
 
 use super::limits;
 use crate::config::Config;
-use crate::persistence::rdb::load::{Options, Progress};
+pub use crate::persistence::rdb::load::Options;
+use crate::persistence::rdb::load::Progress;
 use crate::util::clock::UnixMs;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed, Ordering::Release};
 

@@ -294,7 +294,7 @@ impl Config {
 
     /// Whether snapshots of a version that is not known are tried.
     pub fn rdb_version_check_relaxed(&self) -> bool {
-        self.text(const { row("rdb-version-check") }) == "relaxed"
+        self.number(const { row("rdb-version-check") }) == 1
     }
 
     /// Microseconds to wait for each key that is loaded; below 0, one for each so many keys.

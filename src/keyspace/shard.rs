@@ -309,16 +309,15 @@ impl Shard {
         self.table.insert(hash, entry, now);
     }
 
+    /// Makes room for about so many keys, if there is none yet.
+    pub fn reserve(&mut self, keys: usize) {
+        self.table.reserve(keys);
+    }
+
     /// Stores an entry that comes from a file, whose key is not in the table, with the counter of uses that it had.
     pub fn load(&mut self, hash: u64, mut entry: Entry, frequency: Option<u8>, now: UnixMs) {
         if self.uses.pressure.mode() != 0 {
-            let access = entry.get().access();
-            self.uses.welcome(&mut entry, hash, now);
-            if self.uses.pressure.mode() & FREQUENCY == 0 {
-                entry.get_mut().set_access(access);
-            } else if let Some(frequency) = frequency {
-                entry.get_mut().set_access(Pressure::with_frequency(frequency, now));
-            }
+            self.uses.pressure.note_loaded(&mut entry.get_mut(), frequency, now);
         }
         if let Some(due) = entry.get().due() {
             self.due_ms = self.due_ms.min(due.0);

@@ -188,7 +188,7 @@ def old_values():
     yield 10, b"list as ziplist", string(ziplist(*mixed))
     for width, numbers in ((2, (-5, 0, 300)), (4, (-70_000, 3)), (8, (-(2**40), 1, 2**50))):
         yield 11, b"intset %d" % width, string(intset(width, *numbers))
-    yield 12, b"sorted set as ziplist", string(ziplist(b"low", b"-inf", b"m", -7, b"n", 3, b"o", b"3.25", 17, b"3.25"))
+    yield 12, b"sorted set as ziplist", string(ziplist(b"low", b"-inf", b"m", -7, b"n", 3, 17, b"3.25", b"o", b"3.25"))
     yield 13, b"hash as ziplist", string(ziplist(b"f", 1, b"g", b"w" * 300, 12, 13))
     yield 14, b"quicklist", b"\x03" + string(ziplist(*mixed)) + string(ziplist(b"one")) + string(ziplist(1, 2, 3))
 
@@ -225,7 +225,7 @@ def test_streams_of_old_versions(start, tmp_path):
         new = theirs("DUMP", "s")[1:-10]
     # Length, last id; then first id, greatest deleted id, entries added, which 15 has not; one group: name, last id, entries read.
     figures = b"\x05\x05\x01" + b"\x01\x01\x00\x00\x05"
-    counted = b"\x01\x01g\x03\x01\x03"
+    counted = b"\x01\x01g\x03\x01\x81" + b"\xff" * 8
     assert new.count(figures + counted) == 1
     old = new.replace(figures + counted, b"\x05\x05\x01" + b"\x01\x01g\x03\x01")
     (tmp_path / "dump.rdb").write_bytes(old_file(9, [(15, b"old", old)]))
@@ -355,3 +355,85 @@ def test_a_configuration_file_is_no_subcommand(tmp_path, start):
     finally:
         process.terminate()
         assert process.wait(10) == 0
+
+
+# DEBUG RELOAD
+
+
+def test_reload_gives_the_same_data(start):
+    server = start(enable_debug_command="local")
+    with server.connect(60) as client:
+        fill.fill(client)
+        before, libraries = client("DEBUG", "DIGEST"), client("FUNCTION", "LIST", "WITHCODE")
+        sizes = client("INFO", "keyspace")
+        assert client("DEBUG", "RELOAD") == "OK"
+        assert client("DEBUG", "DIGEST") == before and client("FUNCTION", "LIST", "WITHCODE") == libraries
+        assert [line.split(b",")[0] for line in client("INFO", "keyspace").splitlines()] == [line.split(b",")[0] for line in sizes.splitlines()]
+        assert support.parse_info(client("INFO", "persistence"))["loading"] == "0"
+
+
+def test_words_of_reload(start):
+    server = start(enable_debug_command="local")
+    failed = "ERR Error trying to load the RDB dump, check server logs."
+    with server.connect() as client:
+        assert client.error("DEBUG", "RELOAD", "NOSAVE") == failed
+        client("MSET", "a", 1, "b", 2)
+        assert client("DEBUG", "RELOAD") == "OK"
+        client("MSET", "b", 3, "c", 4)
+        assert client.error("DEBUG", "RELOAD", "NOSAVE", "NOFLUSH") == failed
+        assert "duplicated key" in server.log()
+        assert client("DEBUG", "RELOAD", "NOSAVE", "NOFLUSH", "MERGE") == "OK"
+        assert client("MGET", "a", "b", "c") == [b"1", b"2", b"4"]
+        client("SET", "d", 5)
+        assert client("DEBUG", "RELOAD", "NOSAVE") == "OK"
+        assert client("MGET", "a", "b", "c", "d") == [b"1", b"2", None, None]
+        assert "only supports the MERGE, NOFLUSH and NOSAVE options" in client.error("DEBUG", "RELOAD", "NOW")
+        assert client("MULTI") == "OK" and client("DEBUG", "RELOAD") == "QUEUED"
+        assert isinstance(pytest.raises(support.ReplyError, client, "EXEC").value, support.ReplyError)
+
+
+def test_watched_keys_are_touched_by_a_reload(start):
+    with start(enable_debug_command="local").connect() as one, one_more(one) as other:
+        one("SET", "k", 1)
+        one("WATCH", "k")
+        assert other("DEBUG", "RELOAD") == "OK"
+        one("MULTI")
+        one("GET", "k")
+        assert one("EXEC") is None
+
+
+def one_more(client):
+    """Another connection to the same server."""
+    return support.Client(__import__("socket").create_connection(client.socket.getpeername(), 10))
+
+
+def test_no_acknowledged_write_is_lost_by_a_reload(start):
+    """Writers go on while the data is reloaded again and again: they are refused or their writes are there."""
+    import threading
+
+    server = start(enable_debug_command="local")
+    stop, counts = threading.Event(), {}
+
+    def write(number):
+        with server.connect(60) as client:
+            count = 0
+            while not stop.is_set():
+                try:
+                    client("INCR", f"counter:{number}")
+                    count += 1
+                except support.ReplyError as refused:
+                    assert str(refused).startswith("LOADING "), refused
+            counts[number] = count
+
+    writers = [threading.Thread(target=write, args=[number]) for number in range(4)]
+    with server.connect(60) as client:
+        client("DEBUG", "POPULATE", 20_000)
+        for writer in writers:
+            writer.start()
+        for _ in range(10):
+            assert client("DEBUG", "RELOAD") == "OK"
+        stop.set()
+        for writer in writers:
+            writer.join()
+        for number, count in counts.items():
+            assert count > 0 and int(client("GET", f"counter:{number}")) == count

@@ -10,7 +10,7 @@ use super::records::{Found, Version, key_at};
 use super::value::{self, Loaded};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::intake::{Arrival, Intake};
-use crate::keyspace::{Keyspace, access_seconds};
+use crate::keyspace::{Keyspace, View, access_seconds};
 use crate::util::clock::UnixMs;
 use crate::util::memory::flush_drift;
 use crate::value::object::Source;
@@ -85,7 +85,8 @@ impl<'a> Job<'a> {
     /// One that decodes for this job.
     pub fn decoder(&self) -> Decoder<'_, 'a> {
         let Options { now, replace, .. } = *self.options;
-        Decoder { job: self, intake: self.keyspace.map(|keyspace| Intake::new(keyspace, now, replace)), db: 0 }
+        let intake = self.keyspace.map(|keyspace| Intake::new(keyspace, now, replace));
+        Decoder { job: self, intake, held: None, db: 0 }
     }
 }
 
@@ -93,6 +94,8 @@ impl<'a> Job<'a> {
 pub struct Decoder<'j, 'a> {
     job: &'j Job<'a>,
     intake: Option<Intake<'a>>,
+    /// All shards, if they are held; then there is one decoder only.
+    pub held: Option<&'j mut View<'static>>,
     db: usize,
 }
 
@@ -133,8 +136,17 @@ impl Decoder<'_, '_> {
         flush_drift();
     }
 
+    /// Makes a database ready for about so many keys.
+    pub fn reserve(&mut self, db: usize, keys: usize) {
+        let held = self.held.as_deref_mut();
+        if let Some(intake) = &self.intake {
+            intake.reserve(db, keys, held);
+        }
+    }
+
     fn flush(&mut self, block: &Block) {
-        let Some(Err(tag)) = self.intake.as_mut().map(|intake| intake.flush(self.db)) else { return };
+        let (db, held) = (self.db, self.held.as_deref_mut());
+        let Some(Err(tag)) = self.intake.as_mut().map(|intake| intake.flush(db, held)) else { return };
         if let Some((db, found)) = block.entries.get(tag) {
             let offset = block.start + found.key as u64;
             let what = format!("RDB has duplicated key '{}' in DB {db}", name(&block.bytes, found));

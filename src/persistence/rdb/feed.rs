@@ -33,6 +33,11 @@ impl<'s> Feed<'s> {
         Feed { source, bytes: Vec::new(), start: 0, total, sum: checked.then(running_checksum) }
     }
 
+    /// Length of the file, if it is known.
+    pub fn total(&self) -> Option<u64> {
+        self.total
+    }
+
     /// The bytes at hand.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -13,7 +13,7 @@ use super::queue::{Block, Queue};
 use super::records::{self, Found, HEADER_BYTES, Record, Version};
 use super::value::Limits;
 use super::walk::{Stop, Walk};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, View};
 use crate::persistence::disk::Disk;
 use crate::util::clock::UnixMs;
 use crate::util::number;
@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, Scope};
 use std::time::Duration;
+
+/// Bytes that an entry takes in a file, if its key and its value are small.
+const SMALL_ENTRY_BYTES: u64 = 8;
 
 /// How a file is loaded.
 #[derive(Clone, Debug)]
@@ -141,14 +144,34 @@ pub fn load_file(
     options: &Options,
     progress: &Progress,
 ) -> Result<Loaded, LoadError> {
+    open(disk, path, |source, total| load(source, total, keyspace, options, progress))
+}
+
+/// As [`load_file`], into a keyspace of which `view` holds every shard: on the calling thread alone.
+///
+/// # Errors
+/// As there.
+pub fn load_held(
+    disk: &dyn Disk,
+    path: &Path,
+    view: &mut View<'static>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Loaded, LoadError> {
+    let (keyspace, options) = (view.keyspace(), &Options { threads: 1, ..options.clone() });
+    open(disk, path, |source, total| run(source, total, (Some(keyspace), Some(view)), options, progress))
+}
+
+fn open(
+    disk: &dyn Disk,
+    path: &Path,
+    read: impl FnOnce(&mut (dyn Read + Send), Option<u64>) -> Result<Loaded, Fault>,
+) -> Result<Loaded, LoadError> {
     let failed = |error: std::io::Error| LoadError { path: path.to_owned(), offset: 0, what: error.to_string() };
     let total = disk.len(path).map_err(failed)?;
     let mut source = disk.open(path).map_err(failed)?;
-    load(&mut *source, total, keyspace, options, progress).map_err(|fault| LoadError {
-        path: path.to_owned(),
-        offset: fault.offset,
-        what: fault.what,
-    })
+    let fault = |fault: Fault| LoadError { path: path.to_owned(), offset: fault.offset, what: fault.what };
+    read(&mut *source, total).map_err(fault)
 }
 
 /// Loads what `source` holds, of `total` bytes if that is known, up to its end; see [`load_file`].
@@ -159,6 +182,16 @@ pub fn load(
     source: &mut (dyn Read + Send),
     total: Option<u64>,
     keyspace: Option<&Keyspace>,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Loaded, Fault> {
+    run(source, total, (keyspace, None), options, progress)
+}
+
+fn run(
+    source: &mut (dyn Read + Send),
+    total: Option<u64>,
+    (keyspace, held): (Option<&Keyspace>, Option<&mut View<'static>>),
     options: &Options,
     progress: &Progress,
 ) -> Result<Loaded, Fault> {
@@ -177,14 +210,18 @@ pub fn load(
         for number in 1..options.threads {
             help(scope, number, &job, &queue);
         }
-        let result = Reading::new(&job, &queue, feed).read();
-        queue.close();
         let mut decoder = job.decoder();
+        decoder.held = held;
+        let result = Reading::new(&job, &queue, &mut decoder, feed).read();
+        queue.close();
         while let Some(block) = queue.take() {
             decoder.decode(&block);
         }
         result
     });
+    if let Some(keyspace) = keyspace {
+        keyspace.pressure().note_replaced();
+    }
     match (job.take_fault(), result) {
         (Some(fault), Err(other)) if other.offset < fault.offset => Err(other),
         (Some(fault), _) => Err(fault),
@@ -215,25 +252,27 @@ fn fault_of(feed: &Feed<'_>, place: usize, dry: Dry) -> Fault {
 }
 
 /// The thread that reads.
-struct Reading<'j, 'a, 's> {
+struct Reading<'j, 'd, 'a, 's> {
     job: &'j Job<'a>,
     queue: &'j Queue,
     /// For blocks that find no room.
-    decoder: Decoder<'j, 'a>,
+    decoder: &'j mut Decoder<'d, 'a>,
     feed: Feed<'s>,
     /// Up to here the bytes at hand were walked over.
     at: usize,
     db: usize,
     entries: Vec<(usize, Found)>,
     loaded: Loaded,
+    /// So many keys more can the file hold: what it says beyond that is not believed.
+    believed: u64,
     keys: i64,
 }
 
-impl<'j, 'a, 's> Reading<'j, 'a, 's> {
-    fn new(job: &'j Job<'a>, queue: &'j Queue, feed: Feed<'s>) -> Self {
+impl<'j, 'd, 'a, 's> Reading<'j, 'd, 'a, 's> {
+    fn new(job: &'j Job<'a>, queue: &'j Queue, decoder: &'j mut Decoder<'d, 'a>, feed: Feed<'s>) -> Self {
         let loaded = Loaded { version: job.version.number, ..Loaded::default() };
-        let decoder = job.decoder();
-        Reading { job, queue, decoder, feed, at: HEADER_BYTES, db: 0, entries: Vec::new(), loaded, keys: 0 }
+        let believed = feed.total().unwrap_or(0) / SMALL_ENTRY_BYTES;
+        Reading { job, queue, decoder, feed, believed, at: HEADER_BYTES, db: 0, entries: Vec::new(), loaded, keys: 0 }
     }
 
     /// Reads to the end.
@@ -250,6 +289,10 @@ impl<'j, 'a, 's> Reading<'j, 'a, 's> {
                     self.at = walk.at();
                     return self.end();
                 }
+                Ok(Record::Sizes(keys)) => {
+                    self.at = walk.at();
+                    self.reserve(keys);
+                }
                 Ok(record) => {
                     let (end, noted) = (walk.at(), self.loaded.note(&record, &mut self.db, self.job));
                     noted.map_err(|what| Fault { offset: self.feed.offset(self.at), what })?;
@@ -261,6 +304,13 @@ impl<'j, 'a, 's> Reading<'j, 'a, 's> {
                 }
             }
         }
+    }
+
+    /// Makes the current database ready for its keys, as far as the file has room for so many.
+    fn reserve(&mut self, keys: u64) {
+        let keys = keys.min(self.believed);
+        self.believed -= keys;
+        self.decoder.reserve(self.db, usize::try_from(keys).unwrap_or(0));
     }
 
     /// Hands over what was walked over, then reads on.
@@ -286,7 +336,9 @@ impl<'j, 'a, 's> Reading<'j, 'a, 's> {
         }
         let room = Vec::with_capacity(self.entries.len());
         let entries = std::mem::replace(&mut self.entries, room);
-        if let Some(block) = self.queue.put(Block { bytes, start, entries }) {
+        let (block, alone) = (Block { bytes, start, entries }, self.job.options.threads < 2);
+        let block = if alone { Some(block) } else { self.queue.put(block) };
+        if let Some(block) = block {
             self.decoder.decode(&block);
         }
     }

@@ -7,6 +7,7 @@
 mod digest;
 mod keys;
 mod protocol;
+mod reload;
 
 use crate::call::append_log::Task;
 use crate::call::args::Args;
@@ -63,7 +64,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("PROTOCOL", 1, 1, protocol::protocol),
     Subcommand("QUICKLIST", 1, 2, keys::quicklist),
     Subcommand("QUICKLIST-PACKED-THRESHOLD", 1, 1, packed_threshold),
-    Subcommand("RELOAD", 0, ANY, reload),
+    Subcommand("RELOAD", 0, ANY, reload::reload),
     Subcommand("REPLYBUFFER", 2, 2, reply_buffer),
     Subcommand("SDSLEN", 1, 1, keys::sdslen),
     Subcommand("SET-ACTIVE-EXPIRE", 1, 1, set_active_expire),
@@ -226,16 +227,6 @@ fn reply_buffer<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
     if args.word("RESIZING") { done(ctx) } else { Err(unknown_or_arity("DEBUG", b"REPLYBUFFER")) }
 }
 
-/// `DEBUG RELOAD [MERGE|NOFLUSH|NOSAVE ...]`
-fn reload<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    while args.remaining() > 0 {
-        if !["MERGE", "NOFLUSH", "NOSAVE"].into_iter().any(|option| args.word(option)) {
-            return Err(CommandError::text("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
-        }
-    }
-    refused_persistence(ctx, args)
-}
-
 fn refused_persistence<'a>(_: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
     Err(CommandError::text("ERR larder does not write its data to files yet, so there is nothing to load"))
 }
@@ -285,6 +276,9 @@ const HELP: &[&str] = &[
     "PROTOCOL <type>",
     "    Reply a sample of <type>: string, integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true or false.",
+    "RELOAD [NOSAVE|NOFLUSH|MERGE ...]",
+    "    Save the data and load it, or (NOSAVE) load the snapshot that is there; NOFLUSH keeps the data that is there,",
+    "    MERGE lets the snapshot's keys replace keys that are there.",
     "SDSLEN <key>",
     "    Show lengths of <key> and its value.",
     "SET-ACTIVE-EXPIRE <0|1>",
