@@ -298,6 +298,10 @@ fn try_rewrite(shared: &'static Shared, begin: bool) -> Result<u64, String> {
     let (disk, rdb) = (&*log.disk, config.aof_use_rdb_preamble());
     let told = |error: io::Error| error.to_string();
     let logs = begin || log.is_on();
+    if log.is_on() {
+        // Little is left to be synced when the files change.
+        let _ = log.log.write().and_then(|()| log.sync()); // a fault is noted, and seen to where it is
+    }
     let file = logs.then(|| log.files().begin_rewrite(disk, config, begin)).transpose().map_err(told)?;
     let (temporary, path) = log.files().next_base(disk, config, rdb).map_err(told)?;
     let (base, kept_bytes) = save(shared, begin, file, (&path, &temporary)).map_err(|error| error.to_string())?;

@@ -106,7 +106,12 @@ pub fn load(shared: &'static Shared, plan: &Plan) -> Result<u64, String> {
                     path.display()
                 ));
             }
-            _ => accept_cut(shared, path, *bytes, offset, end)?,
+            _ => {
+                accept_cut(shared, path, *bytes, offset, end)?;
+                if index + 1 < plan.parts.len() {
+                    cut_off(shared, path, offset)?;
+                }
+            }
         }
         let nanos = Ticks::now().nanos_since(started);
         let seconds = (nanos / 1_000_000_000, nanos / 1_000_000 % 1000);
@@ -131,6 +136,15 @@ fn accept_cut(shared: &Shared, path: &Path, bytes: u64, offset: u64, end: End) -
         "AOF {name} loaded anyway because aof-load-truncated is enabled: truncated to {offset} of {bytes} bytes"
     );
     Ok(())
+}
+
+/// Cuts a file off that is not the one to be written to: the next start is not to find it as it was.
+fn cut_off(shared: &Shared, path: &Path, len: u64) -> Result<(), String> {
+    let cut = shared.append_log.disk.append(path).and_then(|mut file| {
+        file.truncate(len)?;
+        file.sync()
+    });
+    cut.map_err(|error| format!("Can't cut {} off after {len} bytes: {error}", path.display()))
 }
 
 /// Loads one file; returns how it ends, and the bytes of it that are whole.

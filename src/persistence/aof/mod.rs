@@ -4,6 +4,7 @@
 //! Invariant: what the manifest on the disk names, loaded in its order, is all that was acknowledged. Must not know:
 //! commands, clients; it yields requests, and never runs one. Source: the multi-part files of Redis 7.
 
+pub mod check;
 pub mod commands;
 pub mod manifest;
 pub mod names;
