@@ -52,4 +52,5 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     server::logs::COMMANDS,
     server::control::COMMANDS,
     server::saving::COMMANDS,
+    server::append_log::COMMANDS,
 ];
