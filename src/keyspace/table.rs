@@ -16,7 +16,9 @@
 
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
-use super::segment::{Item, Mark, Place, SPLIT_STEP, Scratch, Segment, candidate, home_address, step_for};
+use super::segment::{
+    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, candidates_between, further, home_address, step_for,
+};
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
 use crate::value::object::ObjectRef;
@@ -32,6 +34,9 @@ const ADDRESS_BITS: u32 = 48;
 
 /// The pass over the coarse deadlines of a segment that is due, in cache lines.
 const DUE_SEGMENT_WORK: usize = 8;
+
+/// Keys of a segment that is made for keys to come, on average at most: four standard deviations below what makes it split.
+const RESERVED_KEYS: usize = 330;
 
 /// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
 const FREED_ELEMENTS: usize = 64;
@@ -84,16 +89,63 @@ impl Peek {
         home_address(segment, step, Mark::new(hash, self.prefix_bits + depth))
     }
 
-    /// Address of the entry that `hash` probably belongs to, if one is in its home bucket.
+    /// Address of the segment of `hash`, where its header lies.
+    pub fn segment(&self, hash: u64, guard: &Guard) -> *mut u8 {
+        // SAFETY: the directory is never null and is retired through the epoch.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        directory.slot(hash, self.prefix_bits).0
+    }
+
+    /// Calls `line` with the addresses of what is needed next to find the key of this hash, or to store it.
     #[inline]
-    pub fn entry(&self, hash: u64, guard: &Guard) -> Option<*mut u8> {
+    pub fn entry(&self, hash: u64, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
         // SAFETY: as above; and the segment that the directory names is retired through the epoch too.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
         let mark = Mark::new(hash, self.prefix_bits + depth);
         // SAFETY: as above.
-        unsafe { candidate(home_address(segment, step, mark), mark) }
+        match unsafe { further(home_address(segment, step, mark), mark) } {
+            Further::Entry(entry) => {
+                line(entry);
+                line(entry.wrapping_add(64));
+            }
+            // An insertion changes the head of the segment.
+            Further::Nothing => line(segment),
+            Further::Bucket(bucket) => {
+                line(bucket);
+                line(segment);
+            }
+        }
     }
+
+    /// Calls `line` with the addresses of what is needed first to find the key whose hash has `mark` as its topmost 32 bits,
+    /// and to take it out: its home bucket, and the head of its segment.
+    pub fn marked_bucket(&self, mark: u32, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
+        let lowest = u64::from(mark) << 32;
+        // SAFETY: as above.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        let (segment, step, depth) = directory.slot(lowest, self.prefix_bits);
+        line(home_address(segment, step, Mark::new(lowest, self.prefix_bits + depth)));
+        line(segment);
+    }
+
+    /// Calls `found` with the addresses of the entries in that home bucket which may be that key's.
+    pub fn marked_entries(&self, mark: u32, guard: &Guard, found: &mut impl FnMut(*mut u8)) {
+        let lowest = u64::from(mark) << 32;
+        // SAFETY: as above.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        let (segment, step, depth) = directory.slot(lowest, self.prefix_bits);
+        let [first, last] = range_of(mark, self.prefix_bits + depth);
+        // SAFETY: as above.
+        unsafe { candidates_between(home_address(segment, step, first), first.h16, last.h16, found) };
+    }
+}
+
+/// The lowest and the highest marks, in a segment of this prefix, of keys whose hashes have `mark` as their topmost 32 bits.
+#[inline]
+fn range_of(mark: u32, prefix_bits: u32) -> [Mark; 2] {
+    let lowest = u64::from(mark) << 32;
+    [lowest, lowest | u64::from(u32::MAX)].map(|hash| Mark::new(hash, prefix_bits))
 }
 
 /// A table of entries.
@@ -248,11 +300,12 @@ impl Table {
 
     /// Finds a key whose hash has `mark` as its topmost 32 bits.
     pub fn find_mark(&mut self, mark: u32) -> Option<Occupied<'_>> {
-        let lowest = u64::from(mark) << 32;
-        let segment = self.segment_of(lowest);
-        let [first, last] = [lowest, lowest | u64::from(u32::MAX)].map(|hash| self.mark(hash, &segment).h16);
+        let (start, step, depth) = self.directory().slot(u64::from(mark) << 32, self.peek.prefix_bits);
+        // SAFETY: the directory names live segments only, and `self` is the lock holder's.
+        let segment = unsafe { Segment::from_raw(start) };
+        let [first, last] = range_of(mark, self.peek.prefix_bits + depth);
         let mut found = 0;
-        let place = segment.find_between(first, last, |entry| {
+        let place = segment.find_between(step, first.h16, last.h16, |entry| {
             found = self.hasher.hash(entry.key());
             found >> 32 == u64::from(mark)
         })?;
@@ -339,7 +392,10 @@ impl Table {
             self.resize_directory(1);
         }
         let prefix = self.peek.prefix_bits + u32::from(old.depth());
-        let items: Vec<(Item, u64)> = old.items().map(|item| (item, self.rehash(item))).collect();
+        let items: Vec<Item> = old.items().collect();
+        // Their keys lie all over the memory: all are requested before the first is looked at.
+        items.iter().for_each(|item| prefetch(item.start.as_ptr()));
+        let items: Vec<(Item, u64)> = items.into_iter().map(|item| (item, self.rehash(item))).collect();
         let bit = 1_u64 << (63 - prefix);
         let upper = items.iter().filter(|(_, hash)| hash & bit != 0).count();
         let depth = old.depth() + 1;
@@ -353,6 +409,28 @@ impl Table {
         self.depths[usize::from(depth)] += 2;
         self.segments += 1;
         retire(old);
+    }
+
+    /// Makes an empty table ready for about so many keys: they come in without a segment having to split. Does nothing to one that
+    /// holds keys, or has held some.
+    pub fn reserve(&mut self, keys: usize) {
+        let most = MAX_PREFIX_BITS - self.peek.prefix_bits;
+        let bits = (0..most).find(|bits| keys >> bits <= RESERVED_KEYS).unwrap_or(most);
+        if self.len > 0 || self.segments > 1 || bits == 0 {
+            return;
+        }
+        let (step, depth) = (step_for(keys >> bits, SPLIT_STEP), usize::try_from(bits).unwrap_or(0));
+        let old = self.segment_of(0);
+        let segments = (0..1_u64 << bits).map(|_| tagged(Segment::new(step, u8::try_from(bits).unwrap_or(0))));
+        let new = Directory::new(bits, segments);
+        let guard = &epoch::pin();
+        let retired = self.peek.directory.swap(epoch::Owned::new(new), Release, guard);
+        // SAFETY: no longer reachable; whoever still reads it is pinned.
+        unsafe { guard.defer_destroy(retired) };
+        retire(old);
+        self.segments = 1 << bits;
+        self.depths[0] = 0;
+        self.depths[depth] = u32::try_from(self.segments).unwrap_or(u32::MAX);
     }
 
     /// Hash of `key`.
@@ -831,6 +909,23 @@ mod tests {
     }
 
     #[test]
+    fn what_room_was_made_for_comes_in_without_a_split() {
+        let (mut pair, now) = (Pair::new(), UnixMs(5));
+        pair.table.reserve(60_000);
+        let segments = pair.table.segments();
+        pair.check();
+        (0..60_000).for_each(|n| pair.put(n, None, now));
+        pair.check();
+        assert_eq!(pair.table.segments(), segments);
+        let bytes = pair.table.memory_bytes();
+        assert!(bytes < 60_000 * 14, "{bytes} bytes of table for 60,000 keys");
+        pair.table.reserve(1_000_000); // too late, and no harm
+        (0..59_990).for_each(|n| pair.remove(n));
+        pair.check();
+        assert!(pair.table.segments() < 8, "{} segments for 10 keys", pair.table.segments());
+    }
+
+    #[test]
     fn what_is_taken_out_is_whole_and_leaves_an_empty_table() {
         let (mut pair, now) = (Pair::new(), UnixMs(5));
         (0..2_000).for_each(|n| pair.put(n, Some(i64::from(n) + 10), now));
@@ -840,6 +935,8 @@ mod tests {
         taken.validate();
         pair.table.validate();
         let key = name(1);
-        assert!(peek.entry(pair.hasher.hash(&key), &epoch::pin()).is_none());
+        let mut lines = 0;
+        peek.entry(pair.hasher.hash(&key), &epoch::pin(), &mut |_| lines += 1);
+        assert_eq!(lines, 1, "nothing but the head of the segment is left to look at");
     }
 }
