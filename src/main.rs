@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use larder::call::loading;
 use larder::config::{CommandLine, Config};
+use larder::persistence::aof::check as log;
 use larder::persistence::disk::RealDisk;
 use larder::persistence::rdb::check;
 use larder::server::log::Log;
@@ -25,7 +26,7 @@ static ALLOCATOR: Counting = Counting;
     disable_version_flag = true,
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
-    override_usage = "larder [FILE | -] [--OPTION VALUE ...] [-]\n       larder check-rdb FILE"
+    override_usage = "larder [FILE | -] [--OPTION VALUE ...] [-]\n       larder check-rdb FILE\n       larder check-aof FILE|MANIFEST"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -48,16 +49,29 @@ enum Tool {
         /// The file.
         file: PathBuf,
     },
+    /// Check a file of an append-only log, or all of those that a manifest names; exit status 1 when one is damaged.
+    CheckAof {
+        /// The file, or the manifest.
+        file: PathBuf,
+        /// Cut off what is not whole at the end of the last file.
+        #[arg(long)]
+        fix: bool,
+        /// Cut off what was done after this time, in seconds since the epoch, as far as the log notes the time.
+        #[arg(long, value_name = "SECONDS")]
+        truncate_to_timestamp: Option<i64>,
+    },
 }
 
 impl Tool {
     /// Does it; whether all is well.
     fn run(&self) -> std::io::Result<bool> {
         let mut out = std::io::stdout().lock();
+        let options = loading::options(&Config::default(), UnixMs::now());
         match self {
-            Tool::CheckRdb { file } => {
-                let options = loading::options(&Config::default(), UnixMs::now());
-                check::check(&RealDisk, file, &options, &mut out)
+            Tool::CheckRdb { file } => check::check(&RealDisk, file, &options, &mut out),
+            Tool::CheckAof { file, fix, truncate_to_timestamp } => {
+                let repair = log::Repair { fix: *fix, until_s: *truncate_to_timestamp };
+                log::check(&RealDisk, file, repair, &options, &mut out)
             }
         }
     }

@@ -5,6 +5,7 @@
 //! `shared`, and answers an error of `error`. Must not know: any particular command, sockets, tasks.
 
 pub mod account;
+pub mod append_log;
 pub mod args;
 pub mod blocking;
 pub mod census;

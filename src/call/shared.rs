@@ -1,5 +1,6 @@
 //! What every worker shares: configuration, keyspace, clients, counters, logs, the command table.
 
+use super::append_log::AppendLog;
 use super::blocking::BlockedClients;
 use super::census::Census;
 use super::clients::{Client, Clients};
@@ -109,6 +110,8 @@ pub struct Shared {
     pub tracking: Tracking,
     /// Where the effects of writes go.
     pub effects: EffectLog,
+    /// The append-only file.
+    pub append_log: Arc<AppendLog>,
     /// Whether data is being loaded.
     pub loading: Loading,
     /// Snapshots on disk.
@@ -160,6 +163,7 @@ impl Shared {
             pubsub: PubSub::default(),
             tracking: Tracking::new(Arc::clone(keyspace.attention())),
             effects: EffectLog::default(),
+            append_log: Arc::default(),
             loading: Loading::default(),
             saving: Saving::new(identity.started),
             logs: CommandLogs::default(),

@@ -3,6 +3,7 @@
 //! The main thread accepts connections and keeps time; each worker thread runs a current-thread runtime on which its
 //! connections live; one more thread frees what takes long to free, and one moves what lies in sparse pages.
 
+mod append_log;
 mod compaction;
 mod connection;
 mod cron;
@@ -10,6 +11,7 @@ mod expiry;
 mod listener;
 pub mod log;
 mod recovery;
+mod replay;
 mod saving;
 mod shutdown;
 mod socket;
@@ -95,6 +97,9 @@ async fn serve(config: Arc<Config>) -> ExitCode {
         () = &mut stopping => return farewell(shared).await,
         loaded = recovery.end() => if let Err(why) = loaded { return fail(&why) },
     }
+    if let Err(error) = append_log::start(shared) {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
     tracing::info!("Ready to accept connections");
     tokio::select! {
         () = &mut accepting => {}
@@ -159,6 +164,7 @@ async fn farewell(shared: &Shared) -> ExitCode {
         }
     };
     let _ = tokio::time::timeout(patience, gone).await;
+    append_log::finish(shared);
     if let Some(path) = shared.config.pidfile() {
         let _ = std::fs::remove_file(path);
     }

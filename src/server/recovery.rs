@@ -3,6 +3,8 @@
 //! Invariant: a file that cannot be loaded stops the server with the place and the reason, and is left as it is; it never starts
 //! empty over data that is there. Clients are answered meanwhile, that data is being loaded. Must not know: formats.
 
+use super::append_log;
+use crate::call::append_log::files::Plan;
 use crate::call::loading;
 use crate::call::shared::Shared;
 use crate::command::scripting::restore_libraries;
@@ -22,6 +24,8 @@ const REPORT: Duration = Duration::from_secs(5);
 enum Source {
     /// A snapshot, in this file.
     Snapshot(PathBuf),
+    /// An append-only file.
+    Log(Plan),
 }
 
 /// Data that is being loaded.
@@ -40,8 +44,10 @@ pub fn begin(shared: &'static Shared) -> Result<Recovery, String> {
     shared.loading.begin(bytes, UnixMs::now());
     let (sender, done) = oneshot::channel();
     let load = move || {
-        let result = load(shared, &source);
-        shared.loading.end();
+        let result = load(shared, source);
+        if result.is_ok() {
+            shared.loading.end(); // otherwise nobody is to see what there is of the data
+        }
         // Whoever waited is gone when the server ends meanwhile.
         let _ = sender.send(result);
     };
@@ -66,8 +72,17 @@ impl Recovery {
     }
 }
 
-/// What there is to load, and its length in bytes.
-fn find(shared: &Shared) -> Result<Option<(Source, u64)>, String> {
+/// What there is to load, and its length in bytes. A log that is on and has no files yet is begun.
+fn find(shared: &'static Shared) -> Result<Option<(Source, u64)>, String> {
+    if shared.config.appendonly() {
+        return match append_log::find(shared)? {
+            Some(plan) => {
+                let bytes = plan.bytes();
+                Ok(Some((Source::Log(plan), bytes)))
+            }
+            None => append_log::open(shared, None).map(|()| None),
+        };
+    }
     let path = shared.config.dir().join(shared.config.dbfilename());
     let found = RealDisk.len(&path).map_err(|error| format!("Can't look at {}: {error}", path.display()))?;
     Ok(found.map(|bytes| (Source::Snapshot(path), bytes)))
@@ -80,11 +95,14 @@ fn report(shared: &Shared) {
     tracing::info!("Loading: {percent}% of {total} bytes read, {} keys", progress.keys.load(Relaxed));
 }
 
-fn load(shared: &Shared, source: &Source) -> Result<(), String> {
-    let Source::Snapshot(path) = source;
-    match load_snapshot(shared, &RealDisk, path) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("Fatal error loading the DB, the file is left as it is: {error}")),
+fn load(shared: &'static Shared, source: Source) -> Result<(), String> {
+    let failed = |why: String| format!("Fatal error loading the DB, the file is left as it is: {why}");
+    match source {
+        Source::Snapshot(path) => match load_snapshot(shared, &RealDisk, &path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failed(error.to_string())),
+        },
+        Source::Log(plan) => append_log::load(shared, plan).map_err(failed),
     }
 }
 

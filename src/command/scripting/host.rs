@@ -66,6 +66,11 @@ impl ScriptHost<'_, '_> {
         if flags.has(Flags::WRITE) && self.standing.read_only {
             return Some(READ_ONLY);
         }
+        if flags.has(Flags::WRITE)
+            && let Some(error) = self.ctx.shared.append_log.refusal()
+        {
+            return Some(error);
+        }
         if flags.has(Flags::DENYOOM) && self.standing.out_of_memory && !self.standing.wrote {
             return Some(CommandError::OutOfMemory);
         }
@@ -108,7 +113,7 @@ impl Host for ScriptHost<'_, '_> {
             Ok((command, first_arg)) => {
                 self.standing.wrote |= command.spec.flags.has(Flags::WRITE);
                 let logged = self.ctx.effects.len();
-                self.ctx.run_nested(Nested { command, first_arg, request, resp }, out);
+                self.ctx.run_nested(Nested { command, first_arg, request, resp, by_script: true }, out);
                 if self.standing.muted {
                     self.ctx.effects.truncate(logged);
                 }

@@ -9,15 +9,19 @@ mod keys;
 mod protocol;
 mod reload;
 
+use crate::call::append_log::Task;
 use crate::call::args::Args;
-use crate::call::context::Context;
+use crate::call::blocking::OnTimeout;
+use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::help::{help, unknown_or_arity};
 use crate::call::shared::random_id;
 use crate::call::spec::{CommandSpec, Flags, Group, Handler, Outcome, Scope};
 use crate::config::units;
+use crate::protocol::batch::OwnedRequest;
 use crate::util::clock::Ticks;
 use crate::util::number;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
@@ -44,6 +48,7 @@ const ANY: usize = usize::MAX;
 
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("HELP", 0, 0, debug_help),
+    Subcommand("AOF-FLUSH-SLEEP", 1, 1, aof_flush_sleep),
     Subcommand("CHANGE-REPL-ID", 0, 0, change_repl_id),
     Subcommand("DIGEST", 0, 0, digest::dataset),
     Subcommand("DIGEST-VALUE", 0, ANY, digest::values),
@@ -51,6 +56,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("HTSTATS", 1, ANY, keys::htstats),
     Subcommand("HTSTATS-KEY", 1, ANY, keys::htstats_key),
     Subcommand("LISTPACK", 1, 1, keys::listpack),
+    Subcommand("LOADAOF", 0, 0, load_aof),
     Subcommand("LOG", 1, 1, log),
     Subcommand("OBJECT", 1, 2, keys::object),
     Subcommand("PAUSE-CRON", 1, 1, pause_cron),
@@ -65,18 +71,17 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("SLEEP", 1, 1, sleep),
     Subcommand("STRUCTSIZE", 0, 0, struct_size),
     // Switches of what larder does not have: nothing happens either way, so that "OK" is the whole truth.
-    Subcommand("AOF-FLUSH-SLEEP", 1, 1, nothing_to_switch), // no append-only file
     Subcommand("CLIENT-ENFORCE-REPLY-LIST", 1, 1, nothing_to_switch), // one kind of output buffer
     Subcommand("CLOSE-CLUSTER-LINK-ON-PACKET-DROP", 1, 1, nothing_to_switch), // no cluster bus
     Subcommand("DELAY-RDB-CLIENT-FREE-SECONDS", 1, 1, nothing_to_switch), // no replicas
-    Subcommand("DICT-RESIZING", 1, 1, nothing_to_switch),   // the table is never resized as a whole
+    Subcommand("DICT-RESIZING", 1, 1, nothing_to_switch),             // the table is never resized as a whole
     Subcommand("DISABLE-CLUSTER-RANDOM-PING", 1, 1, nothing_to_switch), // no cluster bus
     Subcommand("DISABLE-CLUSTER-RECONNECTION", 1, 1, nothing_to_switch), // no cluster bus
     Subcommand("DROP-CLUSTER-PACKET-FILTER", 1, 1, nothing_to_switch), // no cluster bus
-    Subcommand("FORCE-FREE-PRIMARY-ASYNC", 1, 1, nothing_to_switch), // no replicas
+    Subcommand("FORCE-FREE-PRIMARY-ASYNC", 1, 1, nothing_to_switch),  // no replicas
     Subcommand("HASHTABLE-CAN-ABORT-SHRINK", 1, 1, nothing_to_switch), // the table is never resized as a whole
-    Subcommand("PAUSE-AFTER-FORK", 1, 1, nothing_to_switch), // never forks
-    Subcommand("SET-DISABLE-DENY-SCRIPTS", 1, 1, nothing_to_switch), // no scripts
+    Subcommand("PAUSE-AFTER-FORK", 1, 1, nothing_to_switch),          // never forks
+    Subcommand("SET-DISABLE-DENY-SCRIPTS", 1, 1, nothing_to_switch),  // no scripts
     Subcommand("SET-SKIP-CHECKSUM-VALIDATION", 1, 1, nothing_to_switch), // reads no checksums
     // Refused.
     Subcommand("ASSERT", 0, ANY, refused_crash),
@@ -89,7 +94,6 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("CLIENT-EVICTION", 0, 0, refused_eviction),
     Subcommand("CLUSTERLINK", 1, ANY, refused_cluster),
     Subcommand("FORCE-TLS-WRITE-ERROR", 1, 1, refused_tls),
-    Subcommand("LOADAOF", 0, 0, refused_persistence),
     Subcommand("REPLICATE", 1, ANY, refused_replication),
 ];
 
@@ -142,6 +146,26 @@ fn sleep<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
 fn set_active_expire<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     ctx.shared.active_expire.store(switch(args)?, Relaxed);
     done(ctx)
+}
+
+/// `DEBUG AOF-FLUSH-SLEEP microseconds`: whoever writes the append-only file sleeps before each write.
+fn aof_flush_sleep<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let us = number::parse_i64(args.bytes()?).and_then(|us| u64::try_from(us).ok()).unwrap_or(0);
+    ctx.shared.append_log.flush_sleep_us.store(us, Relaxed);
+    done(ctx)
+}
+
+/// `DEBUG LOADAOF`: empties everything and loads the append-only file. Others are told meanwhile that data is being loaded.
+fn load_aof<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    args.finish()?;
+    if ctx.blocking != Blocking::Allowed {
+        return Err(CommandError::text("ERR DEBUG LOADAOF is not possible in a transaction"));
+    }
+    let outcome = ctx.block_as(OwnedRequest::new(), &[], None, OnTimeout::Null)?;
+    if let Outcome::Block(blocked) = &outcome {
+        ctx.shared.append_log.ask(Task::Load(Arc::clone(blocked)));
+    }
+    Ok(outcome)
 }
 
 /// `DEBUG PAUSE-CRON 0|1`: whether what the server does by the clock stands still.
