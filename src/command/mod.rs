@@ -48,6 +48,7 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     server::debug::COMMANDS,
     server::latency::COMMANDS,
     server::memory::COMMANDS,
+    server::module::COMMANDS,
     server::logs::COMMANDS,
     server::control::COMMANDS,
     server::saving::COMMANDS,

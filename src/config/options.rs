@@ -271,9 +271,9 @@ pub const GROUPS: &[Group] = &[
     ] },
     Group { title: "Snapshots", rows: &[
         list("save", Kind::SavePoints, "",
-            "Saves a snapshot after so many seconds when so many keys changed; several pairs may follow each other.").later(RDB),
-        flag("stop-writes-on-bgsave-error", "yes", "Refuses writes after a failed snapshot.").later(RDB),
-        flag("rdbcompression", "yes", "Compresses long strings in snapshots.").later(RDB),
+            "Saves a snapshot after so many seconds when so many keys changed; several pairs may follow each other."),
+        flag("stop-writes-on-bgsave-error", "yes", "Refuses writes after a failed snapshot."),
+        flag("rdbcompression", "yes", "Compresses long strings in snapshots."),
         flag("rdbchecksum", "yes", "Ends snapshots with a checksum and verifies it.").startup(),
         pick("rdb-version-check", &["strict", "relaxed"], "strict", "Whether snapshots of a newer format are tried."),
         pick("sanitize-dump-payload", &["no", "yes", "clients"], "no", "When RESTORE and loading verify data in depth.")
@@ -281,8 +281,8 @@ pub const GROUPS: &[Group] = &[
         text("dbfilename", "dump.rdb", "Name of the snapshot file.").protected().check(snapshot_name),
         flag("rdb-del-sync-files", "no", "Deletes snapshots that replication alone needed.").later(REPLICATION),
         Row::new("dir", Kind::Directory, "./", "Working directory, which holds snapshots and append-only files.").protected(),
-        flag("rdb-save-incremental-fsync", "yes", "Syncs snapshots piece by piece while writing.").later(RDB),
-        int("rdb-key-save-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per saved key, for tests.").hidden().later(RDB),
+        flag("rdb-save-incremental-fsync", "yes", "Syncs snapshots piece by piece while writing."),
+        int("rdb-key-save-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per saved key, for tests.").hidden(),
         int("key-load-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per loaded key, for tests.").hidden(),
         int("loading-process-events-interval-bytes", 1024, I32, "2097152", "Bytes loaded between looks at clients.")
             .hidden().later(RDB),
@@ -396,9 +396,9 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Shutdown", rows: &[
         int("shutdown-timeout", 0, I32, "10", "Seconds to wait for replicas at shutdown.").later(REPLICATION),
         list("shutdown-on-sigint", Kind::Words(SHUTDOWN), "default", "What SIGINT does: default, or of save, nosave, now, force, safe, failover.")
-            .check(shutdown_words).later(RDB),
+            .check(shutdown_words),
         list("shutdown-on-sigterm", Kind::Words(SHUTDOWN), "default", "What SIGTERM does, in the words of shutdown-on-sigint.")
-            .check(shutdown_words).later(RDB),
+            .check(shutdown_words),
     ] },
     Group { title: "Scripts", rows: &[
         int("busy-reply-threshold", 0, I64, "5000", "Milliseconds after which others are told that a script is busy.")

@@ -17,6 +17,7 @@ mod observe;
 mod pubsub;
 mod scripting;
 mod set;
+mod snapshot;
 mod sort;
 mod sorted_set;
 mod stream;

@@ -11,4 +11,5 @@ pub mod info;
 pub mod latency;
 pub mod logs;
 pub mod memory;
+pub mod module;
 pub mod saving;
