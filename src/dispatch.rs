@@ -446,7 +446,7 @@ impl Dispatcher {
     #[cold]
     fn check_disk(&self, command: &Command, session: &Session) -> Result<(), CommandError> {
         let concerned = flags_of(command, session).has(Flags::WRITE) || command.spec.name == "ping";
-        let refusal = if concerned { self.shared.saving.refusal(&self.shared.config, false) } else { None };
+        let refusal = if concerned { self.shared.refuses_writes(false) } else { None };
         refusal.map_or(Ok(()), Err)
     }
 

@@ -66,6 +66,11 @@ impl ScriptHost<'_, '_> {
         if flags.has(Flags::WRITE) && self.standing.read_only {
             return Some(READ_ONLY);
         }
+        if flags.has(Flags::WRITE)
+            && let Some(refusal) = self.ctx.shared.refuses_writes(false)
+        {
+            return Some(refusal);
+        }
         if flags.has(Flags::DENYOOM) && self.standing.out_of_memory && !self.standing.wrote {
             return Some(CommandError::OutOfMemory);
         }

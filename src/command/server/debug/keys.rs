@@ -11,9 +11,9 @@ use crate::persistence::rdb::bytes::finish;
 use crate::persistence::rdb::value;
 use crate::util::clock::Ticks;
 use crate::util::clock::UnixMs;
-use crate::util::pieces::Pieces;
 use crate::util::memory::used_bytes;
 use crate::util::number;
+use crate::util::pieces::Pieces;
 use crate::value::string::{StringRef, StringSource};
 
 /// Seconds at which the access clock of entries starts again.
