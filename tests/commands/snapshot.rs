@@ -1,12 +1,19 @@
 //! Snapshots: what a cut holds is what there was at the cut, whatever is written behind it; SAVE, BGSAVE, LASTSAVE.
 
+use super::faulty_disk::{FaultyDisk, Op};
 use super::harness::Client;
+use larder::call::saving;
+use larder::call::shared::Shared;
 use larder::call::spec::{Flags, Scope};
+use larder::config::{CommandLine, Config};
 use larder::keyspace::snapshot::{Cut, NoCut, Record};
 use larder::persistence::rdb::dump::dump;
 use larder::protocol::reply::Resp;
 use larder::util::pieces::Pieces;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Content by database and key: deadline and dump.
 type Content = BTreeMap<(usize, Vec<u8>), (i64, Vec<u8>)>;
@@ -106,38 +113,166 @@ fn fill(c: &mut Client) {
 
 /// Every command that writes, in forms that change something there is.
 const WRITES: &[&str] = &[
-    "APPEND s more", "APPEND big more", "APPEND t x", "DECR i", "DECRBY i 5", "DELIFEQ s text", "GETDEL s", "GETEX s EX 100",
-    "GETEX timed PERSIST", "GETSET s new", "INCR i", "INCRBY i 3", "INCRBYFLOAT f 0.5", "MSET s 1 big 2 new 3", "MSETEX 2 s 1 t 2 EX 100",
-    "MSETNX new1 1 new2 2", "PSETEX s 1000 v", "SET s v", "SET big v", "SET l v", "SET s v EX 100", "SET new v", "SET timed w KEEPTTL",
-    "SETEX s 100 v", "SETNX new v", "SETRANGE s 1 zz", "SETRANGE big 100 zz",
-    "SETBIT bits 3 1", "SETBIT bits 900 1", "BITFIELD bits SET u8 0 1", "BITOP NOT bits bits", "BITOP AND t bits s",
-    "PFADD hll zz", "PFMERGE hll hll2", "PFDEBUG TODENSE hll", "PFCOUNT hll hll2",
-    "LPUSH l x", "RPUSH l x", "LPUSHX l x", "RPUSHX l x", "RPUSH bl x", "LPUSH bl x", "LPOP l", "RPOP l", "LPOP l 9", "RPOP bl 3", "LSET l 1 q",
-    "LSET bl 100 q", "LREM l 0 a", "LINSERT l BEFORE b n", "LTRIM l 1 2", "LTRIM bl 5 100", "LMOVE l l2 LEFT RIGHT", "LMOVE l l LEFT RIGHT", "RPOPLPUSH l l2",
-    "LMPOP 1 l LEFT", "BLPOP l 0", "BRPOP l 0", "BLMOVE l l2 LEFT RIGHT 0", "BLMPOP 0 1 l LEFT", "BRPOPLPUSH l l2 0", "SORT l ALPHA DESC STORE l",
+    "APPEND s more",
+    "APPEND big more",
+    "APPEND t x",
+    "DECR i",
+    "DECRBY i 5",
+    "DELIFEQ s text",
+    "GETDEL s",
+    "GETEX s EX 100",
+    "GETEX timed PERSIST",
+    "GETSET s new",
+    "INCR i",
+    "INCRBY i 3",
+    "INCRBYFLOAT f 0.5",
+    "MSET s 1 big 2 new 3",
+    "MSETEX 2 s 1 t 2 EX 100",
+    "MSETNX new1 1 new2 2",
+    "PSETEX s 1000 v",
+    "SET s v",
+    "SET big v",
+    "SET l v",
+    "SET s v EX 100",
+    "SET new v",
+    "SET timed w KEEPTTL",
+    "SETEX s 100 v",
+    "SETNX new v",
+    "SETRANGE s 1 zz",
+    "SETRANGE big 100 zz",
+    "SETBIT bits 3 1",
+    "SETBIT bits 900 1",
+    "BITFIELD bits SET u8 0 1",
+    "BITOP NOT bits bits",
+    "BITOP AND t bits s",
+    "PFADD hll zz",
+    "PFMERGE hll hll2",
+    "PFDEBUG TODENSE hll",
+    "PFCOUNT hll hll2",
+    "LPUSH l x",
+    "RPUSH l x",
+    "LPUSHX l x",
+    "RPUSHX l x",
+    "RPUSH bl x",
+    "LPUSH bl x",
+    "LPOP l",
+    "RPOP l",
+    "LPOP l 9",
+    "RPOP bl 3",
+    "LSET l 1 q",
+    "LSET bl 100 q",
+    "LREM l 0 a",
+    "LINSERT l BEFORE b n",
+    "LTRIM l 1 2",
+    "LTRIM bl 5 100",
+    "LMOVE l l2 LEFT RIGHT",
+    "LMOVE l l LEFT RIGHT",
+    "RPOPLPUSH l l2",
+    "LMPOP 1 l LEFT",
+    "BLPOP l 0",
+    "BRPOP l 0",
+    "BLMOVE l l2 LEFT RIGHT 0",
+    "BLMPOP 0 1 l LEFT",
+    "BRPOPLPUSH l l2 0",
+    "SORT l ALPHA DESC STORE l",
     "SORT l ALPHA STORE s",
-    "SADD m z", "SADD is 9", "SADD is word", "SADD bm z", "SREM m a", "SREM m a b c d", "SPOP m", "SPOP bm 9", "SMOVE m m2 a", "SINTERSTORE m m m2",
-    "SUNIONSTORE s m m2", "SDIFFSTORE m2 m m2",
-    "HSET h a 9", "HSET bh f1 9", "HMSET h a 9", "HSETNX h new 9", "HDEL h a", "HDEL h a b c", "HINCRBY h a 4", "HINCRBYFLOAT h c 1", "HEXPIRE h 100 FIELDS 1 a",
-    "HPEXPIRE h 100000 FIELDS 1 a", "HEXPIREAT h 99999999999 FIELDS 1 a", "HPEXPIREAT h 99999999999000 FIELDS 1 a", "HPERSIST ht FIELDS 1 a",
-    "HGETDEL h FIELDS 1 a", "HGETEX h EX 100 FIELDS 1 a", "HSETEX h EX 100 FIELDS 1 a 1", "HPEXPIREAT ht 1 FIELDS 1 a",
-    "ZADD z 9 a", "ZADD z 9 new", "ZADD bz 9 new", "ZINCRBY z 3 a", "ZREM z a", "ZREM z a b c d", "ZPOPMIN z", "ZPOPMAX bz 4", "ZMPOP 1 z MIN", "BZPOPMIN z 0",
-    "BZPOPMAX z 0", "BZMPOP 0 1 z MIN", "ZREMRANGEBYRANK z 0 1", "ZREMRANGEBYSCORE z 0 2", "ZREMRANGEBYLEX zlex [a [b", "ZRANGESTORE z z 0 1",
-    "ZUNIONSTORE z 2 z z2", "ZINTERSTORE s 2 z z2", "ZDIFFSTORE z2 2 z z2",
-    "GEOADD geo 1 1 p", "GEORADIUS geo 15 37 200 km STORE s", "GEORADIUSBYMEMBER geo p 300 km STORE z", "GEOSEARCHSTORE z geo FROMMEMBER p BYRADIUS 300 km",
-    "XADD st 9-1 f v", "XADD st MAXLEN = 1 9-1 f v", "XDEL st 1-1", "XDELEX st DELREF IDS 1 1-1", "XTRIM st MAXLEN 1", "XSETID st 99-1", "XACK st g 1-1",
-    "XACKDEL st g IDS 1 1-1", "XCLAIM st g other 0 1-1", "XAUTOCLAIM st g other 0 0", "XREADGROUP GROUP g c STREAMS st >", "XGROUP CREATE st g2 0",
-    "XGROUP CREATECONSUMER st g fresh", "XGROUP DELCONSUMER st g c", "XGROUP DESTROY st g", "XGROUP SETID st g 1-1",
-    "COPY s new", "COPY s t REPLACE", "COPY l other DB 3 REPLACE", "DEL s l z", "UNLINK bl", "EXPIRE s 100", "EXPIRE timed 5", "EXPIRE s -1", "EXPIREAT s 99999999999", "PEXPIRE s 100000",
-    "PEXPIREAT s 99999999999000", "PERSIST timed", "MOVE s 3", "RENAME s l", "RENAME s new", "RENAMENX s new",
-    "FLUSHALL", "FLUSHALL SYNC", "FLUSHDB", "FLUSHDB SYNC", "SWAPDB 0 3", "SWAPDB 0 7",
+    "SADD m z",
+    "SADD is 9",
+    "SADD is word",
+    "SADD bm z",
+    "SREM m a",
+    "SREM m a b c d",
+    "SPOP m",
+    "SPOP bm 9",
+    "SMOVE m m2 a",
+    "SINTERSTORE m m m2",
+    "SUNIONSTORE s m m2",
+    "SDIFFSTORE m2 m m2",
+    "HSET h a 9",
+    "HSET bh f1 9",
+    "HMSET h a 9",
+    "HSETNX h new 9",
+    "HDEL h a",
+    "HDEL h a b c",
+    "HINCRBY h a 4",
+    "HINCRBYFLOAT h c 1",
+    "HEXPIRE h 100 FIELDS 1 a",
+    "HPEXPIRE h 100000 FIELDS 1 a",
+    "HEXPIREAT h 99999999999 FIELDS 1 a",
+    "HPEXPIREAT h 99999999999000 FIELDS 1 a",
+    "HPERSIST ht FIELDS 1 a",
+    "HGETDEL h FIELDS 1 a",
+    "HGETEX h EX 100 FIELDS 1 a",
+    "HSETEX h EX 100 FIELDS 1 a 1",
+    "HPEXPIREAT ht 1 FIELDS 1 a",
+    "ZADD z 9 a",
+    "ZADD z 9 new",
+    "ZADD bz 9 new",
+    "ZINCRBY z 3 a",
+    "ZREM z a",
+    "ZREM z a b c d",
+    "ZPOPMIN z",
+    "ZPOPMAX bz 4",
+    "ZMPOP 1 z MIN",
+    "BZPOPMIN z 0",
+    "BZPOPMAX z 0",
+    "BZMPOP 0 1 z MIN",
+    "ZREMRANGEBYRANK z 0 1",
+    "ZREMRANGEBYSCORE z 0 2",
+    "ZREMRANGEBYLEX zlex [a [b",
+    "ZRANGESTORE z z 0 1",
+    "ZUNIONSTORE z 2 z z2",
+    "ZINTERSTORE s 2 z z2",
+    "ZDIFFSTORE z2 2 z z2",
+    "GEOADD geo 1 1 p",
+    "GEORADIUS geo 15 37 200 km STORE s",
+    "GEORADIUSBYMEMBER geo p 300 km STORE z",
+    "GEOSEARCHSTORE z geo FROMMEMBER p BYRADIUS 300 km",
+    "XADD st 9-1 f v",
+    "XADD st MAXLEN = 1 9-1 f v",
+    "XDEL st 1-1",
+    "XDELEX st DELREF IDS 1 1-1",
+    "XTRIM st MAXLEN 1",
+    "XSETID st 99-1",
+    "XACK st g 1-1",
+    "XACKDEL st g IDS 1 1-1",
+    "XCLAIM st g other 0 1-1",
+    "XAUTOCLAIM st g other 0 0",
+    "XREADGROUP GROUP g c STREAMS st >",
+    "XGROUP CREATE st g2 0",
+    "XGROUP CREATECONSUMER st g fresh",
+    "XGROUP DELCONSUMER st g c",
+    "XGROUP DESTROY st g",
+    "XGROUP SETID st g 1-1",
+    "COPY s new",
+    "COPY s t REPLACE",
+    "COPY l other DB 3 REPLACE",
+    "DEL s l z",
+    "UNLINK bl",
+    "EXPIRE s 100",
+    "EXPIRE timed 5",
+    "EXPIRE s -1",
+    "EXPIREAT s 99999999999",
+    "PEXPIRE s 100000",
+    "PEXPIREAT s 99999999999000",
+    "PERSIST timed",
+    "MOVE s 3",
+    "RENAME s l",
+    "RENAME s new",
+    "RENAMENX s new",
+    "FLUSHALL",
+    "FLUSHALL SYNC",
+    "FLUSHDB",
+    "FLUSHDB SYNC",
+    "SWAPDB 0 3",
+    "SWAPDB 0 7",
 ];
 
 /// Write commands that have no line above, and why.
 const LEFT_OUT: &[&str] = &[
-    "restore",       // its argument is binary: a test of its own
-    "cluster",       // refused
-    "function",      // no keys
+    "restore",  // its argument is binary: a test of its own
+    "cluster",  // refused
+    "function", // no keys
     "script",
 ];
 
@@ -193,7 +328,7 @@ fn what_is_restored_or_expires_or_is_evicted_leaves_the_cut_as_it_was() {
     let cut = cut(&c);
     c.bytes(&[b"RESTORE", b"s", b"0", &bytes, b"REPLACE"]);
     c.bytes(&[b"RESTORE", b"new", b"0", &bytes]);
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     c.expire();
     c.check("EXISTS soon", ":0");
     c.check("HLEN fading", ":1");
@@ -255,4 +390,194 @@ fn a_cut_between_databases_that_come_into_being() {
     c.check("SET b 1", "+OK");
     assert!(rest_of(cut, Content::new()).is_empty());
     assert_eq!(content(&c).len(), 2);
+}
+
+const ACCOUNTS: u32 = 64;
+const EACH: i64 = 1000;
+
+/// Moves money between random accounts, by transactions and by scripts, until told to stop.
+fn transfer(shared: &'static Shared, seed: u32, stop: &AtomicBool) -> u64 {
+    let (mut c, mut chance, mut count) = (Client::of(shared, Resp::V2), seed, 0);
+    while !stop.load(Relaxed) {
+        chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (from, to, sum) = (chance >> 8 & 63, chance >> 16 & 63, chance >> 24 & 15);
+        if chance >> 30 == 0 {
+            let script = "redis.call('DECRBY',KEYS[1],ARGV[1])redis.call('INCRBY',KEYS[2],ARGV[1])";
+            c.ask(&format!("EVAL {script} 2 account:{from} account:{to} {sum}"));
+        } else {
+            c.check("MULTI", "+OK");
+            c.ask(&format!("DECRBY account:{from} {sum}"));
+            c.ask(&format!("INCRBY account:{to} {sum}"));
+            assert!(c.ask("EXEC").starts_with('['));
+        }
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn no_money_is_lost_or_made_in_any_snapshot_while_it_moves() {
+    let mut c = Client::new(Resp::V2);
+    for account in 0..ACCOUNTS {
+        c.ask(&format!("SET account:{account} {EACH}"));
+    }
+    let (shared, stop) = (c.shared, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (1..4)
+            .map(|seed| {
+                scope.spawn({
+                    let stop = &stop;
+                    move || transfer(shared, seed, stop)
+                })
+            })
+            .collect();
+        let mut kept = 0;
+        for _ in 0..100 {
+            let balance: Box<Record> = Box::new(|entry, _, out: &mut Pieces| {
+                let value = entry.string().and_then(|string| string.integer()).expect("an account holds a number");
+                out.bytes.extend_from_slice(&value.to_le_bytes());
+            });
+            let mut cut = shared.keyspace.cut(balance, &mut || {}).expect("no other cut is in flight");
+            let (mut pieces, mut all) = (Pieces::default(), Vec::new());
+            while cut.turn(0, &mut pieces).is_some() {
+                all.append(&mut pieces.bytes);
+                pieces.clear();
+                std::thread::yield_now();
+            }
+            kept += cut.saved_bytes();
+            let (balances, _) = all.as_chunks::<8>();
+            assert_eq!(balances.len(), ACCOUNTS as usize);
+            let sum: i64 = balances.iter().map(|balance| i64::from_le_bytes(*balance)).sum();
+            assert_eq!(sum, EACH * i64::from(ACCOUNTS));
+        }
+        stop.store(true, Relaxed);
+        let moved: u64 = writers.into_iter().map(|writer| writer.join().expect("no writer panics")).sum();
+        assert!(moved > 100 && kept > 0, "{moved} transfers, of which snapshots had to keep {kept} bytes");
+    });
+}
+
+/// A client of a server with these options, which saves on a disk that fails when it is told to.
+fn on_a_faulty_disk(options: &[&str]) -> (Client, FaultyDisk) {
+    let line = CommandLine::read(options.iter().map(OsStr::new));
+    let config = Config::load(&line, &mut std::io::empty()).expect("good options");
+    let disk = FaultyDisk::new(&[config.dir().to_str().expect("a path of text")]);
+    let (c, _) = Client::with(Resp::V2, config, |shared| shared.saving.disk = disk.shared());
+    let shared = c.shared;
+    std::thread::spawn(move || saving::run(shared));
+    (c, disk)
+}
+
+fn file(c: &Client, disk: &FaultyDisk) -> Vec<u8> {
+    disk.bytes(c.shared.config.dir().join("dump.rdb")).expect("a snapshot")
+}
+
+fn wait_for_the_background(c: &Client) {
+    while c.shared.saving.running().is_some() || c.shared.saving.is_wanted() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn saves_and_says_so() {
+    let (mut c, disk) = on_a_faulty_disk(&["--rdb-key-save-delay", "0"]);
+    c.check("SAVE", "+OK");
+    let bytes = file(&c, &disk);
+    assert_eq!(&bytes[..9], b"REDIS0010");
+    let (content, sum) = bytes.split_at(bytes.len() - 8);
+    assert_eq!(larder::persistence::rdb::bytes::checksum(content).to_le_bytes(), sum);
+    c.ask("SET a 1");
+    c.ask("SET b 1");
+    let started = c.shared.saving.report().saved_at.seconds();
+    c.check("LASTSAVE", &format!(":{started}"));
+    assert!(c.ask("INFO persistence").contains("rdb_changes_since_last_save:2\r\n"));
+    c.check("CONFIG SET rdb-key-save-delay 10000000", "+OK");
+    c.check("BGSAVE", "+Background saving started");
+    c.check("BGSAVE", "-ERR Background save already in progress");
+    c.check("BGSAVE SCHEDULE", "-ERR Background save already in progress");
+    c.check("SAVE", "-ERR Background save already in progress");
+    assert!(c.ask("INFO persistence").contains("rdb_bgsave_in_progress:1\r\n"));
+    c.check("BGSAVE CANCEL", "+Background saving cancelled");
+    wait_for_the_background(&c);
+    c.check("BGSAVE CANCEL", "-ERR Background saving is currently not in progress or scheduled");
+    c.check("BGSAVE x", "-ERR syntax error");
+    assert_eq!(file(&c, &disk), bytes, "a snapshot that is given up leaves the file of the last one");
+    c.check("CONFIG SET rdb-key-save-delay 0", "+OK");
+    c.check("MULTI", "+OK");
+    c.check("SAVE", "-ERR Command 'save' not allowed inside a transaction");
+    c.check("DISCARD", "+OK");
+    c.check("MULTI", "+OK");
+    c.check("BGSAVE", "+QUEUED");
+    c.check("EXEC", "[+Background saving scheduled]");
+    wait_for_the_background(&c);
+    let info = c.ask("INFO persistence");
+    for line in
+        ["rdb_changes_since_last_save:0", "rdb_saves:2", "rdb_last_bgsave_status:ok", "rdb_bgsave_in_progress:0"]
+    {
+        assert!(info.contains(line), "{line}: {info}");
+    }
+    assert!(file(&c, &disk).len() > bytes.len());
+}
+
+#[test]
+fn a_disk_that_fails_stops_writes_where_there_are_save_points() {
+    const MISCONF: &str = "-MISCONF Valkey is configured to save RDB snapshots";
+    let (mut c, disk) = on_a_faulty_disk(&["--save", "3600", "1"]);
+    c.check("SET a 1", "+OK");
+    c.check("SAVE", "+OK");
+    for op in [Op::Create, Op::Write, Op::Sync, Op::Rename, Op::SyncDir] {
+        let before = file(&c, &disk);
+        c.check("SET a 2", "+OK");
+        disk.fail(op, 1, libc::EIO);
+        c.check("BGSAVE", "+Background saving started");
+        wait_for_the_background(&c);
+        assert!(c.ask("INFO persistence").contains("rdb_last_bgsave_status:err"), "{op:?}");
+        for line in ["SET a 3", "PING", "EVAL redis.call('SET','a','3') 0"] {
+            let reply = c.ask(line);
+            assert!(reply.starts_with(MISCONF), "{op:?} {line}: {reply}");
+        }
+        c.check("GET a", "$2");
+        let names = disk.shared().list(&c.shared.config.dir()).expect("a directory");
+        assert_eq!(names, ["dump.rdb"], "{op:?}");
+        if op != Op::SyncDir {
+            assert_eq!(file(&c, &disk), before, "{op:?}");
+        }
+        c.check("CONFIG SET stop-writes-on-bgsave-error no", "+OK");
+        c.check("PING", "+PONG");
+        c.check("CONFIG SET stop-writes-on-bgsave-error yes", "+OK");
+        c.check("CONFIG SET save \"\"", "+OK");
+        c.check("SET b 1", "+OK");
+        c.ask("CONFIG SET save \"3600 1\"");
+        assert!(c.ask("PING").starts_with(MISCONF));
+        c.check("SAVE", "+OK");
+        c.check("PING", "+PONG");
+        disk.heal();
+        if op == Op::Create {
+            disk.fail(Op::Create, 1, libc::EIO);
+            c.check("SAVE", "-ERR");
+            c.check("SET a 2", "+OK");
+            disk.heal();
+            c.check("SAVE", "+OK");
+        }
+    }
+}
+
+#[test]
+fn save_points_and_flushes_want_snapshots() {
+    let (mut c, disk) = on_a_faulty_disk(&["--save", "10", "2"]);
+    let due = |c: &Client, seconds: i64| {
+        let later = larder::util::clock::UnixMs(larder::util::clock::UnixMs::now().0 + seconds * 1000);
+        saving::look(c.shared, later);
+        let wanted = c.shared.saving.is_wanted();
+        wait_for_the_background(c);
+        wanted
+    };
+    c.ask("SET a 1");
+    assert!(!due(&c, 20), "one change is too few");
+    c.ask("SET b 1");
+    assert!(!due(&c, 5), "it is too early");
+    assert!(due(&c, 20));
+    let before = file(&c, &disk);
+    c.check("FLUSHALL", "+OK");
+    wait_for_the_background(&c);
+    assert!(file(&c, &disk).len() < before.len(), "what was flushed is not in the file any more");
 }
