@@ -508,9 +508,8 @@ impl Dispatcher {
     #[cold]
     fn check_disk(&self, command: &Command, session: &Session) -> Result<(), CommandError> {
         let concerned = flags_of(command, session).has(Flags::WRITE) || command.spec.name == "ping";
-        let (saving, log) = (&self.shared.saving, &self.shared.append_log);
-        let refusal = || saving.refusal(&self.shared.config, false).or_else(|| log.refusal());
-        concerned.then(refusal).flatten().map_or(Ok(()), Err)
+        let refusal = if concerned { self.shared.refuses_writes(false) } else { None };
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Evicts what must go for the request to be stored within `limit`.
