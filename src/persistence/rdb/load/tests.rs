@@ -5,22 +5,14 @@ use crate::keyspace::{KeyHasher, LockPlan, View};
 use crate::persistence::rdb::bytes::{checksum, finish, put_number, put_string};
 use crate::persistence::rdb::lzf::Compressor;
 use crate::util::pieces::Pieces;
-use crate::value::list::Fill;
-use crate::value::{hash, set, sorted_set};
 use proptest::prelude::*;
 use std::sync::Arc;
 
 const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
 fn options(threads: usize) -> Options {
-    let limits = Limits {
-        list: Fill::new(-2),
-        hash: hash::Limits { entries: 512, value_bytes: 64 },
-        set: set::Limits { intset: 512, listpack: 128, value: 64 },
-        sorted_set: sorted_set::Limits { entries: 128, value_bytes: 64 },
-    };
     Options {
-        limits,
+        limits: Limits::default(),
         now: NOW,
         keep_expired: false,
         replace: false,
