@@ -168,8 +168,9 @@ fn load_snapshot(shared: &'static Shared, path: &Path, reader: Reader) -> Result
     let options = Options { keep_expired: true, ..loading::options(&shared.config, now) };
     let told = |offset: u64, what: &str| format!("{} at byte {offset}: {what}", path.display());
     tracing::info!("Reading RDB base file on AOF loading...");
+    let total = shared.append_log.disk.len(path).ok().flatten();
     let mut source = reader.into_source();
-    let loaded = rdb::load(&mut source, None, Some(&shared.keyspace), &options, shared.loading.progress());
+    let loaded = rdb::load(&mut source, total, Some(&shared.keyspace), &options, shared.loading.progress());
     let loaded = loaded.map_err(|fault| told(fault.offset, &fault.what))?;
     restore_libraries(shared, &loaded.libraries, RestorePolicy::Append)
         .map_err(|text| told(loaded.end, &String::from_utf8_lossy(&text)))?;
