@@ -219,11 +219,12 @@ impl Shared {
         Ok(Job { shared: self, cut, functions, dirty, running })
     }
 
-    /// Why writes are refused now, if they are; a script as a whole when `script`. One load unless a snapshot has failed.
+    /// Why writes are refused now, if they are; a script as a whole when `script`.
     pub fn refuses_writes(&self, script: bool) -> Option<CommandError> {
         let (saving, config) = (&self.saving, &self.config);
         let refuses = saving.is_failing() && config.stop_writes_on_bgsave_error() && !config.save_points().is_empty();
-        refuses.then(|| CommandError::text(if script { MISCONF_SCRIPT } else { MISCONF }))
+        let refusal = refuses.then(|| CommandError::text(if script { MISCONF_SCRIPT } else { MISCONF }));
+        refusal.or_else(|| self.append_log.refusal())
     }
 
     /// Texts of all libraries of functions.

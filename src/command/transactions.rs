@@ -203,5 +203,8 @@ fn run_queued(ctx: &mut Context<'_>, transaction: &Transaction) {
 
 fn run_one(ctx: &mut Context<'_>, request: &OwnedRequest, out: &mut Output) {
     let (Ok(command), first_arg) = ctx.shared.commands.resolve(request.view()) else { return };
-    ctx.run_nested(Nested { command, first_arg, request: request.view(), resp: ctx.session.resp }, out);
+    ctx.run_nested(
+        Nested { command, first_arg, request: request.view(), resp: ctx.session.resp, by_script: false },
+        out,
+    );
 }

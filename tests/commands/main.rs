@@ -1,5 +1,6 @@
 //! Commands, run in process through dispatch: one file per group of the command reference.
 
+mod append_log;
 mod bitmap;
 mod connection;
 mod dump;

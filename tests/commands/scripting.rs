@@ -134,3 +134,16 @@ fn errors_of_scripts_are_counted_once() {
         assert!(line.contains("calls=2,") && line.ends_with("rejected_calls=1,failed_calls=2"), "{line}");
     });
 }
+
+/// A monitor saw what a script ran as if its client had sent it, and the script not at all.
+#[test]
+fn monitors_see_a_script_and_then_what_it_runs() {
+    both(|c| {
+        let mut monitor = c.beside();
+        monitor.check("MONITOR", "+OK");
+        c.check("EVAL \"return redis.call('set', 'k', 'v')\" 0", "+OK");
+        let seen = monitor.mail();
+        let places: Vec<_> = ["\"EVAL\"", "[0 lua] \"set\" \"k\" \"v\""].map(|text| seen.find(text)).into();
+        assert!(places[0].is_some() && places[0] < places[1], "{seen}");
+    });
+}

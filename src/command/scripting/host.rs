@@ -113,7 +113,7 @@ impl Host for ScriptHost<'_, '_> {
             Ok((command, first_arg)) => {
                 self.standing.wrote |= command.spec.flags.has(Flags::WRITE);
                 let logged = self.ctx.effects.len();
-                self.ctx.run_nested(Nested { command, first_arg, request, resp }, out);
+                self.ctx.run_nested(Nested { command, first_arg, request, resp, by_script: true }, out);
                 if self.standing.muted {
                     self.ctx.effects.truncate(logged);
                 }

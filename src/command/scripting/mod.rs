@@ -10,6 +10,8 @@ mod host;
 mod run;
 mod script;
 
+pub use function::restore_libraries;
+
 use crate::call::shared::Shared;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Scope};
 use crate::protocol::batch::RequestView;
