@@ -219,7 +219,7 @@ impl Shared {
         Ok(Job { shared: self, cut, functions, dirty, running })
     }
 
-    /// Why writes are refused now, if they are; a script as a whole when `script`.
+    /// Why writes are refused now, if they are; a script as a whole when `script`. A few loads unless a disk has failed.
     pub fn refuses_writes(&self, script: bool) -> Option<CommandError> {
         let (saving, config) = (&self.saving, &self.config);
         let refuses = saving.is_failing() && config.stop_writes_on_bgsave_error() && !config.save_points().is_empty();

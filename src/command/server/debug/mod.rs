@@ -227,10 +227,6 @@ fn reply_buffer<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
     if args.word("RESIZING") { done(ctx) } else { Err(unknown_or_arity("DEBUG", b"REPLYBUFFER")) }
 }
 
-fn refused_persistence<'a>(_: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    Err(CommandError::text("ERR larder does not write its data to files yet, so there is nothing to load"))
-}
-
 fn refused_replication<'a>(_: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
     Err(CommandError::text("ERR larder has no replicas yet"))
 }
