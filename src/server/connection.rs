@@ -655,6 +655,8 @@ impl Connection {
         if !bench.out.is_empty() {
             self.owe();
             if self.unsent.is_empty() && self.state == State::Open {
+                // One write of the log is to do for all connections that are ready.
+                let at_once = at_once && self.shared.append_log.frontier() >= self.owed;
                 if !at_once && bench.out.len() <= PUT_OFF_BYTES && bench.out.contiguous().is_some() && !self.is_busy() {
                     let fresh = bench.spare.pop().unwrap_or_default();
                     self.unsent = std::mem::replace(&mut bench.out, fresh);
