@@ -150,17 +150,14 @@ impl Files {
         let Some((Plan { names, manifest, parts }, len)) = loaded else { return self.create(disk, config) };
         (self.names, self.manifest) = (Some(names.clone()), manifest);
         let bytes: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        self.base_bytes = parts.first().filter(|_| self.manifest.base.is_some()).map_or(0, |(_, bytes)| *bytes);
         if self.manifest.incremental.is_empty() {
-            (self.other_bytes, self.base_bytes) = (bytes, bytes);
+            self.other_bytes = bytes;
             return self.add_incremental(disk, &names, "server start");
         }
         let (path, was) = parts.last().cloned().unwrap_or_default();
-        (self.other_bytes, self.base_bytes) = (bytes - was, bytes);
-        let mut file = disk.append(&path)?;
-        if len < was {
-            file.truncate(len)?;
-            file.sync()?;
-        }
+        self.other_bytes = bytes - was;
+        let file = disk.append(&path)?;
         tracing::info!("Opening AOF incr file {} on server start", path.display());
         self.delete_history(disk, config);
         Ok(LogFile::new(file, &path, len))
