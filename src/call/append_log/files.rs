@@ -155,6 +155,7 @@ impl Files {
             self.other_bytes = bytes;
             return self.add_incremental(disk, &names, "server start");
         }
+        self.delete_unfinished(disk, &names);
         let (path, was) = parts.last().cloned().unwrap_or_default();
         self.other_bytes = bytes - was;
         let file = disk.append(&path)?;
@@ -276,6 +277,15 @@ impl Files {
         match persist(disk, &names, &manifest) {
             Ok(()) => self.manifest = manifest,
             Err(error) => tracing::warn!("Can't write the AOF manifest: {}", system_text(&error)),
+        }
+    }
+
+    /// Deletes the bases that rewrites did not finish before the server ended.
+    fn delete_unfinished(&self, disk: &dyn Disk, names: &Names) {
+        for name in disk.list(names.directory()).unwrap_or_default() {
+            if name.to_str().is_some_and(Names::is_unfinished) {
+                let _ = disk.remove(&names.directory().join(name)); // it does no harm but for its room
+            }
         }
     }
 
