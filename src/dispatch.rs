@@ -27,6 +27,7 @@ use crate::value::table::Table;
 use bytes::Bytes;
 use crossbeam_epoch::Guard;
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -93,6 +94,8 @@ pub struct Dispatcher {
     chance: Chance,
     /// What runs is what a log holds.
     replays: bool,
+    /// Bytes for which room has been made for the requests of this batch that have yet to run.
+    room: Cell<u64>,
 }
 
 /// How much of the lists of planned requests and of keys is taken.
@@ -140,6 +143,7 @@ impl Dispatcher {
             executed: 0,
             chance: Chance::new(u32::try_from(worker).unwrap_or(0)),
             replays: false,
+            room: Cell::new(0),
         }
     }
 
@@ -169,6 +173,7 @@ impl Dispatcher {
         let parked = self.parked.planned;
         while first < batch.len() {
             let end = self.plan(batch, buffer, first, session.db);
+            self.make_room_ahead(parked, batch, buffer, first..end, session);
             let mut warm = first;
             for index in first..end {
                 if index == warm {
@@ -236,6 +241,7 @@ impl Dispatcher {
 
     fn finish(&mut self, session: &Session) {
         self.end_span();
+        self.room.set(0);
         let requests = std::mem::take(&mut self.executed);
         self.shared.stats.workers[self.worker].processed.add(requests);
         session.client.commands.store(session.client.commands.load(Relaxed) + requests, Relaxed);
@@ -310,6 +316,7 @@ impl Dispatcher {
             self.begin();
         }
         let end = requests.end;
+        self.make_room_ahead(requests.start, parked, buffer, requests.clone(), session);
         let mut warm = requests.start;
         for index in requests {
             if index == warm {
@@ -501,21 +508,49 @@ impl Dispatcher {
     #[cold]
     fn check_disk(&self, command: &Command, session: &Session) -> Result<(), CommandError> {
         let concerned = flags_of(command, session).has(Flags::WRITE) || command.spec.name == "ping";
-        let (saving, log) = (&self.shared.saving, &self.shared.append_log);
-        let refusal = || saving.refusal(&self.shared.config, false).or_else(|| log.refusal());
-        concerned.then(refusal).flatten().map_or(Ok(()), Err)
+        let refusal = if concerned { self.shared.refuses_writes(false) } else { None };
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Evicts what must go for the request to be stored within `limit`.
     fn make_room(&self, limit: u64, request: RequestView<'_>) -> Result<(), CommandError> {
-        let (shared, keyspace) = (self.shared, &self.shared.keyspace);
-        let room = keyspace.engine().make_room(limit, request.payload_bytes() as u64, keyspace, self.now);
-        if keyspace.attention().to_removals() {
-            keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));
+        let (keyspace, need) = (&self.shared.keyspace, request.payload_bytes() as u64);
+        if let Some(left) = self.room.get().checked_sub(need) {
+            self.room.set(left);
+            return Ok(());
         }
+        let room = keyspace.engine().make_room(limit, need, keyspace, self.now);
+        self.announce_evictions();
         match room {
             Room::Full => Err(CommandError::OutOfMemory),
             Room::Made | Room::Soon => Ok(()),
+        }
+    }
+
+    /// Evicts together what must go for the coming requests of a batch: their victims' cache lines are loaded at the same time, and
+    /// the algorithm is asked once. `planned` is the place of the first one in the list of planned requests.
+    #[inline]
+    fn make_room_ahead(&self, planned: usize, batch: &Batch, buffer: &[u8], requests: Range<usize>, session: &Session) {
+        self.room.set(0);
+        let limit = self.shared.config.maxmemory();
+        if limit == 0 || requests.len() < 2 || !session.authenticated && self.shared.config.requirepass().is_some() {
+            return;
+        }
+        let planned = &self.planned[planned..planned + requests.len()];
+        let stores = |planned: &Planned| planned.command.is_ok_and(|command| command.spec.flags.has(Flags::DENYOOM));
+        let storing = planned.iter().zip(requests).filter(|(planned, _)| stores(planned));
+        let need = storing.map(|(_, index)| batch.request(index, buffer).payload_bytes() as u64).sum();
+        let keyspace = &self.shared.keyspace;
+        if keyspace.engine().make_room_ahead(limit, need, keyspace, self.now) {
+            self.room.set(need);
+        }
+        self.announce_evictions();
+    }
+
+    fn announce_evictions(&self) {
+        let (shared, keyspace) = (self.shared, &self.shared.keyspace);
+        if keyspace.attention().to_removals() {
+            keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));
         }
     }
 

@@ -103,11 +103,19 @@ impl CommandTable {
     /// Folds letter case while hashing; only has to spread some hundreds of names.
     #[inline]
     fn hash(name: &[u8]) -> usize {
-        let mut hash = 0x811c_9dc5_u32;
-        for byte in name {
-            hash = (hash ^ u32::from(byte | 0x20)).wrapping_mul(0x0100_0193);
-        }
-        (hash ^ (hash >> 15)) as usize
+        // Both ends, which may overlap, in one or two words: a step for each byte would be a multiplication behind the other.
+        let (first, last) = match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => match (name.first_chunk(), name.last_chunk()) {
+                (Some(first), Some(last)) => {
+                    (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
+                }
+                _ => (u64::from(name.first().copied().unwrap_or(0)), u64::from(name.last().copied().unwrap_or(0))),
+            },
+        };
+        let [first, last] = [first, last].map(|word| word | 0x2020_2020_2020_2020);
+        let mixed = (first ^ last.rotate_left(23) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 40) as usize
     }
 
     /// Number of ids.

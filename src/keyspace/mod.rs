@@ -47,6 +47,9 @@ use table::{Peek, prefetch};
 /// The longest key, in bytes: entries keep its length in 32 bits.
 pub const MAX_KEY_BYTES: usize = u32::MAX as usize;
 
+/// How far into an entry eviction looks: header and a short key.
+const VICTIM_BYTES: usize = 40;
+
 /// How long somebody waits for a lock before asking whether it is worth it.
 const SHORT_WAIT: Duration = Duration::from_millis(2);
 
@@ -174,14 +177,29 @@ impl Keyspace {
         }
     }
 
-    /// Starts loading the entry that `hash` probably belongs to. Takes no lock.
+    /// Starts loading the entry that `hash` probably belongs to, or, where there is none, what storing one changes. Takes no
+    /// lock.
     #[inline]
     pub fn prefetch_entry(&self, db: usize, hash: u64, guard: &Guard) {
-        if let Some(cells) = self.databases[db].get()
-            && let Some(entry) = cells[self.shard_of(hash)].peek.entry(hash, guard)
-        {
-            prefetch(entry);
-            prefetch(entry.wrapping_add(64));
+        if let Some(cells) = self.databases[db].get() {
+            cells[self.shard_of(hash)].peek.entry(hash, guard, &mut prefetch);
+        }
+    }
+
+    /// As [`Keyspace::prefetch_bucket`], for a key of which only the mark is known.
+    fn prefetch_marked_bucket(&self, db: usize, mark: u32, guard: &Guard) {
+        if let Some(cells) = self.databases[db].get() {
+            cells[self.shard_of(u64::from(mark) << 32)].peek.marked_bucket(mark, guard, &mut prefetch);
+        }
+    }
+
+    /// As [`Keyspace::prefetch_entry`], for a key of which only the mark is known.
+    fn prefetch_marked_entry(&self, db: usize, mark: u32, guard: &Guard) {
+        if let Some(cells) = self.databases[db].get() {
+            cells[self.shard_of(u64::from(mark) << 32)].peek.marked_entries(mark, guard, &mut |entry| {
+                prefetch(entry);
+                prefetch(entry.wrapping_add(VICTIM_BYTES));
+            });
         }
     }
 

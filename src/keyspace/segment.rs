@@ -180,23 +180,72 @@ pub fn home_address(segment: *mut u8, step: u8, mark: Mark) -> *mut u8 {
     segment.wrapping_add((1 + home_of(mark.h16, buckets_at(step))) * size_of::<Bucket>())
 }
 
-/// Address of the entry that probably has `mark`, looked for in its home bucket only, without a lock.
+/// What the search for a mark needs behind its home bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Further {
+    /// Probably this entry.
+    Entry(*mut u8),
+    /// The bucket at this address.
+    Bucket(*mut u8),
+    /// Nothing: there is no such entry.
+    Nothing,
+}
+
+/// What the search for `mark` needs behind its home bucket, found without a lock.
 ///
 /// # Safety
 /// `bucket` comes from [`home_address`] of a segment that cannot be freed meanwhile (an epoch guard sees to it).
 #[inline]
-pub unsafe fn candidate(bucket: *mut u8, mark: Mark) -> Option<*mut u8> {
+pub unsafe fn further(bucket: *mut u8, mark: Mark) -> Further {
+    // Behind the last bucket comes the first; the address that is given then is of no use, and of no harm.
+    let next = bucket.wrapping_add(size_of::<Bucket>());
     // SAFETY: buckets consist of atomics and stay allocated (the caller's promise).
     let bucket = unsafe { &*bucket.cast::<Bucket>() };
-    let mut matches = equal_bytes(bucket.tags.load(Relaxed), mark.fingerprint);
+    let tags = bucket.tags.load(Relaxed);
+    let mut matches = equal_bytes(tags, mark.fingerprint);
     while matches != 0 {
         let (h16, start) = unpack(bucket.slots[slot_of(matches)].load(Relaxed));
         if h16 == mark.h16 {
-            return Some(start);
+            return Further::Entry(start);
         }
         matches &= matches - 1;
     }
-    None
+    if tags >> 56 == 0 { Further::Nothing } else { Further::Bucket(next) }
+}
+
+/// Calls `found` with the addresses of the entries whose 16 bits lie from `first` to `last`, looked for in one bucket, without a lock.
+///
+/// # Safety
+/// As for [`further`].
+#[inline]
+pub unsafe fn candidates_between(bucket: *mut u8, first: u16, last: u16, found: &mut impl FnMut(*mut u8)) {
+    // SAFETY: as in `further`.
+    let bucket = unsafe { &*bucket.cast::<Bucket>() };
+    for slot in &bucket.slots {
+        let (h16, start) = unpack(slot.load(Relaxed));
+        if (first..=last).contains(&h16) && !start.is_null() {
+            found(start);
+        }
+    }
+}
+
+/// Calls `visit` with the addresses of all entries of the segment of `step` at `segment`, without a lock: what is there may change
+/// meanwhile, and the entries must not be touched.
+///
+/// # Safety
+/// The segment cannot be freed meanwhile (an epoch guard sees to it).
+pub unsafe fn addresses(segment: *mut u8, step: u8, visit: &mut impl FnMut(*mut u8)) {
+    for index in 0..buckets_at(step) {
+        // SAFETY: a segment of this step has so many buckets behind its header; they consist of atomics, and stay allocated
+        // (the caller's promise).
+        let bucket = unsafe { &*segment.cast::<Bucket>().add(1 + index) };
+        let tags = bucket.tags.load(Relaxed);
+        for (slot, word) in bucket.slots.iter().enumerate() {
+            if tags >> (8 * slot) & 0xff != 0 {
+                visit(unpack(word.load(Relaxed)).1);
+            }
+        }
+    }
 }
 
 /// A segment of the table that made it. The table, borrowed, is what keeps it valid: see [`Segment::from_raw`].
@@ -342,9 +391,16 @@ impl Segment {
         }
     }
 
-    /// Finds the slot with a mark from `first` to `last` for which `is_it` holds.
-    pub fn find_between(&self, first: u16, last: u16, mut is_it: impl FnMut(EntryRef<'_>) -> bool) -> Option<Place> {
-        let buckets = self.buckets();
+    /// Finds the slot with a mark from `first` to `last` for which `is_it` holds, in a segment known to be at `step`.
+    pub fn find_between(
+        &self,
+        step: u8,
+        first: u16,
+        last: u16,
+        mut is_it: impl FnMut(EntryRef<'_>) -> bool,
+    ) -> Option<Place> {
+        debug_assert_eq!(step, self.step());
+        let buckets = buckets_at(step);
         let (mut index, end) = (home_of(first, buckets), home_of(last, buckets));
         let mut homes = end - index;
         for _ in 0..buckets {
@@ -361,7 +417,7 @@ impl Segment {
                 return None;
             }
             homes = homes.saturating_sub(1);
-            index = self.next(index);
+            index = if index + 1 == buckets { 0 } else { index + 1 };
         }
         None
     }

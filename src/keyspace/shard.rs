@@ -5,7 +5,7 @@
 use super::attention::Attention;
 use super::entry::{Entry, EntryMut, EntryRef};
 use super::evict::pressure::{FREQUENCY, Pressure, mark_of};
-use super::evict::{Place, Resident};
+use super::evict::{Fate, Place, Resident};
 use super::hash::{Key, KeyHasher};
 use super::journal::{Happening, Journal};
 use super::reclaim::{Garbage, Reclaimer, Why};
@@ -235,7 +235,7 @@ impl Shard {
             }
         }
         if before.key.is_none() && deadline.is_some() {
-            uses.pressure.note_candidate(deadline, key.hash, uses.db);
+            uses.pressure.note_candidate(key.hash, uses.db);
         }
     }
 
@@ -348,7 +348,7 @@ impl Shard {
             *due_ms = (*due_ms).min(deadline.0);
         }
         if before.key.is_none() && deadline.is_some() {
-            uses.pressure.note_candidate(deadline, key.hash, uses.db);
+            uses.pressure.note_candidate(key.hash, uses.db);
         }
         true
     }
@@ -393,29 +393,38 @@ impl Shard {
         table.find_mark(mark).and_then(|found| resident(found.get(), policy, &uses.pressure, now))
     }
 
-    /// Notes where the key with this mark stands, and what is left of its uses.
-    pub fn set_place(&mut self, mark: u32, place: Place, uses: u8) {
-        if let Some(mut found) = self.table.find_mark(mark) {
-            found.notes().set_tally(u16::from(uses) << 2 | place as u16);
+    /// Notes where the key with this mark stands, and what is left of its uses; `false` when there is none.
+    pub fn set_place(&mut self, mark: u32, place: Place, uses: u8) -> bool {
+        let Some(mut found) = self.table.find_mark(mark) else { return false };
+        found.notes().set_tally(u16::from(uses) << 2 | place as u16);
+        true
+    }
+
+    /// Lets `decide` say what becomes of the key with this mark, if it may be evicted; `None` when there is none.
+    pub fn decide(
+        &mut self,
+        mark: u32,
+        policy: EvictionPolicy,
+        now: UnixMs,
+        victims: &Victims,
+        decide: &mut dyn FnMut(Resident) -> Fate,
+    ) -> Option<Fate> {
+        let Shard { table, stats, reclaimer, journal, uses, .. } = self;
+        let mut found = table.find_mark(mark)?;
+        let fate = decide(resident(found.get(), policy, &uses.pressure, now)?);
+        match fate {
+            Fate::Stays => {}
+            Fate::Moves(place, uses) => found.notes().set_tally(u16::from(uses) << 2 | place as u16),
+            Fate::Goes => take_victim(found, stats, reclaimer, journal, uses, victims, now),
         }
+        Some(fate)
     }
 
     /// Removes the key with this mark because memory is short; `false` when there is none.
     pub fn evict(&mut self, mark: u32, now: UnixMs, victims: &Victims) -> bool {
         let Shard { table, stats, reclaimer, journal, uses, .. } = self;
         let Some(found) = table.find_mark(mark) else { return false };
-        let entry = found.get();
-        if entry.is_live(now) {
-            stats.evicted += 1;
-            journal.removed(entry.key(), Happening::Evicted);
-            if uses.pressure.mode() & FREQUENCY == 0 {
-                victims.note(access_seconds(now).wrapping_sub(entry.access()) & 0x00ff_ffff);
-            }
-        } else {
-            count_expired(entry, stats, now);
-            note_expired(entry, journal, now);
-        }
-        reclaimer.take(Garbage::Entry(found.remove()), Why::Evicted);
+        take_victim(found, stats, reclaimer, journal, uses, victims, now);
         true
     }
 
@@ -579,6 +588,30 @@ fn resident(entry: EntryRef<'_>, policy: EvictionPolicy, pressure: &Pressure, no
     };
     let uses = if score == u64::MAX { 0 } else { tally >> 2 & 3 };
     Some(Resident { place, uses: u8::try_from(uses).unwrap_or(0), score })
+}
+
+/// Takes a victim out.
+fn take_victim(
+    found: Occupied<'_>,
+    stats: &mut ShardStats,
+    reclaimer: &Reclaimer,
+    journal: &mut Journal,
+    uses: &Uses,
+    victims: &Victims,
+    now: UnixMs,
+) {
+    let entry = found.get();
+    if entry.is_live(now) {
+        stats.evicted += 1;
+        journal.removed(entry.key(), Happening::Evicted);
+        if uses.pressure.mode() & FREQUENCY == 0 {
+            victims.note(access_seconds(now).wrapping_sub(entry.access()) & 0x00ff_ffff);
+        }
+    } else {
+        count_expired(entry, stats, now);
+        note_expired(entry, journal, now);
+    }
+    reclaimer.take(Garbage::Entry(found.remove()), Why::Evicted);
 }
 
 /// Counts an entry that has expired, or the fields of one that has none left; `true`: the entry.

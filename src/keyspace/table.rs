@@ -16,7 +16,9 @@
 
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
-use super::segment::{Item, Mark, Place, SPLIT_STEP, Scratch, Segment, candidate, home_address, step_for};
+use super::segment::{
+    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, further, home_address, step_for,
+};
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
 use crate::value::object::ObjectRef;
@@ -94,15 +96,70 @@ impl Peek {
         directory.slot(hash, self.prefix_bits).0
     }
 
-    /// Address of the entry that `hash` probably belongs to, if one is in its home bucket.
+    /// Calls `line` with the addresses of what is needed next to find the key of this hash, or to store it.
     #[inline]
-    pub fn entry(&self, hash: u64, guard: &Guard) -> Option<*mut u8> {
+    pub fn entry(&self, hash: u64, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
         // SAFETY: as above; and the segment that the directory names is retired through the epoch too.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
         let mark = Mark::new(hash, self.prefix_bits + depth);
         // SAFETY: as above.
-        unsafe { candidate(home_address(segment, step, mark), mark) }
+        match unsafe { further(home_address(segment, step, mark), mark) } {
+            Further::Entry(entry) => {
+                line(entry);
+                line(entry.wrapping_add(64));
+            }
+            // An insertion changes the head of the segment.
+            Further::Nothing => line(segment),
+            Further::Bucket(bucket) => {
+                line(bucket);
+                line(segment);
+            }
+        }
+    }
+
+    /// Calls `line` with the addresses of what is needed first to find the key whose hash has `mark` as its topmost 32 bits,
+    /// and to take it out: its home bucket, and the head of its segment.
+    pub fn marked_bucket(&self, mark: u32, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
+        let lowest = u64::from(mark) << 32;
+        // SAFETY: as above.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        let (segment, step, depth) = directory.slot(lowest, self.prefix_bits);
+        line(home_address(segment, step, Mark::new(lowest, self.prefix_bits + depth)));
+        line(segment);
+    }
+
+    /// Calls `found` with the addresses of the entries in that home bucket which may be that key's.
+    pub fn marked_entries(&self, mark: u32, guard: &Guard, found: &mut impl FnMut(*mut u8)) {
+        let lowest = u64::from(mark) << 32;
+        // SAFETY: as above.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        let (segment, step, depth) = directory.slot(lowest, self.prefix_bits);
+        let [first, last] = range_of(mark, self.prefix_bits + depth);
+        // SAFETY: as above.
+        unsafe { candidates_between(home_address(segment, step, first), first.h16, last.h16, found) };
+    }
+}
+
+/// The lowest and the highest marks, in a segment of this prefix, of keys whose hashes have `mark` as their topmost 32 bits.
+#[inline]
+fn range_of(mark: u32, prefix_bits: u32) -> [Mark; 2] {
+    let lowest = u64::from(mark) << 32;
+    [lowest, lowest | u64::from(u32::MAX)].map(|hash| Mark::new(hash, prefix_bits))
+}
+
+impl Peek {
+    /// Starts loading the entries of the segment that `hash` belongs to: some 20 ns each.
+    pub fn prefetch_segment(&self, hash: u64, guard: &Guard) {
+        // SAFETY: the directory is never null and is retired through the epoch.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        let (segment, step, _) = directory.slot(hash, self.prefix_bits);
+        let mut load = |entry: *mut u8| {
+            prefetch(entry);
+            prefetch(entry.wrapping_add(64));
+        };
+        // SAFETY: the segment that the directory names is retired through the epoch too.
+        unsafe { addresses(segment, step, &mut load) };
     }
 }
 
@@ -258,11 +315,12 @@ impl Table {
 
     /// Finds a key whose hash has `mark` as its topmost 32 bits.
     pub fn find_mark(&mut self, mark: u32) -> Option<Occupied<'_>> {
-        let lowest = u64::from(mark) << 32;
-        let segment = self.segment_of(lowest);
-        let [first, last] = [lowest, lowest | u64::from(u32::MAX)].map(|hash| self.mark(hash, &segment).h16);
+        let (start, step, depth) = self.directory().slot(u64::from(mark) << 32, self.peek.prefix_bits);
+        // SAFETY: the directory names live segments only, and `self` is the lock holder's.
+        let segment = unsafe { Segment::from_raw(start) };
+        let [first, last] = range_of(mark, self.peek.prefix_bits + depth);
         let mut found = 0;
-        let place = segment.find_between(first, last, |entry| {
+        let place = segment.find_between(step, first.h16, last.h16, |entry| {
             found = self.hasher.hash(entry.key());
             found >> 32 == u64::from(mark)
         })?;
@@ -480,6 +538,11 @@ impl Table {
             Some(h16) => Some(base | u64::from(h16) << (48 - prefix)),
             None => self.behind(base, prefix),
         }
+    }
+
+    /// Whether two positions lie in one segment.
+    pub fn is_one_segment(&self, one: u64, other: u64) -> bool {
+        self.segment_of(one).as_raw() == self.segment_of(other).as_raw()
     }
 
     /// The position behind the segment at `base`, `None` behind the last.
@@ -892,6 +955,8 @@ mod tests {
         taken.validate();
         pair.table.validate();
         let key = name(1);
-        assert!(peek.entry(pair.hasher.hash(&key), &epoch::pin()).is_none());
+        let mut lines = 0;
+        peek.entry(pair.hasher.hash(&key), &epoch::pin(), &mut |_| lines += 1);
+        assert_eq!(lines, 1, "nothing but the head of the segment is left to look at");
     }
 }

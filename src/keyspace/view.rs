@@ -202,6 +202,20 @@ impl<'a> View<'a> {
         self.held.len() == self.keyspace.shards() * self.keyspace.databases()
     }
 
+    /// Whether it holds every shard of database `db`.
+    pub fn holds_database(&self, db: usize) -> bool {
+        let shards = self.keyspace.shards();
+        // In the order of databases and shards: all of one are behind each other.
+        let first = self.held.partition_point(|held| held.db < db);
+        self.held.get(first + shards - 1).is_some_and(|held| held.db == db)
+    }
+
+    /// Whether it holds the shard of a key of database `db`.
+    pub fn holds(&self, db: usize, hash: u64) -> bool {
+        let place = (db, self.keyspace.shard_of(hash));
+        self.held.binary_search_by_key(&place, |held| (held.db, held.shard)).is_ok()
+    }
+
     /// The keyspace it looks at.
     pub fn keyspace(&self) -> &'a Keyspace {
         self.keyspace

@@ -4,12 +4,13 @@
 //! SCRIPT FLUSH. A worker that has compiled a script asks the script itself whether it is still there, so that the table
 //! is not touched when it runs.
 
-use super::header::{HeaderError, ScriptFlags, script_flags};
+use super::header::{HeaderError, ScriptFlags, body, script_flags};
+use super::proof::{Call, calls_on_keys};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use sha1::{Digest as _, Sha1};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// Scripts that EVAL brought: so many are kept, as elsewhere.
 pub const EVAL_SCRIPTS: usize = 500;
@@ -49,6 +50,10 @@ pub struct Script {
     pub flags: Option<ScriptFlags>,
     /// Whether it may select another database, as far as its text tells.
     pub selects: AtomicBool,
+    /// The commands that it calls, if its text proves that each is called with one of its keys as first argument.
+    calls: Option<Vec<Call>>,
+    /// What these commands say to that.
+    narrow: OnceLock<bool>,
     /// Whether SCRIPT LOAD brought it.
     loaded: AtomicBool,
     gone: AtomicBool,
@@ -66,10 +71,18 @@ impl Script {
             text: text.into(),
             flags: script_flags(text)?,
             selects: AtomicBool::new(may_select(text)),
+            calls: calls_on_keys(body(text)),
+            narrow: OnceLock::new(),
             loaded: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             used: AtomicU64::new(0),
         })
+    }
+
+    /// Whether it is certain to touch no key but those that its request declares. `is_narrow`: whether a call touches the key that is its
+    /// first argument, and no other; it is asked once.
+    pub fn is_narrow(&self, is_narrow: impl Fn(&Call) -> bool) -> bool {
+        *self.narrow.get_or_init(|| self.calls.as_ref().is_some_and(|calls| calls.iter().all(is_narrow)))
     }
 
     /// Whether it was forgotten.
@@ -86,14 +99,16 @@ const SELECTING: [&str; 7] = ["select", "swapdb", "flushall", "move", "copy", "i
 /// database locked. O(length).
 pub fn may_select(text: &[u8]) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    text.split(|byte| !is_word(byte))
-        .any(|word| SELECTING.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())))
+    text.iter().any(u8::is_ascii_alphabetic)
+        && text
+            .split(|byte| !is_word(byte))
+            .any(|word| SELECTING.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())))
 }
 
 /// All scripts.
 #[derive(Default, Debug)]
 pub struct ScriptCache {
-    map: DashMap<Sha, Arc<Script>>,
+    map: DashMap<Sha, Arc<Script>, ahash::RandomState>,
     /// Those that EVAL brought.
     evals: AtomicUsize,
     bytes: AtomicUsize,
@@ -102,6 +117,12 @@ pub struct ScriptCache {
 }
 
 impl ScriptCache {
+    /// Lets `look` see the script of this name.
+    #[inline]
+    pub fn with<R>(&self, sha: &Sha, look: impl FnOnce(&Script) -> R) -> Option<R> {
+        self.map.get(sha).map(|script| look(&script))
+    }
+
     /// The script of this name.
     pub fn find(&self, sha: &Sha) -> Option<Arc<Script>> {
         self.map.get(sha).map(|script| Arc::clone(&script))

@@ -11,6 +11,7 @@ pub mod lib;
 pub mod library;
 pub mod long;
 pub mod pattern;
+pub mod proof;
 pub mod random;
 
 use cache::{Script, ScriptCache, Sha};

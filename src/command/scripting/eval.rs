@@ -1,6 +1,7 @@
 //! EVAL, EVALSHA, FCALL, and their forms that only read.
 
 use super::host::{Standing, over_limit};
+use super::is_narrow;
 use super::run::{Call, Runner, run};
 use crate::call::account::Record;
 use crate::call::args::Args;
@@ -105,7 +106,9 @@ fn eval_sha<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool) -> 
             })
         }
     };
-    let Some((script, chunk)) = found else {
+    // One that was not known when the locks were chosen is not known.
+    let covered = |script: &Script| ctx.db.holds_database(ctx.session.db) || is_narrow(ctx.shared, script);
+    let Some((script, chunk)) = found.filter(|(script, _)| covered(script)) else {
         ctx.shared.scripts.give_engine(ctx.session.client.worker, engine);
         return Err(NO_SCRIPT);
     };
@@ -147,6 +150,9 @@ fn standing(ctx: &Context<'_>, flags: Option<ScriptFlags>, read_only: bool) -> R
         if read_only && !no_writes {
             return Err(CommandError::text("ERR Can not execute a script with write flag using *_ro command."));
         }
+        if !no_writes && let Some(refusal) = ctx.shared.refuses_writes(true) {
+            return Err(refusal);
+        }
         if out_of_memory && !no_writes && !allows {
             return Err(CommandError::OutOfMemory);
         }
@@ -155,6 +161,7 @@ fn standing(ctx: &Context<'_>, flags: Option<ScriptFlags>, read_only: bool) -> R
         read_only: read_only || no_writes,
         out_of_memory: out_of_memory && !allows,
         everything: ctx.db.holds_everything(),
+        database: ctx.db.holds_database(ctx.session.db),
         ..Standing::default()
     })
 }

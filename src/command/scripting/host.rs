@@ -2,6 +2,7 @@
 
 use crate::call::context::Context;
 use crate::call::error::CommandError;
+use crate::call::keys::declared_keys;
 use crate::call::run::Nested;
 use crate::call::spec::{Flags, Scope};
 use crate::call::table::{Command, Unknown};
@@ -25,6 +26,8 @@ pub struct Standing {
     pub out_of_memory: bool,
     /// It holds every shard there is.
     pub everything: bool,
+    /// It holds every shard of its database, at least.
+    pub database: bool,
     /// It has run a command that writes.
     pub wrote: bool,
     /// It wanted to work in another database and could not.
@@ -61,15 +64,24 @@ impl ScriptHost<'_, '_> {
         refusal.map_or(Ok((command, first_arg)), Err)
     }
 
+    /// Whether the locks that are held cover what a command touches.
+    fn holds_keys(&self, command: &Command, request: RequestView<'_>) -> bool {
+        let (db, hasher, mut held) = (self.ctx.session.db, self.ctx.shared.keyspace.hasher(), true);
+        let found = declared_keys(command.spec, request, &mut |index, _| {
+            held &= self.ctx.db.holds(db, hasher.hash(request.arg(index)));
+        });
+        found.is_ok() && held && matches!(command.spec.scope, Scope::Keys)
+    }
+
     fn refusal(&mut self, command: &Command, request: RequestView<'_>) -> Option<CommandError> {
         let flags = command.spec.flags;
         if flags.has(Flags::WRITE) && self.standing.read_only {
             return Some(READ_ONLY);
         }
         if flags.has(Flags::WRITE)
-            && let Some(error) = self.ctx.shared.append_log.refusal()
+            && let Some(refusal) = self.ctx.shared.refuses_writes(false)
         {
-            return Some(error);
+            return Some(refusal);
         }
         if flags.has(Flags::DENYOOM) && self.standing.out_of_memory && !self.standing.wrote {
             return Some(CommandError::OutOfMemory);
@@ -78,6 +90,9 @@ impl ScriptHost<'_, '_> {
             Scope::Keys | Scope::Database | Scope::Walk | Scope::Chosen(_) | Scope::Asked(_) => true,
             Scope::KeysEverywhere | Scope::Server | Scope::WalkServer | Scope::Select | Scope::Transaction => false,
         };
+        if !self.standing.database && !self.holds_keys(command, request) {
+            return Some(OTHER_KEYS);
+        }
         if !stays && !self.standing.everything {
             self.standing.strayed = true;
             return Some(OTHER_DATABASES);
@@ -85,6 +100,9 @@ impl ScriptHost<'_, '_> {
         None
     }
 }
+
+/// A script that was shown to touch its keys alone does touch others: the proof is wrong.
+const OTHER_KEYS: CommandError = CommandError::text("ERR This script touches keys that its locks do not cover");
 
 fn unknown_command(unknown: Unknown, request: RequestView<'_>) -> CommandError {
     match unknown {

@@ -1,7 +1,8 @@
 //! Scripts and functions: EVAL, EVALSHA, SCRIPT, FUNCTION, FCALL.
 //!
 //! A script runs with every shard of its database locked, because it may touch keys that it does not declare; one that may
-//! work in other databases, as far as its text and arguments tell, with every shard there is. One that runs for long leaves
+//! work in other databases, as far as its text and arguments tell, with every shard there is. EVALSHA of one whose text proves that it
+//! touches no others (`script/proof.rs`) locks the shards of its keys alone. One that runs for long leaves
 //! its worker between two steps, its locks held; dispatch then keeps other requests back.
 
 mod eval;
@@ -13,9 +14,10 @@ mod script;
 pub use function::restore_libraries;
 
 use crate::call::shared::Shared;
-use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Scope};
+use crate::call::spec::{Begin, Categories, CommandSpec, Find, Flags, Group, KeyFlags, KeySpec, Scope};
+use crate::call::table::Command;
 use crate::protocol::batch::RequestView;
-use crate::script::cache::{may_select, sha};
+use crate::script::cache::{Script, may_select, sha};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Arguments up to this length may be the name of a command that works beyond the current database, in bytes.
@@ -392,8 +394,27 @@ fn eval_scope(_: &Shared, request: RequestView<'_>) -> Scope {
 }
 
 fn evalsha_scope(shared: &Shared, request: RequestView<'_>) -> Scope {
-    let script = sha(request.arg(1)).and_then(|sha| shared.scripts.cache.find(&sha));
-    script.map_or(Scope::Keys, |script| scope(script.selects.load(Relaxed), request))
+    let scope = |script: &Script| {
+        if is_narrow(shared, script) { Scope::Keys } else { scope(script.selects.load(Relaxed), request) }
+    };
+    sha(request.arg(1)).and_then(|sha| shared.scripts.cache.with(&sha, scope)).unwrap_or(Scope::Keys)
+}
+
+/// Whether a script is certain to touch no key but those that its request declares.
+fn is_narrow(shared: &Shared, script: &Script) -> bool {
+    script
+        .is_narrow(|call| shared.commands.find(&call.name).is_some_and(|command| touches_key_alone(command, call.key)))
+}
+
+/// Whether a command touches its first argument, if that is a `key`, and no other key.
+fn touches_key_alone(command: &Command, key: bool) -> bool {
+    let spec = command.spec;
+    let keys = match spec.keys {
+        [] => !key,
+        [one] => key && one.begin == Begin::Index(1) && matches!(one.find, Find::Range { last: 0, .. }),
+        _ => false,
+    };
+    keys && spec.own_keys.is_none() && spec.subcommands.is_empty() && matches!(spec.scope, Scope::Keys)
 }
 
 fn fcall_scope(shared: &Shared, request: RequestView<'_>) -> Scope {

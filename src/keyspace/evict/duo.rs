@@ -19,7 +19,7 @@ use super::ghost::Ghost;
 use super::queue::Queue;
 use super::shadows::Shadows;
 use super::sketch::Sketch;
-use super::{Algorithm, MAX_USES, Place, Resident, Residents, Turn};
+use super::{Algorithm, Fate, MAX_USES, Place, Resident, Residents, Turn};
 
 /// What decides who passes from the window to main.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,10 @@ const STEPS: usize = 64;
 
 /// Keys that the ghost remembers, in percent of those that are there.
 const GHOST_PERCENT: usize = 90;
+
+/// Marks at the front of each queue whose keys are requested from memory before their turn comes: about what two batches of requests
+/// make go.
+const NAMED: usize = 32;
 
 /// The window and main, with what they need to remember: duo under a given rule.
 pub struct Queues {
@@ -80,7 +84,7 @@ impl Queues {
         if returns && self.rule.quick {
             self.pass(mark, 0, residents);
         } else {
-            residents.set(mark, Place::Window, 0);
+            residents.welcome(mark);
             self.window.push(mark);
         }
     }
@@ -117,16 +121,34 @@ impl Queues {
         2 + self.marks() / 128
     }
 
+    /// See [`Algorithm::expect`].
+    pub fn expect(&self, mark: u32) {
+        self.ghost.prefetch(mark);
+        self.sketch.prefetch(mark);
+    }
+
+    /// See [`Algorithm::name_next`].
+    pub fn name_next(&mut self, named: &mut dyn FnMut(u32)) {
+        let Queues { window, main, ghost, sketch, .. } = self;
+        window.name_next(NAMED, &mut |mark| {
+            ghost.prefetch(mark);
+            sketch.prefetch(mark);
+            named(mark);
+        });
+        main.name_next(NAMED, &mut |mark| {
+            sketch.prefetch(mark);
+            named(mark);
+        });
+    }
+
     /// Looks at up to [`STEPS`] keys for one to evict.
     pub fn evict(&mut self, residents: &mut dyn Residents) -> Turn {
         let mut steps = STEPS;
         while steps > 0 {
             let target = self.window_target();
             if self.window.len() <= target && !self.main.is_empty() {
-                if let Some(mark) = self.hand(&mut steps, residents)
-                    && self.main.pop().is_some()
-                    && residents.evict(mark)
-                {
+                if self.hand(&mut steps, Fate::Goes, residents).is_some() {
+                    self.main.pop();
                     return Turn::Evicted;
                 }
                 continue;
@@ -134,14 +156,16 @@ impl Queues {
             steps -= 1;
             let surplus = self.window.len() > target + self.slack();
             let Some(mark) = self.window.pop() else { return Turn::Empty };
-            let Some(seen) = residents.look(mark).filter(|seen| seen.place != Place::Main) else { continue };
             let gone = if self.rule.quick {
-                self.leave_quick(mark, seen, residents)
-            } else if surplus {
-                self.pass(mark, seen.uses, residents);
-                false
+                self.leave_quick(mark, residents)
             } else {
-                self.duel(mark, seen, &mut steps, residents)
+                let Some(seen) = residents.look(mark).filter(|seen| seen.place != Place::Main) else { continue };
+                if surplus {
+                    self.pass(mark, seen.uses, residents);
+                    false
+                } else {
+                    self.duel(mark, seen, &mut steps, residents)
+                }
             };
             if gone {
                 return Turn::Evicted;
@@ -150,36 +174,53 @@ impl Queues {
         Turn::Searching
     }
 
-    fn leave_quick(&mut self, mark: u32, seen: Resident, residents: &mut dyn Residents) -> bool {
-        self.learn(mark, seen.uses);
-        if seen.uses > 0 {
-            self.pass(mark, 0, residents);
-            return false;
+    fn leave_quick(&mut self, mark: u32, residents: &mut dyn Residents) -> bool {
+        let mut uses = 0;
+        let fate = residents.decide(mark, &mut |seen| {
+            uses = seen.uses;
+            match seen {
+                Resident { place: Place::Main, .. } => Fate::Stays,
+                Resident { uses: 0, .. } => Fate::Goes,
+                _ => Fate::Moves(Place::Main, 0),
+            }
+        });
+        match fate {
+            None | Some(Fate::Stays) => return false,
+            Some(Fate::Moves(..)) => self.main.push(mark),
+            Some(Fate::Goes) => self.ghost.add(mark),
         }
-        self.turn_out(mark, residents)
+        self.learn(mark, uses);
+        fate == Some(Fate::Goes)
     }
 
-    /// Brings the hand to a key that was not used since it last came by; `None` when main is empty or the steps are used up.
-    fn hand(&mut self, steps: &mut usize, residents: &mut dyn Residents) -> Option<u32> {
+    /// Brings the hand to a key that was not used since it last came by, which then has this fate; `None` when main is empty or the
+    /// steps are used up.
+    fn hand(&mut self, steps: &mut usize, unused: Fate, residents: &mut dyn Residents) -> Option<u32> {
         loop {
             let mark = self.main.front()?;
             *steps = steps.checked_sub(1)?;
-            let seen = residents.look(mark).filter(|seen| seen.place != Place::Window);
-            let Some(uses) = seen.map(|seen| seen.uses) else {
-                self.main.pop();
-                continue;
-            };
-            if uses == 0 {
+            let mut unknown = false;
+            let fate = residents.decide(mark, &mut |seen| {
+                unknown = seen.place == Place::Window;
+                match seen.uses {
+                    _ if unknown => Fate::Stays,
+                    0 => unused,
+                    uses => Fate::Moves(Place::Main, uses.min(MAX_USES) - 1),
+                }
+            });
+            if fate == Some(unused) && !unknown {
                 return Some(mark);
             }
             self.main.pop();
-            self.sketch.add(mark);
-            self.pass(mark, uses.min(MAX_USES) - 1, residents);
+            if matches!(fate, Some(Fate::Moves(..))) {
+                self.sketch.add(mark);
+                self.main.push(mark);
+            }
         }
     }
 
     fn duel(&mut self, mark: u32, seen: Resident, steps: &mut usize, residents: &mut dyn Residents) -> bool {
-        let Some(other) = self.hand(steps, residents) else {
+        let Some(other) = self.hand(steps, Fate::Stays, residents) else {
             self.learn(mark, seen.uses);
             return self.turn_out(mark, residents);
         };
@@ -252,6 +293,14 @@ impl Algorithm for Duo {
     fn evict(&mut self, residents: &mut dyn Residents) -> Turn {
         self.quiet = 0;
         self.queues.evict(residents)
+    }
+
+    fn expect(&self, mark: u32) {
+        self.queues.expect(mark);
+    }
+
+    fn name_next(&mut self, named: &mut dyn FnMut(u32)) {
+        self.queues.name_next(named);
     }
 
     fn marks(&self) -> usize {

@@ -6,7 +6,7 @@
 
 use super::pressure::{COUNTED, FREQUENCY, News, ORDINAL};
 use super::sampled::{Random, Sampled};
-use super::{ALGORITHMS, Algorithm, Place, Resident, Residents, Turn};
+use super::{ALGORITHMS, Algorithm, Fate, Place, Resident, Residents, Turn};
 use crate::config::EvictionPolicy;
 use crate::keyspace::Keyspace;
 use crate::keyspace::reclaim::{Garbage, Why};
@@ -99,6 +99,9 @@ const FAR_OVER: u64 = 1 << 20;
 /// With fewer keys than this, a command waits for all that can be had.
 const MANY_KEYS: usize = 10_000;
 
+/// A batch of requests makes room for at most one part in so many of the limit at once.
+const AHEAD_SHARE: u64 = 4096;
+
 /// Nanoseconds of one turn in the background.
 const BACKGROUND_NANOS: u64 = 250_000;
 
@@ -117,6 +120,8 @@ struct State {
     sizes: Vec<(usize, usize)>,
     until_count: usize,
     news: Vec<News>,
+    /// Keys whose turn is near: their buckets were requested from memory, their entries are to be.
+    near: Vec<u32>,
 }
 
 /// See the module.
@@ -150,6 +155,7 @@ impl Default for Engine {
             sizes: Vec::new(),
             until_count: 0,
             news: Vec::new(),
+            near: Vec::new(),
         };
         Engine {
             state: Mutex::new(state),
@@ -202,6 +208,15 @@ impl Engine {
         drop(state);
         self.note_over(room != Room::Made, now);
         room
+    }
+
+    /// Makes room for a batch of requests that are going to need `need` bytes together; `false` when that was not to be had, or the
+    /// limit is so low that it matters whether a key goes a few requests early. To be called without any lock.
+    #[inline]
+    pub fn make_room_ahead(&self, limit: u64, need: u64, keyspace: &Keyspace, now: UnixMs) -> bool {
+        (1..=limit / AHEAD_SHARE).contains(&need)
+            && keyspace.pressure().mode() & COUNTED != 0
+            && self.make_room(limit, need, keyspace, now) == Room::Made
     }
 
     /// Bytes above the limit that are not the keys' fault.
@@ -275,6 +290,7 @@ impl State {
     /// Evicts until there is room, or no more than `enough` bytes are in use, or time is up.
     fn make_room(&mut self, limit: u64, need: u64, enough: u64, nanos: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
         self.hear(keyspace, now);
+        self.look_ahead(keyspace);
         let (mut started, mut turns) = (None, 0_u32);
         loop {
             let (used, freeing) = (used_bytes(), keyspace.reclaimer().stats().pending_bytes.load(Relaxed));
@@ -306,10 +322,26 @@ impl State {
         algorithm.evict(&mut Keys { keyspace, policy: budget.policy, now, sizes, cursor })
     }
 
+    /// Requests from memory what the evictions after the coming ones will look at: entries, where the call before has requested the
+    /// buckets that name them, and buckets of more.
+    fn look_ahead(&mut self, keyspace: &Keyspace) {
+        let State { algorithm, near, sizes, .. } = self;
+        let guard = &crossbeam_epoch::pin();
+        let Some((db, _)) = sizes.first() else { return };
+        near.drain(..).for_each(|mark| keyspace.prefetch_marked_entry(*db, with_db(mark, *db), guard));
+        algorithm.name_next(&mut |mark| near.push(mark));
+        near.iter().for_each(|mark| keyspace.prefetch_marked_bucket(*db, with_db(*mark, *db), guard));
+    }
+
     /// Tells the algorithm what has happened.
     fn hear(&mut self, keyspace: &Keyspace, now: UnixMs) {
         let mut news = std::mem::take(&mut self.news);
         keyspace.pressure().take_news(&mut news);
+        for piece in &news {
+            if let News::New { db, mark } = *piece {
+                self.algorithm.expect(with_db(mark, db));
+            }
+        }
         for piece in news.drain(..) {
             match piece {
                 News::Used { db, mark } => self.algorithm.used(with_db(mark, db)),
@@ -401,8 +433,16 @@ impl Residents for Keys<'_> {
     }
 
     fn set(&mut self, mark: u32, place: Place, uses: u8) {
-        for db in self.keyspace.allocated() {
-            self.keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.set_place(mark, place, uses));
+        let keyspace = self.keyspace;
+        keyspace
+            .allocated()
+            .any(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.set_place(mark, place, uses)));
+    }
+
+    fn welcome(&mut self, mark: u32) {
+        // Where every key may go, the one that was stored says so of itself.
+        if self.policy.is_volatile() {
+            self.set(mark, Place::Window, 0);
         }
     }
 
@@ -415,6 +455,19 @@ impl Residents for Keys<'_> {
             keyspace.note_news();
         }
         gone
+    }
+
+    fn decide(&mut self, mark: u32, decide: &mut dyn FnMut(Resident) -> Fate) -> Option<Fate> {
+        let Keys { keyspace, policy, now, .. } = self;
+        let fate = keyspace.allocated().find_map(|db| {
+            keyspace.with_mark(db, with_db(mark, db), |shard, mark| {
+                shard.decide(mark, *policy, *now, keyspace.victims(), decide)
+            })
+        });
+        if fate == Some(Fate::Goes) {
+            keyspace.note_news();
+        }
+        fate
     }
 
     fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident)) {

@@ -5,6 +5,8 @@
 //! touched. Invariant: a word is 0, free, or a mark whose line this is. Must not know: entries, queues.
 //! Source: the ghost queue of S3-FIFO (Yang et al., SOSP 2023).
 
+use crate::keyspace::table::prefetch;
+
 const WORDS: usize = 16;
 
 /// A set that forgets.
@@ -36,11 +38,20 @@ impl Ghost {
         }
     }
 
-    fn line(&mut self, mark: u32) -> &mut [u32; WORDS] {
+    fn place(&self, mark: u32) -> usize {
         // The low half is mixed first: lanes and shadows choose their keys by the high bits.
         let mixed = u64::from(mark.wrapping_mul(0x9e37_79b1));
-        let at = (mixed * self.lines.len() as u64) >> 32;
-        &mut self.lines[at as usize]
+        ((mixed * self.lines.len() as u64) >> 32) as usize
+    }
+
+    fn line(&mut self, mark: u32) -> &mut [u32; WORDS] {
+        let at = self.place(mark);
+        &mut self.lines[at]
+    }
+
+    /// Requests from memory what it knows of a key.
+    pub fn prefetch(&self, mark: u32) {
+        prefetch((&raw const self.lines[self.place(mark)]).cast_mut().cast());
     }
 
     /// Remembers a key.

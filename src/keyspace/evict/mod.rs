@@ -42,6 +42,17 @@ pub struct Resident {
 /// Uses that an entry counts.
 pub const MAX_USES: u8 = 3;
 
+/// What is to become of a key that was looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Nothing.
+    Stays,
+    /// It stands there from now on, with so many uses left.
+    Moves(Place, u8),
+    /// It is removed.
+    Goes,
+}
+
 /// The keys of a database, as an algorithm sees them.
 pub trait Residents {
     /// A key that may be evicted; `None` when there is none with this mark.
@@ -50,8 +61,26 @@ pub trait Residents {
     /// Notes where a key stands from now on and what is left of its uses.
     fn set(&mut self, mark: u32, place: Place, uses: u8);
 
+    /// Notes that a new key stands in the window.
+    fn welcome(&mut self, mark: u32) {
+        self.set(mark, Place::Window, 0);
+    }
+
     /// Removes a key; `false` when it was not there.
     fn evict(&mut self, mark: u32) -> bool;
+
+    /// Looks at a key that may be evicted and lets `decide` say what becomes of it; `None` when there is none with this mark.
+    fn decide(&mut self, mark: u32, decide: &mut dyn FnMut(Resident) -> Fate) -> Option<Fate> {
+        let fate = decide(self.look(mark)?);
+        match fate {
+            Fate::Stays => {}
+            Fate::Moves(place, uses) => self.set(mark, place, uses),
+            Fate::Goes => {
+                self.evict(mark);
+            }
+        }
+        Some(fate)
+    }
 
     /// Calls `visit` for about `count` keys chosen by chance among those that may be evicted.
     fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident));
@@ -84,6 +113,12 @@ pub trait Algorithm: Send {
 
     /// Looks for a key to evict, and evicts it; a few microseconds.
     fn evict(&mut self, residents: &mut dyn Residents) -> Turn;
+
+    /// Requests from memory what it keeps about a key that it is going to hear of.
+    fn expect(&self, _mark: u32) {}
+
+    /// Names keys that [`Algorithm::evict`] will soon look at and that it has not named before; some at most.
+    fn name_next(&mut self, _named: &mut dyn FnMut(u32)) {}
 
     /// Marks that it keeps, those of keys that are gone included.
     fn marks(&self) -> usize;

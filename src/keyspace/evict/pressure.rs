@@ -150,7 +150,9 @@ impl Pressure {
         if mode & COUNTED != 0 {
             // In the window, until the algorithm says otherwise.
             entry.set_tally(1);
-            self.note_candidate(entry.get().deadline(), hash, db);
+            if self.concerns(entry.get().deadline()) {
+                self.tell(News::New { db, mark: mark_of(hash) });
+            }
         }
     }
 
@@ -169,11 +171,17 @@ impl Pressure {
         }
     }
 
-    /// Tells of a key that has got a deadline, or is new.
-    pub fn note_candidate(&self, deadline: Option<UnixMs>, hash: u64, db: usize) {
-        if self.mode() & COUNTED != 0 && self.concerns(deadline) {
+    /// Tells of a key that has got a deadline, where that is what makes it one that may go.
+    #[inline]
+    pub fn note_candidate(&self, hash: u64, db: usize) {
+        if self.mode() & COUNTED != 0 && self.is_volatile() {
             self.tell(News::New { db, mark: mark_of(hash) });
         }
+    }
+
+    /// Whether only keys with a deadline may go.
+    pub fn is_volatile(&self) -> bool {
+        self.volatile.load(Relaxed) != 0
     }
 
     /// Tells that databases were emptied or exchanged.
@@ -184,7 +192,7 @@ impl Pressure {
     }
 
     fn concerns(&self, deadline: Option<UnixMs>) -> bool {
-        deadline.is_some() || self.volatile.load(Relaxed) == 0
+        deadline.is_some() || !self.is_volatile()
     }
 
     fn tell(&self, news: News) {

@@ -26,6 +26,11 @@ impl Run {
         (self.len > 0).then(|| self.blocks[0][self.first])
     }
 
+    fn get(&self, index: usize) -> Option<u32> {
+        let at = self.first + index;
+        (index < self.len).then(|| self.blocks[at / BLOCK][at % BLOCK])
+    }
+
     fn pop(&mut self) -> Option<u32> {
         let mark = self.front()?;
         self.first += 1;
@@ -45,6 +50,8 @@ impl Run {
 pub struct Queue {
     head: Run,
     tail: Run,
+    /// Of the first marks, how many [`Queue::name_next`] has named.
+    named: usize,
 }
 
 impl Queue {
@@ -70,7 +77,19 @@ impl Queue {
 
     /// Takes the first mark.
     pub fn pop(&mut self) -> Option<u32> {
+        self.named = self.named.saturating_sub(1);
         self.head.pop().or_else(|| self.tail.pop())
+    }
+
+    /// Names those of the first `count` marks that it has not named since they came so far to the front.
+    pub fn name_next(&mut self, count: usize, named: &mut dyn FnMut(u32)) {
+        for index in self.named..count.min(self.len()) {
+            let behind = index.checked_sub(self.head.len);
+            if let Some(mark) = behind.map_or_else(|| self.head.get(index), |behind| self.tail.get(behind)) {
+                named(mark);
+            }
+            self.named = index + 1;
+        }
     }
 
     /// The first mark.
@@ -118,6 +137,11 @@ mod tests {
                     }
                 }
                 assert_eq!((queue.len(), queue.front()), (model.len(), model.front().copied()));
+                let mut named = Vec::new();
+                queue.named = 0;
+                queue.name_next(20, &mut |mark| named.push(mark));
+                assert!(named.iter().eq(model.iter().take(20)));
+                queue.name_next(20, &mut |_| panic!("named again"));
             }
             assert!(queue.memory_bytes() <= (model.len() + 4 * BLOCK) * 4);
         }

@@ -6,6 +6,7 @@
 //! Source: Einziger, Friedman and Manes, TinyLFU (ACM TOS 2017).
 
 use super::spread;
+use crate::keyspace::table::prefetch;
 
 /// Counters of one line: four rows of 32, 4 bits each.
 type Line = [u64; 8];
@@ -52,6 +53,11 @@ impl Sketch {
     fn line(&self, spread: u64) -> usize {
         // The topmost bits, so that doubling splits every line into neighbours.
         (spread >> 1 >> (63 - self.lines.len().ilog2())) as usize
+    }
+
+    /// Requests the line of a key from memory.
+    pub fn prefetch(&self, mark: u32) {
+        prefetch((&raw const self.lines[self.line(spread(mark))]).cast_mut().cast());
     }
 
     fn counter(row: usize, spread: u64) -> (usize, u32) {

@@ -355,6 +355,29 @@ pub unsafe extern "C-unwind" fn collectgarbage(state: *mut lua_State) -> c_int {
     }
 }
 
+/// `tonumber`: short decimal integers, what scripts mostly have, without the general conversion.
+pub unsafe extern "C-unwind" fn tonumber(state: *mut lua_State) -> c_int {
+    // SAFETY: called by the interpreter.
+    unsafe {
+        if ffi::lua_gettop(state) == 1
+            && ffi::lua_type(state, 1) == ffi::LUA_TSTRING
+            && let Some(number) = bytes_at(state, 1).and_then(short_integer)
+        {
+            ffi::lua_pushnumber(state, f64::from(number));
+            return 1;
+        }
+        wrapped(state)
+    }
+}
+
+/// The number that up to nine digits spell.
+fn short_integer(text: &[u8]) -> Option<u32> {
+    if text.is_empty() || text.len() > 9 {
+        return None;
+    }
+    text.iter().try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
+}
+
 /// `math.randomseed`.
 pub unsafe extern "C-unwind" fn randomseed(state: *mut lua_State) -> c_int {
     // SAFETY: called by the interpreter.

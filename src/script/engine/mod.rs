@@ -184,8 +184,8 @@ impl Drop for Owner {
 
 /// An interpreter.
 pub struct Vm {
-    /// Before `inner`, so that it is closed first.
-    lua: Lua,
+    /// The interpreter, which is reached through `inner`; before that one, so that it is closed first.
+    _lua: Lua,
     running: Option<Coroutine<(), (), (), DefaultStack>>,
     stack: Option<DefaultStack>,
     inner: Owner,
@@ -231,7 +231,7 @@ impl Vm {
         let inner = Owner(NonNull::from(Box::leak(inner)));
         setup::build(&lua, inner.0).map_err(|error| error.to_string())?;
         let stack = DefaultStack::new(STACK_BYTES).map_err(|error| error.to_string())?;
-        Ok(Vm { lua, running: None, stack: Some(stack), inner })
+        Ok(Vm { _lua: lua, running: None, stack: Some(stack), inner })
     }
 
     fn inner(&mut self) -> &mut Inner {
@@ -242,7 +242,12 @@ impl Vm {
 
     /// Bytes that the interpreter holds.
     pub fn used_bytes(&self) -> usize {
-        self.lua.used_memory()
+        // SAFETY: the state lives as long as `self`; counting raises no error.
+        let (kilobytes, rest) = unsafe {
+            let state = self.inner.0.as_ref().state;
+            (ffi::lua_gc(state, ffi::LUA_GCCOUNT, 0), ffi::lua_gc(state, ffi::LUA_GCCOUNTB, 0))
+        };
+        usize::try_from(kilobytes).unwrap_or(0) * 1024 + usize::try_from(rest).unwrap_or(0)
     }
 
     /// Whether a script was left in the middle.

@@ -11,8 +11,7 @@ use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 /// Functions of the base library that scripts get as they are.
-const BASE: &[&CStr] =
-    &[c"assert", c"error", c"gcinfo", c"ipairs", c"rawequal", c"select", c"tonumber", c"tostring", c"type"];
+const BASE: &[&CStr] = &[c"assert", c"error", c"gcinfo", c"ipairs", c"rawequal", c"select", c"tostring", c"type"];
 
 /// Functions of the base library that are guarded.
 const GUARDED_BASE: &[(&CStr, lua_CFunction)] = &[
@@ -22,6 +21,7 @@ const GUARDED_BASE: &[(&CStr, lua_CFunction)] = &[
     (c"rawget", guard::guard_read),
     (c"rawset", guard::guard_write),
     (c"setmetatable", guard::guard_write),
+    (c"tonumber", guard::tonumber),
 ];
 
 /// Functions of the base library that are ours.

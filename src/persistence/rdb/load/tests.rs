@@ -2,7 +2,9 @@ use super::*;
 use crate::config::Config;
 use crate::keyspace::reclaim::Reclaimer;
 use crate::keyspace::{KeyHasher, LockPlan, View};
-use crate::persistence::rdb::bytes::{checksum, put_number, put_string};
+use crate::persistence::rdb::bytes::{checksum, finish, put_number, put_string};
+use crate::persistence::rdb::lzf::Compressor;
+use crate::util::pieces::Pieces;
 use crate::value::list::Fill;
 use crate::value::{hash, set, sorted_set};
 use proptest::prelude::*;
@@ -48,7 +50,9 @@ impl Maker {
     }
 
     fn text(mut self, text: &[u8]) -> Maker {
-        put_string(text, true, &mut self.0);
+        let mut pieces = Pieces::default();
+        put_string(text, &mut pieces);
+        finish(&pieces, Some(&mut Compressor::default()), &mut self.0);
         self
     }
 
