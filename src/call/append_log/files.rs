@@ -87,7 +87,9 @@ fn without_manifest(disk: &dyn Disk, names: &Names) -> Result<Manifest, String> 
     let list = disk.list(names.directory()).map_err(|error| system_text(&error))?;
     let mut parts: Vec<String> = list.into_iter().filter_map(|name| name.into_string().ok()).collect();
     parts.retain(|name| names.is_part(name));
-    if parts.is_empty() {
+    // A new log whose first manifest was never written: the server ended while it made the files.
+    let unused = |name: &String| is_unused(disk, &names.path(name)).map_err(|error| system_text(&error));
+    if parts.iter().map(unused).collect::<Result<Vec<_>, _>>()?.into_iter().all(|unused| unused) {
         return Ok(Manifest::default());
     }
     parts.sort();
@@ -97,6 +99,15 @@ fn without_manifest(disk: &dyn Disk, names: &Names) -> Result<Manifest, String> 
         names.manifest().display(),
         parts.join(", ")
     ))
+}
+
+/// Whether a file is as a new log begins: nothing is lost with it.
+fn is_unused(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    match disk.len(path)? {
+        Some(0) => Ok(true),
+        Some(bytes) if bytes == EMPTY_SNAPSHOT.len() as u64 => Ok(read_all(disk, path)? == EMPTY_SNAPSHOT),
+        _ => Ok(false),
+    }
 }
 
 /// Takes the one file of a version before 7 into the directory, as the base.
@@ -187,6 +198,8 @@ impl Files {
         tracing::info!("Creating AOF incr file {name} on {when}");
         let path = names.path(&name);
         let file = disk.create(&path)?;
+        // After a power cut no manifest names a file that is not there.
+        disk.sync_dir(names.directory())?;
         persist(disk, names, &manifest)?;
         self.manifest = manifest;
         Ok(LogFile::new(file, &path, 0))
