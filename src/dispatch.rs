@@ -437,6 +437,9 @@ impl Dispatcher {
             let text = format!("ERR Command '{}' not allowed inside a transaction", command.full_name());
             return Err(CommandError::from(text));
         }
+        if self.shared.saving.is_failing() {
+            self.check_disk(command, session)?;
+        }
         if flags_of(command, session).has(Flags::DENYOOM) {
             let limit = self.shared.config.maxmemory();
             if limit != 0 {
@@ -444,6 +447,14 @@ impl Dispatcher {
             }
         }
         Ok(command)
+    }
+
+    /// Refuses writes, and tells whoever asks after the server's health, while snapshots that are wanted fail.
+    #[cold]
+    fn check_disk(&self, command: &Command, session: &Session) -> Result<(), CommandError> {
+        let concerned = flags_of(command, session).has(Flags::WRITE) || command.spec.name == "ping";
+        let refusal = if concerned { self.shared.saving.refusal(&self.shared.config, false) } else { None };
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Evicts what must go for the request to be stored within `limit`.
@@ -628,13 +639,14 @@ impl Dispatcher {
         } else {
             let nanos = self.lap();
             self.counters(command).ran(1, nanos, config.latency_tracking());
-            Record { command, request, client: &session.client, db: session.db, now: self.now }
+            Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false }
                 .note_time(self.shared, nanos);
             if tracking {
                 self.track(request, &run, nanos);
             }
         }
-        let record = Record { command, request, client: &session.client, db: session.db, now: self.now };
+        let record =
+            Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false };
         record.note_sizes(self.shared, run.replied);
         record.feed_monitors(self.shared);
     }
@@ -836,8 +848,9 @@ fn flags_of(command: &Command, session: &Session) -> Flags {
 /// A command that is refused inside MULTI refuses the transaction; an EXEC that is refused ends it, and says so.
 #[cold]
 fn refuse_transaction(error: CommandError, planned: Planned, session: &mut Session, shared: &Shared) -> CommandError {
-    let Some(transaction) = &mut session.transaction else { return error };
-    transaction.refused = true;
+    if let Some(transaction) = &mut session.transaction {
+        transaction.refused = true;
+    }
     match planned.command {
         Ok(command) if matches!(command.spec.scope, Scope::Transaction) => {
             session.discard(shared);

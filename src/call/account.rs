@@ -27,6 +27,8 @@ pub struct Record<'a> {
     pub db: usize,
     /// The time of its batch.
     pub now: UnixMs,
+    /// A script ran it.
+    pub by_script: bool,
 }
 
 impl Record<'_> {
@@ -91,7 +93,7 @@ impl Record<'_> {
         if self.command.spec.flags.has(Flags::ADMIN) {
             return;
         }
-        let line = Bytes::from(monitor_line(self.request, self.client, self.db));
+        let line = Bytes::from(self.monitor_line());
         let limit_bytes = push_limit(&shared.config, ClientClass::Normal);
         for client in shared.clients.all() {
             if client.monitor.load(Relaxed) {
@@ -99,19 +101,24 @@ impl Record<'_> {
             }
         }
     }
-}
 
-/// One line of MONITOR.
-fn monitor_line(request: RequestView<'_>, client: &Client, db: usize) -> Vec<u8> {
-    let us = unix_us();
-    let place = if client.unix { format!("unix:{}", client.laddr) } else { client.addr.clone() };
-    let mut line = format!("+{}.{:06} [{db} {place}]", us / 1_000_000, us % 1_000_000).into_bytes();
-    for (index, argument) in request.iter().enumerate() {
-        line.push(b' ');
-        quote_argument(if is_secret(request, index) { b"(redacted)" } else { argument }, &mut line);
+    /// One line of MONITOR.
+    fn monitor_line(self) -> Vec<u8> {
+        let Record { request, client, db, .. } = self;
+        let us = unix_us();
+        let place = match (self.by_script, client.unix) {
+            (true, _) => "lua",
+            (false, true) => &format!("unix:{}", client.laddr),
+            (false, false) => client.addr.as_str(),
+        };
+        let mut line = format!("+{}.{:06} [{db} {place}]", us / 1_000_000, us % 1_000_000).into_bytes();
+        for (index, argument) in request.iter().enumerate() {
+            line.push(b' ');
+            quote_argument(if is_secret(request, index) { b"(redacted)" } else { argument }, &mut line);
+        }
+        line.extend_from_slice(b"\r\n");
+        line
     }
-    line.extend_from_slice(b"\r\n");
-    line
 }
 
 /// Appends `argument` in double quotes, with escapes for what is not printable.

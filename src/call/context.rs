@@ -180,6 +180,12 @@ impl Context<'_> {
         }
     }
 
+    /// Replies an error: where a long command finds out late that it fails.
+    pub fn fail(&mut self, error: &CommandError) {
+        self.shared.stats.count_error(error);
+        self.reply.error_bytes(&error.reply_text());
+    }
+
     /// Everybody who waits for a key of database `db` looks again: the database was flushed or exchanged.
     pub fn touch_awaited(&mut self, db: usize) {
         if self.shared.blocked.any() {

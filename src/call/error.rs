@@ -39,6 +39,8 @@ pub enum CommandError {
     Text(Cow<'static, str>),
     /// Any other text, with its code word, that quotes bytes of the client.
     Bytes(Vec<u8>),
+    /// The error of a command that a script ran, which was counted then.
+    Counted(Vec<u8>),
 }
 
 impl CommandError {
@@ -50,7 +52,7 @@ impl CommandError {
     /// The text of the reply, without the leading `-` and the line end.
     pub fn reply_text(&self) -> Vec<u8> {
         match self {
-            CommandError::Bytes(bytes) => bytes.clone(),
+            CommandError::Bytes(bytes) | CommandError::Counted(bytes) => bytes.clone(),
             other => other.to_string().into_bytes(),
         }
     }
@@ -105,7 +107,9 @@ impl fmt::Display for CommandError {
             CommandError::NoAuth => "NOAUTH Authentication required.",
             CommandError::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             CommandError::Text(text) => text,
-            CommandError::Bytes(bytes) => return f.write_str(&String::from_utf8_lossy(bytes)),
+            CommandError::Bytes(bytes) | CommandError::Counted(bytes) => {
+                return f.write_str(&String::from_utf8_lossy(bytes));
+            }
         };
         f.write_str(text)
     }

@@ -23,6 +23,7 @@ pub mod logs;
 pub mod notify;
 pub mod pubsub;
 pub mod run;
+pub mod saving;
 pub mod session;
 pub mod shared;
 pub mod spec;

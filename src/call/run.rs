@@ -34,6 +34,8 @@ pub struct Nested<'r> {
     pub request: RequestView<'r>,
     /// The protocol version of its reply.
     pub resp: Resp,
+    /// A script runs it.
+    pub by_script: bool,
 }
 
 impl Context<'_> {
@@ -41,7 +43,7 @@ impl Context<'_> {
     /// the database that the client has selected. What it changes, whom it serves and its effects count as this run's. It
     /// is counted and logged as a command of its own; returns whether it answered an error.
     pub fn run_nested(&mut self, nested: Nested<'_>, out: &mut Output) -> bool {
-        let Nested { command, first_arg, request, resp } = nested;
+        let Nested { command, first_arg, request, resp, by_script } = nested;
         let (shared, mark, before, started) = (self.shared, out.mark(), out.len(), Ticks::now());
         let (mut keys, hasher): (SmallVec<[KeyUse; 4]>, _) = (SmallVec::new(), shared.keyspace.hasher());
         let _ = declared_keys(command.spec, request, &mut |index, _| {
@@ -78,7 +80,8 @@ impl Context<'_> {
             shared.stats.count_error(error);
         }
         let nanos = self.count(command, started, outcome.is_err());
-        let record = Record { command, request, client: &self.session.client, db, now: self.now };
+        let record =
+            Record { command, request, client: &self.session.client, db: self.session.db, now: self.now, by_script };
         let replied = out.len() - before;
         let bytes = (request.payload_bytes() + replied) as u64;
         record.note_sizes(shared, replied);

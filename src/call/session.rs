@@ -37,6 +37,8 @@ pub struct Session {
     pub monitor: bool,
     /// It has sent messages to itself: what its mailbox holds goes out behind the reply.
     pub own_pushes: bool,
+    /// What TIME answers throughout a transaction or script, in microseconds, once it has been asked.
+    pub frozen_us: Option<i64>,
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
@@ -56,6 +58,7 @@ impl Session {
             no_touch: false,
             monitor: false,
             own_pushes: false,
+            frozen_us: None,
             transaction: None,
             watch: None,
         }

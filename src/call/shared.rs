@@ -9,6 +9,7 @@ use super::hot::HotKeys;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::notify;
 use super::pubsub::PubSub;
+use super::saving::Saving;
 use super::spec::CommandSpec;
 use super::stats::Stats;
 use super::table::CommandTable;
@@ -20,7 +21,8 @@ use crate::script::Scripts;
 use crate::util::clock::UnixMs;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::Notify;
 
 /// What is known about the process from its start on.
@@ -42,26 +44,45 @@ pub struct ShutdownRequest {
     pub now: bool,
     /// Exit status other than 0.
     pub failed: bool,
+    /// A snapshot is saved first; `None`: if there are save points.
+    pub save: Option<bool>,
+    /// Stops even if the snapshot cannot be saved.
+    pub force: bool,
 }
 
 /// Asks the server to stop.
 #[derive(Default)]
 pub struct Shutdown {
-    /// Set once.
+    /// Set once, when it is certain: connections end.
     pub requested: AtomicBool,
     /// How.
     pub request: Mutex<ShutdownRequest>,
     /// Wakes whoever waits for it.
     pub wake: Notify,
+    /// It is being prepared for, and may still be given up.
+    pub preparing: AtomicBool,
+    /// How often it was given up.
+    pub failures: AtomicU64,
 }
 
 impl Shutdown {
     /// Asks the server to stop.
     pub fn ask(&self, request: ShutdownRequest) {
         *self.request.lock() = request;
-        self.requested.store(true, std::sync::atomic::Ordering::Release);
-        self.wake.notify_waiters();
+        self.preparing.store(true, Release);
         self.wake.notify_one();
+    }
+
+    /// Nothing stands in its way any more.
+    pub fn decide(&self) {
+        self.requested.store(true, Release);
+    }
+
+    /// Gives it up; `false` when there is nothing to give up.
+    pub fn give_up(&self) -> bool {
+        let given_up = self.preparing.swap(false, AcqRel);
+        self.failures.fetch_add(u64::from(given_up), Release);
+        given_up
     }
 }
 
@@ -87,6 +108,8 @@ pub struct Shared {
     pub tracking: Tracking,
     /// Where the effects of writes go.
     pub effects: EffectLog,
+    /// Snapshots on disk.
+    pub saving: Saving,
     /// Counters.
     pub stats: Stats,
     /// Logs of slow and large commands.
@@ -134,6 +157,7 @@ impl Shared {
             pubsub: PubSub::default(),
             tracking: Tracking::new(Arc::clone(keyspace.attention())),
             effects: EffectLog::default(),
+            saving: Saving::new(identity.started),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),
             history: History::default(),

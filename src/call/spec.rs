@@ -36,6 +36,11 @@ pub trait Slices {
     fn holds_locks(&self) -> bool {
         false
     }
+
+    /// Whether it waits for another thread, and a next step at once would be in vain.
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 /// The function behind a command: parse all arguments, look up, mutate, reply, in that order.

@@ -197,6 +197,9 @@ impl Stats {
     /// Counts an error reply under its code word.
     #[cold]
     pub fn count_error(&self, error: &CommandError) {
+        if matches!(error, CommandError::Counted(_)) {
+            return;
+        }
         self.error_replies.fetch_add(1, Relaxed);
         let mut errors = self.errors.lock();
         let code = error.code();

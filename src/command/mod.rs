@@ -50,4 +50,5 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     server::memory::COMMANDS,
     server::logs::COMMANDS,
     server::control::COMMANDS,
+    server::saving::COMMANDS,
 ];

@@ -166,6 +166,7 @@ fn exec<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comma
     };
     ctx.session.client.queued.store(-1, Relaxed);
     ctx.session.client.queued_bytes.store(0, Relaxed);
+    ctx.session.frozen_us = None;
     ctx.replaced = true; // its commands are logged, not itself
     if transaction.refused {
         ctx.session.unwatch(ctx.shared); // no shard is locked for a transaction that is not going to run
@@ -202,5 +203,8 @@ fn run_queued(ctx: &mut Context<'_>, transaction: &Transaction) {
 
 fn run_one(ctx: &mut Context<'_>, request: &OwnedRequest, out: &mut Output) {
     let (Ok(command), first_arg) = ctx.shared.commands.resolve(request.view()) else { return };
-    ctx.run_nested(Nested { command, first_arg, request: request.view(), resp: ctx.session.resp }, out);
+    ctx.run_nested(
+        Nested { command, first_arg, request: request.view(), resp: ctx.session.resp, by_script: false },
+        out,
+    );
 }

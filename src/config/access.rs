@@ -299,6 +299,31 @@ impl Config {
         numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
     }
 
+    /// Whether writes are refused after a failed snapshot.
+    pub fn stop_writes_on_bgsave_error(&self) -> bool {
+        self.yes(const { row("stop-writes-on-bgsave-error") })
+    }
+
+    /// Whether long strings are compressed in snapshots.
+    pub fn rdbcompression(&self) -> bool {
+        self.yes(const { row("rdbcompression") })
+    }
+
+    /// Whether snapshots end with a checksum, and it is verified.
+    pub fn rdbchecksum(&self) -> bool {
+        self.yes(const { row("rdbchecksum") })
+    }
+
+    /// Whether snapshots are synced piece by piece while they are written.
+    pub fn rdb_save_incremental_fsync(&self) -> bool {
+        self.yes(const { row("rdb-save-incremental-fsync") })
+    }
+
+    /// Microseconds to wait for each saved key, for tests.
+    pub fn rdb_key_save_delay_us(&self) -> i64 {
+        self.number(const { row("rdb-key-save-delay") })
+    }
+
     /// Whether every write is logged.
     pub fn appendonly(&self) -> bool {
         self.yes(const { row("appendonly") })

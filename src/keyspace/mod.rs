@@ -13,6 +13,7 @@ mod locks;
 pub mod reclaim;
 mod segment;
 mod shard;
+pub mod snapshot;
 pub mod table;
 mod victims;
 mod view;
@@ -72,6 +73,12 @@ pub struct Keyspace {
     unheard: AtomicBool,
     /// Whether whoever waits for a lock waits for ever.
     impatient: AtomicBool,
+    /// A snapshot is in flight.
+    cutting: AtomicBool,
+    /// Nobody wants the snapshot in flight any more.
+    cut_cancelled: AtomicBool,
+    /// Held by whoever makes a database, and by a cut that passes one that is not there.
+    gates: Box<[Mutex<()>]>,
 }
 
 impl Keyspace {
@@ -89,6 +96,9 @@ impl Keyspace {
             engine: Engine::default(),
             unheard: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
+            cutting: AtomicBool::new(false),
+            cut_cancelled: AtomicBool::new(false),
+            gates: (0..databases).map(|_| Mutex::new(())).collect(),
         }
     }
 
@@ -136,6 +146,7 @@ impl Keyspace {
 
     fn cells(&self, db: usize) -> &[Cell] {
         self.databases[db].get_or_init(|| {
+            let _gate = self.gates[db].lock();
             (0..1_u64 << self.shard_bits)
                 .map(|index| {
                     let shard = Shard::new(
@@ -194,6 +205,11 @@ impl Keyspace {
     /// What shards know of eviction.
     pub fn pressure(&self) -> &Pressure {
         &self.pressure
+    }
+
+    /// As [`Keyspace::pressure`], to keep.
+    pub fn shared_pressure(&self) -> Arc<Pressure> {
+        Arc::clone(&self.pressure)
     }
 
     /// Eviction.

@@ -6,6 +6,7 @@
 
 use super::entry::Entry;
 use super::evict::Algorithm;
+use super::snapshot::orphan;
 use super::table::Table;
 use crate::config::Config;
 use crate::util::memory::{flush_drift, size_class};
@@ -113,17 +114,22 @@ pub struct Flushed {
     tables: Vec<Table>,
     /// Where to go on in the last table.
     at: u64,
+    /// Keys that are left to a snapshot in flight, which frees them when it has them.
+    left: usize,
 }
 
 impl Flushed {
     /// Adds a table.
     pub(super) fn push(&mut self, table: Table) {
-        self.tables.push(table);
+        match orphan(table) {
+            Ok(table) => self.tables.push(table),
+            Err(keys) => self.left += keys,
+        }
     }
 
     /// Number of keys that are not yet freed.
     pub fn len(&self) -> usize {
-        self.tables.iter().map(Table::len).sum()
+        self.left + self.tables.iter().map(Table::len).sum::<usize>()
     }
 
     /// Whether there is none.

@@ -113,11 +113,11 @@ impl Uses {
         let seconds = access_seconds(now);
         if self.pressure.mode() != 0 {
             let hash = found.hash();
-            return self.pressure.note_use(&mut found.get_mut(), hash, self.db, seconds, now);
+            return self.pressure.note_use(&mut found.notes(), hash, self.db, seconds, now);
         }
         // Compared first: most uses fall into the same second, and a store would dirty the line for other cores.
         if found.get().access() != seconds {
-            found.get_mut().set_access(seconds);
+            found.notes().set_access(seconds);
         }
     }
 
@@ -163,6 +163,16 @@ impl Shard {
     #[inline]
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The table, for a snapshot.
+    pub fn table_mut(&mut self) -> &mut Table {
+        &mut self.table
+    }
+
+    /// The lowest hash of its keys: where walks begin.
+    pub fn first(&self) -> u64 {
+        self.first
     }
 
     /// Finds a key that has not expired at `now`; one that has is removed, and so are expired fields.
@@ -370,7 +380,7 @@ impl Shard {
     /// Notes where the key with this mark stands, and what is left of its uses; `false` when there is none.
     pub fn set_place(&mut self, mark: u32, place: Place, uses: u8) -> bool {
         let Some(mut found) = self.table.find_mark(mark) else { return false };
-        found.get_mut().set_tally(u16::from(uses) << 2 | place as u16);
+        found.notes().set_tally(u16::from(uses) << 2 | place as u16);
         true
     }
 
@@ -388,7 +398,7 @@ impl Shard {
         let fate = decide(resident(found.get(), policy, &uses.pressure, now)?);
         match fate {
             Fate::Stays => {}
-            Fate::Moves(place, uses) => found.get_mut().set_tally(u16::from(uses) << 2 | place as u16),
+            Fate::Moves(place, uses) => found.notes().set_tally(u16::from(uses) << 2 | place as u16),
             Fate::Goes => take_victim(found, stats, reclaimer, journal, uses, victims, now),
         }
         Some(fate)

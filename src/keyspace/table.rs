@@ -19,6 +19,7 @@ use super::hash::{Key, KeyHasher};
 use super::segment::{
     Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, candidates_between, further, home_address, step_for,
 };
+use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
 use crate::value::object::ObjectRef;
 use crossbeam_epoch::{self as epoch, Guard};
@@ -145,6 +146,8 @@ pub struct Table {
     timed: usize,
     volatile: usize,
     segments: usize,
+    /// The snapshot that the entries are part of.
+    walk: Option<Box<Walk>>,
     /// Number of segments of each depth.
     depths: [u32; MAX_PREFIX_BITS as usize + 1],
 }
@@ -165,7 +168,7 @@ impl Table {
         let peek = Arc::new(Peek { directory: epoch::Atomic::new(directory), prefix_bits });
         let mut depths = [0; MAX_PREFIX_BITS as usize + 1];
         depths[0] = 1;
-        Table { peek, hasher, len: 0, timed: 0, volatile: 0, segments: 1, depths }
+        Table { peek, hasher, len: 0, timed: 0, volatile: 0, segments: 1, walk: None, depths }
     }
 
     /// The part that can be looked at without the lock.
@@ -226,6 +229,7 @@ impl Table {
         std::mem::swap(&mut self.segments, &mut other.segments);
         std::mem::swap(&mut self.depths, &mut other.depths);
         std::mem::swap(&mut self.hasher, &mut other.hasher);
+        std::mem::swap(&mut self.walk, &mut other.walk);
     }
 
     /// Takes everything out at once, in O(1): what is returned holds it.
@@ -298,8 +302,45 @@ impl Table {
         Some(Occupied { table: self, segment, place, hash: found })
     }
 
+    // Snapshots: `Occupied::get_mut`, `into_mut`, `replace` and `remove`, `insert` and `expire` are all the ways in which
+    // what a key holds can change, and each of them passes here.
+
+    /// The snapshot that the entries are part of.
+    pub fn walk(&self) -> Option<&Walk> {
+        self.walk.as_deref()
+    }
+
+    /// Makes the entries part of a snapshot.
+    pub fn begin_walk(&mut self, walk: Box<Walk>) {
+        self.walk = Some(walk);
+    }
+
+    /// Takes the walk out, for the walker to go on.
+    pub fn take_walk(&mut self) -> Option<Box<Walk>> {
+        self.walk.take()
+    }
+
+    /// Must come before a change of what there is under this hash: a snapshot in flight that has not met it records it.
+    #[inline]
+    fn keep(&mut self, hash: u64) {
+        if self.walk.is_some() {
+            self.keep_walked(hash);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_walked(&mut self, hash: u64) {
+        let segment = self.segment_of(hash);
+        let mark = self.mark(hash, &segment);
+        if let Some(walk) = &mut self.walk {
+            keep(walk, &self.hasher, segment, mark, hash);
+        }
+    }
+
     /// Adds an entry whose key, of this hash, is not in the table.
     pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
+        self.keep(hash);
         let mut segment = self.segment_of(hash);
         while segment.is_full() {
             self.grow(hash, segment);
@@ -494,8 +535,13 @@ impl Table {
                 };
                 let mut settled = 0;
                 done += DUE_SEGMENT_WORK;
+                let (walk, hasher, home) = (&mut self.walk, &self.hasher, segment);
                 done += segment.expire(now, work.saturating_sub(done).max(1), &mut gone, &mut |mut entry| {
                     let mut names = Vec::new();
+                    if let Some(walk) = walk {
+                        let hash = hasher.hash(entry.get().key());
+                        keep(walk, hasher, home, Mark::new(hash, prefix), hash);
+                    }
                     let removed = entry.expire_fields(now, *fields, &mut |name| names.push(name.into()));
                     if removed > 0 {
                         *fields -= removed;
@@ -599,6 +645,20 @@ impl Drop for Table {
     }
 }
 
+/// Records the entries of this hash, unless that is done; and that nothing is left to do for them. Usually there is one, or,
+/// for a key that comes into being, none.
+fn keep(walk: &mut Walk, hasher: &KeyHasher, segment: Segment, mark: Mark, hash: u64) {
+    if walk.is_open(hash) {
+        segment.find(segment.step(), mark, |entry| {
+            if hasher.hash(entry.key()) == hash {
+                walk.save(entry);
+            }
+            false
+        });
+        walk.close(hash);
+    }
+}
+
 /// Frees a segment once no prefetch pass can be reading it.
 fn retire(segment: Segment) {
     // The segment is out of the directory, so that only those pinned now can still read it; its memory may be freed by any
@@ -640,12 +700,20 @@ impl<'t> Occupied<'t> {
     /// Changes the entry; a change of what it waits for must be followed by [`Occupied::note_dues`].
     #[inline]
     pub fn get_mut(&mut self) -> EntryMut<'_> {
+        self.table.keep(self.hash);
+        self.segment.entry_mut(self.place)
+    }
+
+    /// Changes what is noted of its use: access clock and tally, nothing else.
+    #[inline]
+    pub fn notes(&mut self) -> EntryMut<'_> {
         self.segment.entry_mut(self.place)
     }
 
     /// Changes the value of the entry for as long as the table is borrowed; what it waits for must stay.
     #[inline]
     pub fn into_mut(mut self) -> EntryMut<'t> {
+        self.table.keep(self.hash);
         self.segment.entry_mut(self.place)
     }
 
@@ -662,12 +730,14 @@ impl<'t> Occupied<'t> {
     /// Puts another entry with the same key in its place and returns the old one, which waited for `before` when its value
     /// was still there.
     pub fn replace(&mut self, entry: Entry, before: Dues, now: UnixMs) -> Entry {
+        self.table.keep(self.hash);
         self.table.count(before, entry.get().dues());
         self.segment.replace(self.place, entry, now)
     }
 
     /// Takes the entry out.
     pub fn remove(mut self) -> Entry {
+        self.table.keep(self.hash);
         let entry = self.segment.remove(self.place);
         self.table.len -= 1;
         self.table.count(entry.get().dues(), Dues::default());

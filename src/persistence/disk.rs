@@ -84,7 +84,7 @@ pub trait Disk: Send + Sync {
 
 /// The directory that names `path`.
 pub fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// The file system of the machine.

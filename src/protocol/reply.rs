@@ -362,8 +362,9 @@ impl<'a> Reply<'a> {
         self.error_bytes(text.as_bytes());
     }
 
-    /// An error whose text quotes what a client sent: line ends become spaces, at most 4 KiB are sent.
+    /// An error whose text quotes what a client sent: line ends around it go, those inside become spaces, at most 4 KiB are sent.
     pub fn error_bytes(&mut self, text: &[u8]) {
+        let text = trim_line_ends(text);
         self.out.bytes.push(b'-');
         self.out
             .bytes
@@ -543,6 +544,13 @@ impl<'a> Reply<'a> {
 /// Room for `$<length>\r\n` and the CR LF behind the data.
 const I64_HEAD: usize = 1 + number::I64_DIGITS + 4;
 
+fn trim_line_ends(mut text: &[u8]) -> &[u8] {
+    while let [b'\r' | b'\n', rest @ ..] | [rest @ .., b'\r' | b'\n'] = text {
+        text = rest;
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -589,7 +597,7 @@ mod tests {
 
     #[test]
     fn errors_hold_no_line_ends_and_end() {
-        check(|reply| reply.error("ERR a\r\nb\tc"), "-ERR a  b\\tc", "-ERR a  b\\tc");
+        check(|reply| reply.error("ERR a\r\nb\tc\r\n\n"), "-ERR a  b\\tc", "-ERR a  b\\tc");
         let mut out = Output::new();
         Reply::new(&mut out, Resp::V2).error_bytes(&[b'x'; 10_000]);
         assert_eq!(out.len(), ERROR_BYTES + 3);

@@ -171,8 +171,13 @@ impl Connection {
                     tokio::time::sleep(SERVICE_LOOK).await; // a long script has the locks that this would wait for
                     continue;
                 }
+                let waits = slices.waits();
                 self.step();
-                tokio::task::yield_now().await;
+                if waits {
+                    tokio::time::sleep(SERVICE_LOOK).await;
+                } else {
+                    tokio::task::yield_now().await;
+                }
                 continue;
             }
             if self.blocked.is_some() {

@@ -3,6 +3,7 @@
 
 use crate::call::census::Pass;
 use crate::call::history::{EVERY_S, Sample};
+use crate::call::saving;
 use crate::call::shared::Shared;
 use crate::call::stats::Rates;
 use crate::keyspace::{LockPlan, View};
@@ -29,7 +30,7 @@ struct Traffic {
 }
 
 /// Runs until dropped.
-pub async fn run(shared: &Shared) {
+pub async fn run(shared: &'static Shared) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut samples, mut count) = (VecDeque::new(), 0_u64);
@@ -43,6 +44,7 @@ pub async fn run(shared: &Shared) {
         shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
         sample(shared, now, &mut samples);
         evict_clients(shared);
+        saving::look(shared, now);
         shared.census.step(&mut pass, &shared.keyspace, now);
         if count % TICKS_A_SECOND == 0 {
             close_idle(shared, now);

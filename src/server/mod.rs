@@ -9,6 +9,8 @@ mod cron;
 mod expiry;
 mod listener;
 pub mod log;
+mod saving;
+mod shutdown;
 mod socket;
 mod worker;
 
@@ -21,7 +23,6 @@ use crate::util::clock::UnixMs;
 use listener::Listeners;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 use worker::Workers;
 
@@ -69,6 +70,9 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     if let Err(error) = compacting {
         return fail(&format!("Can't start a thread: {error}"));
     }
+    if let Err(error) = saving::start(shared) {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
     let workers = match Workers::start(shared) {
         Ok(workers) => workers,
         Err(error) => return fail(&format!("Can't start a worker: {error}")),
@@ -83,7 +87,7 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     tokio::select! {
         () = accepting => {}
         () = cron::run(shared) => {}
-        () = stop_asked(shared) => {}
+        () = shutdown::stopped(shared) => {}
     }
     farewell(shared).await
 }
@@ -129,23 +133,6 @@ fn write_pid_file(config: &Config) {
         && let Err(error) = std::fs::write(&path, format!("{}\n", std::process::id()))
     {
         tracing::warn!("Can't write the pid file {}: {error}", path.display());
-    }
-}
-
-/// Returns when a signal or a client asks the server to stop.
-async fn stop_asked(shared: &Shared) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return shared.shutdown.wake.notified().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => tracing::warn!("Received SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::warn!("Received SIGINT: stopping"),
-        () = shared.shutdown.wake.notified() => tracing::warn!("A client asked the server to stop"),
-    }
-    if !shared.shutdown.requested.load(Acquire) {
-        shared.shutdown.ask(Default::default());
     }
 }
 

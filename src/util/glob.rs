@@ -99,11 +99,13 @@ fn class<'a>(mut rest: &'a [u8], byte: u8, nocase: bool, steps: &mut usize) -> (
 }
 
 fn in_range(start: u8, end: u8, byte: u8, nocase: bool) -> bool {
-    let (low, high) = (start.min(end), start.max(end));
+    // Bytes above 0x7f stand before the others, as where `char` is signed.
+    let (low, high) = (start.cast_signed().min(end.cast_signed()), start.cast_signed().max(end.cast_signed()));
     if nocase {
-        return (low.to_ascii_lowercase()..=high.to_ascii_lowercase()).contains(&byte.to_ascii_lowercase());
+        let lower = |byte: i8| byte.cast_unsigned().to_ascii_lowercase().cast_signed();
+        return (lower(low)..=lower(high)).contains(&lower(byte.cast_signed()));
     }
-    (low..=high).contains(&byte)
+    (low..=high).contains(&byte.cast_signed())
 }
 
 #[inline]
@@ -171,6 +173,13 @@ mod tests {
         assert!(matches(b"HeL[l-o]\\O*", b"hELLo world", true));
         assert!(!matches(b"HELLO", b"hello", false));
         assert!(!matches(b"[\\A]", b"a", true), "an escape in a class is exact, as in Valkey");
+    }
+
+    #[test]
+    fn high_bytes_stand_before_the_others() {
+        assert!(matches(b"[\x80-a]", b"A", false));
+        assert!(matches(b"[\x80-a]", b"\xff", false));
+        assert!(!matches(b"[a-\xff]", b"b", false));
     }
 
     #[test]

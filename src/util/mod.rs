@@ -7,6 +7,7 @@ pub mod hash;
 pub mod heavy;
 pub mod memory;
 pub mod number;
+pub mod pieces;
 pub mod process;
 mod shortest;
 pub mod sync;

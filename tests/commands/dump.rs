@@ -70,3 +70,16 @@ fn options_and_refusals() {
 fn a_missing_key_is_null() {
     both(|client| client.check("DUMP none", "nil"));
 }
+
+/// The deadline overflowed to one in the past in Redis, and to one beyond all others here.
+#[test]
+fn a_time_to_live_that_overflows_is_refused() {
+    both(|c| {
+        c.check("SET k v", "+OK");
+        let bytes = &c.bytes(&[b"DUMP", b"k"])[..];
+        let refused = b"-ERR Invalid TTL value, must be >= 0\r\n";
+        assert_eq!(c.bytes(&[b"RESTORE", b"r", b"9223372036854775807", bytes]), refused);
+        c.check("EXISTS r", ":0");
+        assert_eq!(c.bytes(&[b"RESTORE", b"r", b"9223372036854775807", bytes, b"ABSTTL"]), b"+OK\r\n");
+    });
+}

@@ -111,3 +111,39 @@ fn functions() {
         c.check("FUNCTION LIST", "[]");
     });
 }
+
+/// An error of a command that a script ran was counted twice, and one of a command refused before it ran not at all.
+#[test]
+fn errors_of_scripts_are_counted_once() {
+    both(|c| {
+        c.check("SET s x", "+OK");
+        for script in [
+            "return redis.call('lpush','s','1')",
+            "return redis.pcall('lpush','s','1')",
+            "redis.pcall('lpush') return 1",
+            "return redis.error_reply('MINE a')",
+        ] {
+            c.ask(&format!("EVAL \"{script}\" 0"));
+        }
+        let text = c.ask("INFO errorstats");
+        for (code, count) in [("WRONGTYPE", 2), ("ERR", 1), ("MINE", 1)] {
+            assert!(text.contains(&format!("errorstat_{code}:count={count}\r\n")), "{text}");
+        }
+        let text = c.ask("INFO commandstats");
+        let line = text.lines().find(|line| line.starts_with("cmdstat_lpush:")).unwrap_or_default();
+        assert!(line.contains("calls=2,") && line.ends_with("rejected_calls=1,failed_calls=2"), "{line}");
+    });
+}
+
+/// A monitor saw what a script ran as if its client had sent it, and the script not at all.
+#[test]
+fn monitors_see_a_script_and_then_what_it_runs() {
+    both(|c| {
+        let mut monitor = c.beside();
+        monitor.check("MONITOR", "+OK");
+        c.check("EVAL \"return redis.call('set', 'k', 'v')\" 0", "+OK");
+        let seen = monitor.mail();
+        let places: Vec<_> = ["\"EVAL\"", "[0 lua] \"set\" \"k\" \"v\""].map(|text| seen.find(text)).into();
+        assert!(places[0].is_some() && places[0] < places[1], "{seen}");
+    });
+}

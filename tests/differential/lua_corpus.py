@@ -9,6 +9,7 @@ A COMMAND may hold {port} and {dir}. A corpus (default: tests/data/lua/engine.tx
     @ 2 k1 k2 a1        before it: numkeys, keys and arguments (default: 0)
     ~ 3                 before it: the protocol version that HELLO asks for (default: none)
     = reply             what came back; `\\r\\n` and bytes outside ASCII are escaped as in Python
+    ! reason            behind it: larder answers otherwise, for this reason; counted as signed when it does
 Lines that begin with `#` are notes.
 """
 import argparse
@@ -20,6 +21,9 @@ import wire
 from servers import Server
 
 CORPUS = pathlib.Path(__file__).parent.parent / "data" / "lua" / "engine.txt"
+
+# Characters of a reply that are printed.
+SHOWN = 300
 
 
 def shown(data):
@@ -55,7 +59,7 @@ class Case:
     """A script with what goes before it in the file."""
 
     def __init__(self):
-        self.notes, self.arguments, self.protocol, self.script, self.reply = [], ["0"], None, None, None
+        self.notes, self.arguments, self.protocol, self.script, self.reply, self.signed = [], ["0"], None, None, None, None
 
     def run(self, port):
         """The reply as text; a connection that breaks is an answer too."""
@@ -79,6 +83,9 @@ def read(path):
         if kind == "= ":
             cases[-1].reply = rest
             continue
+        if kind == "! ":
+            cases[-1].signed = rest
+            continue
         if case.script is not None:
             case = Case()
         if kind == "> ":
@@ -101,6 +108,7 @@ def record(server, path):
     lines = []
     for case in read(path):
         lines += [*case.notes, "> " + case.script, "= " + case.run(server.port)]
+        lines += ["! " + case.signed] if case.signed else []
     path.write_text("\n".join(lines) + "\n")
     print(f"{path.name}: {len(lines)} lines recorded")
 
@@ -111,9 +119,9 @@ def compare(server, path):
     cases = read(path)
     for case in cases:
         found = case.run(server.port)
-        if found != case.reply:
+        if (found != case.reply) != bool(case.signed):
             failed += 1
-            print(f"> {case.script}\n= {case.reply}\n! {found}\n")
+            print(f"> {case.script}\n= {case.reply[:SHOWN]}\n? {found[:SHOWN]}  (signed: {case.signed})\n")
     return len(cases) - failed, failed
 
 

@@ -135,14 +135,15 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
         return Err(CommandError::text("BUSYKEY Target key name already exists."));
     }
     let ttl = number::parse_i64(ttl).ok_or(CommandError::NotInteger)?;
-    if ttl < 0 {
+    let time = if options.absolute { Some(ttl) } else { ttl.checked_add(ctx.now.0) };
+    let Some(time) = time.filter(|_| ttl >= 0) else {
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
-    }
+    };
     let value = dump::restore(bytes, &thresholds(&ctx.shared.config)).map_err(|refusal| match refusal {
         Refusal::Envelope => CommandError::text("ERR DUMP payload version or checksum are wrong"),
         Refusal::Content => CommandError::text("ERR Bad data format"),
     })?;
-    let deadline = (ttl != 0).then(|| UnixMs(if options.absolute { ttl } else { ttl.saturating_add(ctx.now.0) }));
+    let deadline = (ttl != 0).then_some(UnixMs(time));
     let replaced = options.replace && ctx.db.remove(key);
     if deadline.is_some_and(|deadline| deadline <= ctx.now) {
         if replaced {

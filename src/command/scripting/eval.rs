@@ -3,6 +3,7 @@
 use super::host::{Standing, over_limit};
 use super::is_narrow;
 use super::run::{Call, Runner, run};
+use crate::call::account::Record;
 use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
@@ -67,7 +68,16 @@ fn key_count(args: &mut Args<'_>, malformed: CommandError) -> Result<usize, Comm
     count.ok_or(CommandError::text("ERR Number of keys can't be greater than number of args"))
 }
 
+/// Shows the request to the monitors, before the commands that it runs.
+fn show(ctx: &Context<'_>) {
+    if ctx.shared.clients.monitors() > 0 {
+        let (command, request, client) = (ctx.command, ctx.request, &ctx.session.client);
+        Record { command, request, client, db: ctx.session.db, now: ctx.now, by_script: false }.show(ctx.shared);
+    }
+}
+
 fn eval_text<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool) -> Result<Outcome, CommandError> {
+    show(ctx);
     let text = args.bytes()?;
     let keys = key_count(args, CommandError::NotInteger)?;
     let mut engine = engine(ctx)?;
@@ -81,6 +91,7 @@ fn eval_text<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool) ->
 }
 
 fn eval_sha<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool) -> Result<Outcome, CommandError> {
+    show(ctx);
     let sha = sha(args.bytes()?).ok_or(NO_SCRIPT)?;
     let keys = key_count(args, CommandError::NotInteger)?;
     let mut engine = engine(ctx)?;
@@ -170,6 +181,7 @@ fn run_script(
 }
 
 fn call_function<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool) -> Result<Outcome, CommandError> {
+    show(ctx);
     let (name, shared) = (args.bytes()?, ctx.shared);
     let mut libraries = shared.scripts.libraries.lock();
     let function = libraries.function(name).ok_or(CommandError::text("ERR Function not found"))?;

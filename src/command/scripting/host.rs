@@ -51,13 +51,13 @@ impl ScriptHost<'_, '_> {
         let (command, first_arg) = shared.commands.resolve(request);
         let command = command.map_err(|unknown| unknown_command(unknown, request))?;
         let spec = command.spec;
-        if !spec.accepts(request.argc()) {
-            return Err(CommandError::text("ERR Wrong number of args calling command from script"));
-        }
-        if spec.flags.has(Flags::NOSCRIPT) {
+        let refusal = if !spec.accepts(request.argc()) {
+            Some(CommandError::text("ERR Wrong number of args calling command from script"))
+        } else if spec.flags.has(Flags::NOSCRIPT) {
             return Err(NOT_ALLOWED);
-        }
-        let refusal = self.refusal(command, request);
+        } else {
+            self.refusal(command, request)
+        };
         if refusal.is_some() {
             shared.stats.workers[self.ctx.session.client.worker].commands[command.id].rejected.add(1);
         }
@@ -119,11 +119,14 @@ pub fn over_limit(ctx: &Context<'_>) -> bool {
 impl Host for ScriptHost<'_, '_> {
     fn call(&mut self, request: RequestView<'_>, resp: Resp, out: &mut Output) {
         match self.check(request) {
-            Err(error) => Reply::new(out, resp).error_bytes(&error.reply_text()),
+            Err(error) => {
+                self.ctx.shared.stats.count_error(&error);
+                Reply::new(out, resp).error_bytes(&error.reply_text());
+            }
             Ok((command, first_arg)) => {
                 self.standing.wrote |= command.spec.flags.has(Flags::WRITE);
                 let logged = self.ctx.effects.len();
-                self.ctx.run_nested(Nested { command, first_arg, request, resp }, out);
+                self.ctx.run_nested(Nested { command, first_arg, request, resp, by_script: true }, out);
                 if self.standing.muted {
                     self.ctx.effects.truncate(logged);
                 }

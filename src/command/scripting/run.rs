@@ -1,14 +1,14 @@
 //! Running a script: at once, or step by step when it takes long.
 
 use super::host::{ScriptHost, Standing};
-use crate::call::context::Context;
+use crate::call::context::{Blocking, Context};
 use crate::call::effects::Effect;
 use crate::call::error::CommandError;
 use crate::call::shared::Shared;
 use crate::call::spec::{Outcome, Slices};
 use crate::keyspace::View;
 use crate::script::Engine;
-use crate::script::engine::{Chunk, Progress, Vm};
+use crate::script::engine::{Chunk, Progress, ScriptError, Vm};
 use crate::script::long::LongRun;
 use crate::util::clock::{Ticks, UnixMs};
 use std::sync::Arc;
@@ -65,6 +65,9 @@ pub fn run(
     strayed: &dyn Fn(),
 ) -> Result<Outcome, CommandError> {
     let (db, request, started) = (ctx.session.db, ctx.request, Ticks::now());
+    if ctx.blocking != Blocking::Refused {
+        ctx.session.frozen_us = None;
+    }
     let mut host = ScriptHost { ctx, standing };
     let progress = runner.vm().run(call.chunk, request, call.first_key, call.keys, &mut host, STEP_NANOS);
     let standing = host.standing;
@@ -76,10 +79,14 @@ pub fn run(
         Progress::Done(result) => {
             runner.give_back(ctx.shared, ctx.session.client.worker);
             finish(ctx, db);
-            result.map(|()| Outcome::Done).map_err(CommandError::Bytes)
+            result.map(|()| Outcome::Done).map_err(command_error)
         }
         Progress::Paused => Ok(Outcome::Slices(Box::new(LongScript::begin(ctx, runner, standing, db, started)))),
     }
+}
+
+fn command_error(error: ScriptError) -> CommandError {
+    if error.counted { CommandError::Counted(error.text) } else { CommandError::Bytes(error.text) }
 }
 
 /// The database that the client had selected is its own again.
@@ -176,8 +183,8 @@ impl Slices for LongScript {
             return false;
         };
         finish(ctx, self.db);
-        if let Err(text) = result {
-            let error = CommandError::Bytes(text);
+        if let Err(error) = result {
+            let error = command_error(error);
             ctx.reply.error_bytes(&error.reply_text());
             ctx.shared.stats.count_error(&error);
             ctx.shared.stats.workers[self.worker].commands[ctx.command.id].failed.add(1);

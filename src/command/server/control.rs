@@ -6,9 +6,12 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::shared::ShutdownRequest;
-use crate::call::spec::{CommandSpec, Flags, Group, Outcome};
+use crate::call::spec::{CommandSpec, Flags, Group, Outcome, Slices};
+use std::sync::atomic::Ordering::Acquire;
 
 const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+
+const NOT_STOPPED: CommandError = CommandError::text("ERR Errors trying to SHUTDOWN. Check logs.");
 
 const NO_SHUTDOWN: CommandError = CommandError::text("ERR No shutdown in progress.");
 
@@ -59,8 +62,9 @@ struct Words {
     now: bool,
     abort: bool,
     failover: bool,
-    /// FORCE, SAFE: about saving and replicas, which do not hold this server up.
-    other: bool,
+    force: bool,
+    /// About slots of a cluster, which this server has not.
+    safe: bool,
 }
 
 impl Words {
@@ -73,34 +77,65 @@ impl Words {
                 () if args.word("now") => &mut words.now,
                 () if args.word("abort") => &mut words.abort,
                 () if args.word("failover") => &mut words.failover,
-                () if args.word("force") || args.word("safe") => &mut words.other,
+                () if args.word("force") => &mut words.force,
+                () if args.word("safe") => &mut words.safe,
                 () => return Err(CommandError::Syntax),
             };
             *word = true;
         }
         let contradicts = words.save && words.nosave;
-        let any = words.save || words.nosave || words.now || words.other || words.failover;
+        let any = words.save || words.nosave || words.now || words.force || words.safe || words.failover;
         if contradicts || words.abort && any {
             return Err(CommandError::Syntax);
         }
         Ok(words)
     }
+
+    fn save(&self) -> Option<bool> {
+        match (self.save, self.nosave) {
+            (false, false) => None,
+            (save, _) => Some(save),
+        }
+    }
 }
 
 /// `SHUTDOWN [SAVE|NOSAVE] [NOW] [FORCE] [SAFE] [FAILOVER]`, or `SHUTDOWN ABORT`. Success has no reply: the connection
-/// closes. A shutdown waits for nothing that could be aborted.
+/// closes. While a snapshot is saved first, writes wait and reads go on; ABORT ends that, and so does an error, after which the
+/// server goes on unless FORCE says otherwise.
 fn shutdown<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let words = Words::read(args)?;
+    let stopping = &ctx.shared.shutdown;
     if words.abort {
-        return Err(NO_SHUTDOWN);
+        if !stopping.give_up() {
+            return Err(NO_SHUTDOWN);
+        }
+        ctx.reply.ok();
+        return Ok(Outcome::Done);
     }
     if words.failover {
         return Err(CommandError::text("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
     }
-    if words.save {
-        // Whoever asks for the data to be saved must not lose it: while nothing can be saved, this cannot be done.
-        return Err(CommandError::text("ERR Errors trying to SHUTDOWN. Check logs."));
+    let failures = stopping.failures.load(Acquire);
+    stopping.ask(ShutdownRequest { now: words.now, failed: false, save: words.save(), force: words.force });
+    match words.nosave {
+        true => Ok(Outcome::Close),
+        false => Ok(Outcome::Slices(Box::new(Stopping(failures)))),
     }
-    ctx.shared.shutdown.ask(ShutdownRequest { now: words.now, failed: false });
-    Ok(Outcome::Close)
+}
+
+/// Waits for the end, or for the server to give it up more often than so many times.
+struct Stopping(u64);
+
+impl Slices for Stopping {
+    fn step(&mut self, ctx: &mut Context<'_>) -> bool {
+        let failed = ctx.shared.shutdown.failures.load(Acquire) > self.0;
+        if failed {
+            ctx.fail(&NOT_STOPPED);
+        }
+        failed
+    }
+
+    fn waits(&self) -> bool {
+        true
+    }
 }

@@ -5,6 +5,7 @@
 use crate::call::args::Args;
 use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
+use crate::call::saving::note_flushed;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope, Slices};
 use crate::config::REDIS_VERSION;
 use crate::keyspace::reclaim::Flushed;
@@ -138,6 +139,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     let databases = ctx.db.keyspace().databases();
     let flushed = (0..databases).map(|db| flush(ctx, db)).collect();
     ctx.touch_all();
+    note_flushed(ctx.shared);
     Ok(free(ctx, flushed, lazy))
 }
 
@@ -213,10 +215,13 @@ fn read_index(args: &mut Args<'_>, error: &'static str) -> Result<i32, CommandEr
 
 /// `TIME`
 ///
-/// Replies Unix time: the seconds, and the microseconds beyond them. O(1).
+/// Replies Unix time: the seconds, and the microseconds beyond them. To a script or transaction time stands still. O(1).
 fn time<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
-    let now_us = unix_us();
+    let now_us = match ctx.blocking {
+        Blocking::Refused => *ctx.session.frozen_us.get_or_insert_with(unix_us),
+        _ => unix_us(),
+    };
     ctx.reply.array(2);
     ctx.reply.bulk_integer(now_us.div_euclid(1_000_000));
     ctx.reply.bulk_integer(now_us.rem_euclid(1_000_000));

@@ -10,3 +10,4 @@ pub mod info;
 pub mod latency;
 pub mod logs;
 pub mod memory;
+pub mod saving;

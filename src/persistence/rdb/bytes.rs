@@ -12,14 +12,19 @@
 //! Invariant: a reader never looks beyond its bytes, and never allocates by a length that these do not hold.
 //! Source: the RDB format.
 
-use super::lzf;
+use super::lzf::{self, Compressor};
 use crate::util::number;
+use crate::util::pieces::{Piece, Pieces};
+use bytes::Bytes;
 use std::borrow::Cow;
 
-const CRC: crc::Crc<u64, crc::Table<16>> = crc::Crc::<u64, crc::Table<16>>::new(&crc::CRC_64_REDIS);
+static CRC: crc::Crc<u64, crc::Table<16>> = crc::Crc::<u64, crc::Table<16>>::new(&crc::CRC_64_REDIS);
 
 /// Strings from this length on are compressed when that pays.
 const COMPRESSED_FROM: usize = 21;
+
+/// Strings from this length on are not copied by whoever holds a lock: a copy takes longer than a count.
+const SHARED_FROM: usize = 256;
 
 /// Longest text of an integer that is written as one.
 const INTEGER_TEXT: usize = 11;
@@ -27,6 +32,11 @@ const INTEGER_TEXT: usize = 11;
 /// The checksum at the end of a file and of a dump.
 pub fn checksum(data: &[u8]) -> u64 {
     CRC.checksum(data)
+}
+
+/// The checksum of bytes that come piece by piece.
+pub fn running_checksum() -> crc::Digest<'static, u64, crc::Table<16>> {
+    CRC.digest()
 }
 
 /// Bytes that do not follow the format, or that are cut short.
@@ -156,21 +166,42 @@ pub fn put_count(count: usize, out: &mut Vec<u8>) {
     put_number(count as u64, out);
 }
 
-/// Appends a string: as an integer where it spells one of 32 bits, compressed where `compress` and that pays.
-pub fn put_string(text: &[u8], compress: bool, out: &mut Vec<u8>) {
+/// Appends a string: as an integer where it spells one of 32 bits; one that may be worth compressing is left to [`finish`].
+pub fn put_string(text: &[u8], out: &mut Pieces) {
+    if text.len() >= COMPRESSED_FROM {
+        out.push_text(text);
+    } else {
+        put_text(text, None, &mut out.bytes);
+    }
+}
+
+/// As [`put_string`], for a text that others hold too.
+pub fn put_shared_string(text: &Bytes, out: &mut Pieces) {
+    if text.len() >= SHARED_FROM { out.push_large(text) } else { put_string(text, out) }
+}
+
+/// Brings what is in `pieces` into its final form, behind what is in `out`.
+pub fn finish(pieces: &Pieces, mut compressor: Option<&mut Compressor>, out: &mut Vec<u8>) {
+    pieces.each(|piece| match piece {
+        Piece::Plain(bytes) => out.extend_from_slice(bytes),
+        Piece::Text(text) => put_text(text, compressor.as_deref_mut(), out),
+    });
+}
+
+/// Appends a string, compressed where there is a compressor and that pays.
+pub fn put_text(text: &[u8], compressor: Option<&mut Compressor>, out: &mut Vec<u8>) {
     if text.len() <= INTEGER_TEXT
         && let Some(n) = number::parse_i64(text).and_then(|n| i32::try_from(n).ok())
     {
         return put_integer(n, out);
     }
-    if compress
-        && text.len() >= COMPRESSED_FROM
-        && let Some(packed) = lzf::compress(text)
+    if text.len() >= COMPRESSED_FROM
+        && let Some(packed) = compressor.and_then(|compressor| compressor.compress(text))
     {
         out.push(0xc3);
         put_count(packed.len(), out);
         put_count(text.len(), out);
-        return out.extend_from_slice(&packed);
+        return out.extend_from_slice(packed);
     }
     put_count(text.len(), out);
     out.extend_from_slice(text);
@@ -202,8 +233,9 @@ mod tests {
             any::<i64>().prop_map(|n| n.to_string().into_bytes()),
             any::<i16>().prop_map(|n| n.to_string().into_bytes()),
         ], compress: bool) {
-            let mut out = Vec::new();
-            put_string(&text, compress, &mut out);
+            let (mut pieces, mut out) = (Pieces::default(), Vec::new());
+            put_string(&text, &mut pieces);
+            finish(&pieces, compress.then(Compressor::default).as_mut(), &mut out);
             let mut reader = Reader::new(&out);
             let read = reader.string().map(Cow::into_owned);
             prop_assert_eq!(read.as_deref(), Ok(&text[..]));

@@ -6,10 +6,12 @@
 //!
 //! Source: the DUMP and RESTORE commands of Redis.
 
-use super::bytes::{Reader, checksum};
+use super::bytes::{Reader, checksum, finish};
+use super::lzf::Compressor;
 use super::value::{self, Limits, Loaded};
 use crate::keyspace::entry::EntryRef;
 use crate::util::clock::UnixMs;
+use crate::util::pieces::Pieces;
 
 /// The version that is written: that of Redis 7.0, and every form that is written was known then.
 pub const VERSION: u16 = 10;
@@ -33,8 +35,11 @@ pub enum Refusal {
 
 /// The bytes of an entry's value as of `now`. O(size).
 pub fn dump(entry: EntryRef<'_>, now: UnixMs) -> Vec<u8> {
-    let mut out = Vec::new();
-    let version = value::save(entry, now, true, &mut out);
+    let kind = value::type_of(entry);
+    let (mut pieces, mut out) = (Pieces::default(), vec![kind]);
+    value::save(entry, now, &mut pieces);
+    finish(&pieces, Some(&mut Compressor::default()), &mut out);
+    let version = if super::hash::is_timed(kind) { VALKEY } else { VERSION };
     out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&checksum(&out).to_le_bytes());
     out

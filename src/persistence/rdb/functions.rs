@@ -6,8 +6,9 @@
 //!
 //! Source: the RDB format of Redis, from version 10 on.
 
-use super::bytes::{Reader, checksum, put_string};
+use super::bytes::{Reader, checksum, put_text};
 use super::dump::VERSION;
+use super::lzf::Compressor;
 
 /// What stands before a library.
 pub const LIBRARY: u8 = 0xF5;
@@ -30,10 +31,10 @@ pub enum Refusal {
 
 /// The bytes of libraries, given by their texts. O(bytes).
 pub fn dump<'a>(codes: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut out = Vec::new();
+    let (mut out, mut compressor) = (Vec::new(), Compressor::default());
     for code in codes {
         out.push(LIBRARY);
-        put_string(code, true, &mut out);
+        put_text(code, Some(&mut compressor), &mut out);
     }
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&checksum(&out).to_le_bytes());

@@ -10,8 +10,9 @@
 //! Source: the RDB format.
 
 use super::bytes::{Malformed, Reader, put_count, put_string};
-use super::dump::{VALKEY, VERSION};
+use super::dump::VALKEY;
 use super::value::{Limits, load_listpack, old_hash, pairs};
+use crate::util::pieces::Pieces;
 use crate::value::hash::{Hash, Lifetime};
 use crate::value::listpack::Item;
 use crate::value::object::Collection;
@@ -23,27 +24,37 @@ const TIMED: u8 = 22;
 /// Stands for no deadline.
 const NEVER: i64 = -1;
 
-/// Appends type and value as of `now`; returns the version that it needs.
-pub fn save(hash: &Hash, now: i64, compress: bool, out: &mut Vec<u8>) -> u16 {
+/// The type of a hash.
+pub fn type_of(hash: &Hash) -> u8 {
+    match hash.listpack() {
+        Some(_) => LISTPACK,
+        None if hash.due().is_some() => TIMED,
+        None => PLAIN,
+    }
+}
+
+/// Whether only Valkey reads a hash of this type.
+pub fn is_timed(kind: u8) -> bool {
+    kind == TIMED
+}
+
+/// Appends the value as of `now`.
+pub fn save(hash: &Hash, now: i64, out: &mut Pieces) {
     if let Some(pack) = hash.listpack() {
-        out.push(LISTPACK);
-        put_string(&pack.bytes(), compress, out);
-        return VERSION;
+        return put_string(&pack.bytes(), out);
     }
     let timed = hash.due().is_some();
-    out.push(if timed { TIMED } else { PLAIN });
-    put_count(hash.live_len(now), out);
+    put_count(hash.live_len(now), &mut out.bytes);
     let (name, text) = (&mut itoa::Buffer::new(), &mut itoa::Buffer::new());
     for (field, value) in hash.iter(now) {
         let field = field.text(name);
-        put_string(field, compress, out);
-        put_string(value.text(text), compress, out);
+        put_string(field, out);
+        put_string(value.text(text), out);
         if timed {
             let deadline = hash.deadline(field, now).flatten().unwrap_or(NEVER);
-            out.extend_from_slice(&deadline.to_le_bytes());
+            out.bytes.extend_from_slice(&deadline.to_le_bytes());
         }
     }
-    if timed { VALKEY } else { VERSION }
 }
 
 /// A hash in the making: a field that comes twice is an error.

@@ -15,31 +15,68 @@ const MAX_OFFSET: usize = 1 << 13;
 const MAX_MATCH: usize = 264;
 const MIN_MATCH: usize = 3;
 
-/// The compressed form of `data`, if it is at least four bytes shorter (as Redis wants it). O(length).
-pub fn compress(data: &[u8]) -> Option<Vec<u8>> {
-    let limit = data.len().checked_sub(4)?;
-    let mut heads = vec![usize::MAX; 1 << HASH_BITS];
-    let mut out = Vec::with_capacity(limit / 2);
-    let (mut at, mut literal) = (0, 0);
-    while at + MIN_MATCH <= data.len() {
-        let head = &mut heads[hash(data, at)];
-        let from = std::mem::replace(head, at);
-        if from == usize::MAX || at - from > MAX_OFFSET || data[from..from + MIN_MATCH] != data[at..at + MIN_MATCH] {
-            at += 1;
-            continue;
-        }
-        put_literal(&data[literal..at], &mut out);
-        let most = MAX_MATCH.min(data.len() - at);
-        let same = (MIN_MATCH..most).take_while(|n| data[from + n] == data[at + n]).count() + MIN_MATCH;
-        put_match(at - from - 1, same, &mut out);
-        if out.len() >= limit {
-            return None;
-        }
-        at += same;
-        literal = at;
+/// What compresses: it remembers where which three bytes stood last.
+pub struct Compressor {
+    /// Places, counted on from text to text, so that those of earlier texts can be told without wiping the table.
+    heads: Box<[u32]>,
+    /// Where the current text begins; what lies below is of an earlier one.
+    base: u32,
+    out: Vec<u8>,
+}
+
+impl Default for Compressor {
+    fn default() -> Compressor {
+        Compressor { heads: vec![0; 1 << HASH_BITS].into(), base: 1, out: Vec::new() }
     }
-    put_literal(&data[literal..], &mut out);
-    (out.len() <= limit).then_some(out)
+}
+
+impl Compressor {
+    /// The compressed form of `data`, if it is at least four bytes shorter (as Redis wants it). O(length).
+    pub fn compress(&mut self, data: &[u8]) -> Option<&[u8]> {
+        let limit = data.len().checked_sub(4)?;
+        let base = self.make_room(u32::try_from(data.len()).ok()?)?;
+        let Compressor { heads, out, .. } = self;
+        out.clear();
+        let (mut at, mut literal) = (0, 0);
+        while at + MIN_MATCH <= data.len() {
+            let head = &mut heads[hash(data, at)];
+            let place = base.wrapping_add(u32::try_from(at).unwrap_or(0));
+            let from = std::mem::replace(head, place).checked_sub(base).map(|from| from as usize);
+            let Some(from) = from.filter(|from| is_match(data, *from, at)) else {
+                at += 1;
+                continue;
+            };
+            put_literal(&data[literal..at], out);
+            let most = MAX_MATCH.min(data.len() - at);
+            let same = (MIN_MATCH..most).take_while(|n| data[from + n] == data[at + n]).count() + MIN_MATCH;
+            put_match(at - from - 1, same, out);
+            if out.len() >= limit {
+                return None;
+            }
+            at += same;
+            literal = at;
+        }
+        if out.len() + (data.len() - literal) >= limit {
+            return None; // so it is for most texts that do not repeat themselves
+        }
+        put_literal(&data[literal..], out);
+        (out.len() <= limit).then_some(&out[..])
+    }
+
+    /// The base of a text of `len` bytes. `None` for one that is too long.
+    fn make_room(&mut self, len: u32) -> Option<u32> {
+        if self.base.checked_add(len).is_none() {
+            self.heads.fill(0);
+            self.base = 1;
+        }
+        let base = self.base;
+        self.base = base.checked_add(len)?;
+        Some(base)
+    }
+}
+
+fn is_match(data: &[u8], from: usize, at: usize) -> bool {
+    at - from <= MAX_OFFSET && data[from..from + MIN_MATCH] == data[at..at + MIN_MATCH]
 }
 
 fn hash(data: &[u8], at: usize) -> usize {
@@ -133,7 +170,11 @@ mod tests {
         #[test]
         fn gives_back_what_it_was_given(data in prop::collection::vec(0_u8..4, 0..3000), repeat in 1_usize..4) {
             let data = data.repeat(repeat);
-            if let Some(packed) = compress(&data) {
+            let mut compressor = Compressor::default();
+            compressor.base = u32::MAX - 10_000; // so that it has to begin again now and then
+            compressor.compress(&data);
+            compressor.compress(&data);
+            if let Some(packed) = compressor.compress(&data).map(<[u8]>::to_vec) {
                 prop_assert!(packed.len() + 4 <= data.len());
                 prop_assert_eq!(decompress(&packed, data.len()), Some(data.clone()));
                 prop_assert_eq!(decompress(&packed, data.len() + 1), None);
@@ -150,8 +191,9 @@ mod tests {
 
     #[test]
     fn runs_shrink() {
-        let packed = compress(&[b'x'; 10_000]).expect("a run compresses");
+        let mut compressor = Compressor::default();
+        let packed = compressor.compress(&[b'x'; 10_000]).expect("a run compresses");
         assert!(packed.len() < 130, "{}", packed.len());
-        assert_eq!(compress(b"abcdefgh"), None);
+        assert_eq!(compressor.compress(b"abcdefgh"), None);
     }
 }

@@ -7,6 +7,7 @@ pub mod dump;
 pub mod functions;
 mod hash;
 mod lzf;
+pub mod save;
 mod stream;
 pub mod value;
 mod ziplist;

@@ -11,38 +11,38 @@
 //! Source: the RDB format.
 
 use super::bytes::{Malformed, Reader, put_count, put_number, put_string};
+use crate::util::pieces::Pieces;
 use crate::value::stream::Stream;
 use crate::value::stream::entries::{Entries, Figures};
 use crate::value::stream::group::{Group, Groups};
 use crate::value::stream::id::StreamId;
 
 /// The type that is written: the latest that Redis 7.0 reads.
-const WRITTEN: u8 = 19;
+pub const WRITTEN: u8 = 19;
 const OLDEST: u8 = 15;
 const WITH_ACTIVE: u8 = 21;
 
 /// The number that stands for an unknown count of entries read.
 const UNKNOWN: u64 = u64::MAX;
 
-/// Appends type and value.
-pub fn save(stream: &Stream, compress: bool, out: &mut Vec<u8>) {
-    out.push(WRITTEN);
+/// Appends the value.
+pub fn save(stream: &Stream, out: &mut Pieces) {
     let entries = stream.entries();
-    put_count(entries.nodes().len(), out);
+    put_count(entries.nodes().len(), &mut out.bytes);
     for (first, pack) in entries.nodes() {
-        put_string(&first.to_bytes(), false, out);
-        put_string(&pack, compress, out);
+        put_string(&first.to_bytes(), out);
+        put_string(&pack, out);
     }
     let figures = entries.figures();
-    put_number(figures.len, out);
+    put_number(figures.len, &mut out.bytes);
     for id in [figures.last_id, figures.first_id, figures.max_deleted_id] {
-        put_id(id, out);
+        put_id(id, &mut out.bytes);
     }
-    put_number(figures.added, out);
-    put_count(stream.groups().len(), out);
+    put_number(figures.added, &mut out.bytes);
+    put_count(stream.groups().len(), &mut out.bytes);
     for (name, group) in stream.groups().iter() {
-        put_string(name, compress, out);
-        save_group(group, compress, out);
+        put_string(name, out);
+        save_group(group, out);
     }
 }
 
@@ -51,22 +51,22 @@ fn put_id(id: StreamId, out: &mut Vec<u8>) {
     put_number(id.seq, out);
 }
 
-fn save_group(group: &Group, compress: bool, out: &mut Vec<u8>) {
-    put_id(group.last_id, out);
-    put_number(group.entries_read.and_then(|read| u64::try_from(read).ok()).unwrap_or(UNKNOWN), out);
-    put_count(group.pending_len(), out);
+fn save_group(group: &Group, out: &mut Pieces) {
+    put_id(group.last_id, &mut out.bytes);
+    put_number(group.entries_read.and_then(|read| u64::try_from(read).ok()).unwrap_or(UNKNOWN), &mut out.bytes);
+    put_count(group.pending_len(), &mut out.bytes);
     for (id, pending) in group.pending(StreamId::MIN, StreamId::MAX) {
-        out.extend_from_slice(&id.to_bytes());
-        out.extend_from_slice(&pending.delivered_ms.to_le_bytes());
-        put_number(pending.count, out);
+        out.bytes.extend_from_slice(&id.to_bytes());
+        out.bytes.extend_from_slice(&pending.delivered_ms.to_le_bytes());
+        put_number(pending.count, &mut out.bytes);
     }
-    put_count(group.consumers_len(), out);
+    put_count(group.consumers_len(), &mut out.bytes);
     for consumer in group.consumers() {
-        put_string(consumer.name(), compress, out);
-        out.extend_from_slice(&consumer.seen_ms.to_le_bytes());
-        put_count(consumer.pending_len(), out);
+        put_string(consumer.name(), out);
+        out.bytes.extend_from_slice(&consumer.seen_ms.to_le_bytes());
+        put_count(consumer.pending_len(), &mut out.bytes);
         for id in consumer.pending(StreamId::MIN, StreamId::MAX) {
-            out.extend_from_slice(&id.to_bytes());
+            out.bytes.extend_from_slice(&id.to_bytes());
         }
     }
 }

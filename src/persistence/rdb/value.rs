@@ -12,17 +12,19 @@
 //! Invariant: what is written Redis 7.0 reads, but for deadlines of fields, which it does not know. What is read is checked in
 //! full, whoever wrote it, and no more is allocated than that much content takes. Source: the RDB format.
 
-use super::bytes::{Malformed, Reader, put_count, put_string};
+use super::bytes::{Malformed, Reader, put_count, put_shared_string, put_string};
 use super::ziplist::{ziplist, zipmap};
 use super::{hash, stream};
 use crate::keyspace::entry::EntryRef;
 use crate::util::clock::UnixMs;
 use crate::util::number;
+use crate::util::pieces::Pieces;
 use crate::value::list::{Fill, List, LoadedNode, NodeRef, Side};
 use crate::value::listpack::{Item, Listpack};
 use crate::value::object::{Collection, Object, ObjectRef};
 use crate::value::set::{self, Set};
 use crate::value::sorted_set::{self, Collected, SortedSet};
+use crate::value::string::StringRef;
 use crate::value::word::Form;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -54,60 +56,69 @@ mod types {
 const PLAIN: u64 = 1;
 const PACKED: u64 = 2;
 
-/// Appends type and value of an entry as of `now`; returns the version of the format that it needs. O(size).
-pub fn save(entry: EntryRef<'_>, now: UnixMs, compress: bool, out: &mut Vec<u8>) -> u16 {
+/// The type byte of an entry's value.
+pub fn type_of(entry: EntryRef<'_>) -> u8 {
     match entry.object() {
-        None => {
-            out.push(types::STRING);
-            if let Some(string) = entry.string() {
-                put_string(&string.text(), compress, out);
-            }
-        }
-        Some(ObjectRef::List(list)) => save_list(list, compress, out),
-        Some(ObjectRef::Set(set)) => save_set(set, compress, out),
-        Some(ObjectRef::SortedSet(set)) => save_sorted_set(set, compress, out),
-        Some(ObjectRef::Hash(it)) => return hash::save(it, now.0, compress, out),
-        Some(ObjectRef::Stream(it)) => stream::save(it, compress, out),
+        None => types::STRING,
+        Some(ObjectRef::List(_)) => types::LIST,
+        Some(ObjectRef::Set(set)) => match set.form() {
+            Form::A(_) => types::INTSET,
+            _ => types::SET,
+        },
+        Some(ObjectRef::SortedSet(set)) if set.as_listpack().is_some() => types::SORTED_SET_LISTPACK,
+        Some(ObjectRef::SortedSet(_)) => types::SORTED_SET,
+        Some(ObjectRef::Hash(hash)) => hash::type_of(hash),
+        Some(ObjectRef::Stream(_)) => stream::WRITTEN,
     }
-    super::dump::VERSION
 }
 
-fn save_list(list: &List, compress: bool, out: &mut Vec<u8>) {
-    out.push(types::LIST);
-    put_count(list.nodes().count(), out);
+/// Appends the value of an entry as of `now`, its type left out. O(size).
+pub fn save(entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
+    match entry.object() {
+        None => match entry.string() {
+            Some(StringRef::Large(bytes)) => put_shared_string(bytes, out),
+            Some(string) => put_string(&string.text(), out),
+            None => {}
+        },
+        Some(ObjectRef::List(list)) => save_list(list, out),
+        Some(ObjectRef::Set(set)) => save_set(set, out),
+        Some(ObjectRef::SortedSet(set)) => save_sorted_set(set, out),
+        Some(ObjectRef::Hash(it)) => hash::save(it, now.0, out),
+        Some(ObjectRef::Stream(it)) => stream::save(it, out),
+    }
+}
+
+fn save_list(list: &List, out: &mut Pieces) {
+    put_count(list.nodes().count(), &mut out.bytes);
     for node in list.nodes() {
         let (kind, bytes) = match node {
             NodeRef::Plain(bytes) => (PLAIN, Cow::Borrowed(bytes)),
             NodeRef::Packed(bytes) => (PACKED, bytes),
         };
-        super::bytes::put_number(kind, out);
-        put_string(&bytes, compress, out);
+        super::bytes::put_number(kind, &mut out.bytes);
+        put_string(&bytes, out);
     }
 }
 
-fn save_set(set: &Set, compress: bool, out: &mut Vec<u8>) {
+fn save_set(set: &Set, out: &mut Pieces) {
     if let Form::A(intset) = set.form() {
-        out.push(types::INTSET);
-        return put_string(intset.bytes(), compress, out);
+        return put_string(intset.bytes(), out);
     }
-    out.push(types::SET);
-    put_count(set.len(), out);
+    put_count(set.len(), &mut out.bytes);
     for member in set.iter() {
-        put_string(member.text(&mut itoa::Buffer::new()), compress, out);
+        put_string(member.text(&mut itoa::Buffer::new()), out);
     }
 }
 
-fn save_sorted_set(set: &SortedSet, compress: bool, out: &mut Vec<u8>) {
+fn save_sorted_set(set: &SortedSet, out: &mut Pieces) {
     if let Some(pack) = set.as_listpack() {
-        out.push(types::SORTED_SET_LISTPACK);
-        return put_string(&pack.bytes(), compress, out);
+        return put_string(&pack.bytes(), out);
     }
-    out.push(types::SORTED_SET);
-    put_count(set.len(), out);
+    put_count(set.len(), &mut out.bytes);
     // From the highest score down, as Redis writes them: it then inserts at the head of its list each time.
     for (member, score) in set.walk(0..set.len(), true) {
-        put_string(member.text(&mut itoa::Buffer::new()), compress, out);
-        out.extend_from_slice(&score.to_le_bytes());
+        put_string(member.text(&mut itoa::Buffer::new()), out);
+        out.bytes.extend_from_slice(&score.to_le_bytes());
     }
 }
 

@@ -17,6 +17,9 @@ const LEVEL_SLOTS: c_int = 6;
 /// Nested deeper than this a value is cut off; as deep as the interpreter's own stack lets others go.
 const MAX_DEPTH: usize = 7990;
 
+/// The field by which the error of a command is known; its name is that of Redis.
+const COUNTED: &CStr = c"ignore_error_stats_update";
+
 // From replies to values
 
 /// A reply that is read: what is left of it.
@@ -89,7 +92,7 @@ unsafe fn push_next(state: *mut lua_State, reader: &mut Reader<'_>) {
                 push_bytes(state, text);
                 wrap(state, c"err");
                 ffi::lua_pushboolean(state, 1);
-                ffi::lua_setfield(state, -2, c"ignore_error_stats_update".as_ptr());
+                ffi::lua_setfield(state, -2, COUNTED.as_ptr());
             }
             b'$' | b'*' if text == b"-1" => ffi::lua_pushboolean(state, 0),
             b'$' => push_bytes(state, reader.bytes(length(text))),
@@ -175,13 +178,29 @@ pub unsafe fn reply(state: *mut lua_State, inner: &mut Inner) {
     // dropping.
     unsafe {
         if ffi::lua_istable(state, -1) != 0 && field(state, c"err", ffi::LUA_TSTRING) {
-            let text = bytes_at(state, -1).unwrap_or(&[]);
-            inner.failure = Some(super::Failure { text: text.to_vec(), place: None });
+            let text = bytes_at(state, -1).unwrap_or(&[]).to_vec();
+            ffi::lua_settop(state, -2);
+            inner.failure = Some(super::Failure { text, place: None, counted: is_counted(state) });
             return;
         }
         let Some(mut host) = inner.host else { return };
         let mut reply = host.as_mut().reply();
         write_value(state, inner.resp, &mut reply, 0);
+    }
+}
+
+/// Whether the error on top of the stack is that of a command, which has been counted.
+///
+/// # Safety
+/// As for [`reply`]; on top is a table.
+pub unsafe fn is_counted(state: *mut lua_State) -> bool {
+    // SAFETY: the caller's promise; the value that `field` leaves is taken off.
+    unsafe {
+        let counted = field(state, COUNTED, ffi::LUA_TBOOLEAN);
+        if counted {
+            ffi::lua_settop(state, -2);
+        }
+        counted
     }
 }
 

@@ -72,10 +72,19 @@ pub struct Registered {
     pub chunk: Chunk,
 }
 
+/// Why a script has no reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScriptError {
+    /// What its client gets.
+    pub text: Vec<u8>,
+    /// It is the error of a command that the script ran, and was counted there.
+    pub counted: bool,
+}
+
 /// What became of a step.
 pub enum Progress {
     /// The script is over: its reply is written, or this is the error.
-    Done(Result<(), Vec<u8>>),
+    Done(Result<(), ScriptError>),
     /// It has run for its time and is to be resumed.
     Paused,
 }
@@ -100,17 +109,19 @@ struct Failure {
     text: Vec<u8>,
     /// Chunk and line.
     place: Option<(Vec<u8>, c_int)>,
+    /// See [`ScriptError`].
+    counted: bool,
 }
 
 impl Failure {
-    fn into_reply(self) -> Vec<u8> {
+    fn into_error(self) -> ScriptError {
         let mut text = self.text;
         if let Some((source, line)) = self.place {
             text.extend_from_slice(b" script: on ");
             text.extend_from_slice(&source);
             text.extend_from_slice(format!(":{line}.").as_bytes());
         }
-        text
+        ScriptError { text, counted: self.counted }
     }
 }
 
@@ -318,7 +329,7 @@ impl Vm {
         if self.used_bytes() > KEPT_BYTES {
             self.enter(&Job::Collect, None, u64::MAX);
         }
-        Progress::Done(failure.map_or(Ok(()), |failure| Err(failure.into_reply())))
+        Progress::Done(failure.map_or(Ok(()), |failure| Err(failure.into_error())))
     }
 
     /// Begins a job, and runs it to its end or first pause.

@@ -146,7 +146,8 @@ pub unsafe fn run_job(inner: NonNull<Inner>, yielder: &Yielder<(), ()>) {
         let top = ffi::lua_gettop(state);
         ffi::lua_rawgeti_(state, ffi::LUA_REGISTRYINDEX, (*inner.as_ptr()).refs.runner);
         if ffi::lua_pcall(state, 0, 0, 0) != 0 && (*inner.as_ptr()).failure.is_none() {
-            (*inner.as_ptr()).failure = Some(Failure { text: b"ERR not enough memory".to_vec(), place: None });
+            (*inner.as_ptr()).failure =
+                Some(Failure { text: b"ERR not enough memory".to_vec(), place: None, counted: false });
         }
         ffi::lua_settop(state, top);
         (*inner.as_ptr()).yielder = ptr::null();
@@ -180,8 +181,11 @@ unsafe fn parse(state: *mut lua_State, inner: *mut Inner, text: &[u8], name: &CS
             return true;
         }
         let message = bytes_at(state, -1).unwrap_or(b"not enough memory");
-        (*inner).failure =
-            Some(Failure { text: [b"ERR Error compiling ", what, b": ", message].concat(), place: None });
+        (*inner).failure = Some(Failure {
+            text: [b"ERR Error compiling ", what, b": ", message].concat(),
+            place: None,
+            counted: false,
+        });
         false
     }
 }
@@ -280,7 +284,7 @@ unsafe fn settle_failure(state: *mut lua_State, inner: *mut Inner) {
     unsafe {
         if (*inner).failure.is_none() {
             let message = bytes_at(state, -1).unwrap_or(b"not enough memory");
-            (*inner).failure = Some(Failure { text: [b"ERR ", message].concat(), place: None });
+            (*inner).failure = Some(Failure { text: [b"ERR ", message].concat(), place: None, counted: false });
         }
     }
 }
@@ -291,7 +295,9 @@ pub unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
     // the last call that may fail.
     unsafe {
         let inner = inner_of(state);
+        let mut counted = false;
         let prefix: &[u8] = if ffi::lua_istable(state, 1) != 0 {
+            counted = convert::is_counted(state);
             push_bytes(state, b"err");
             ffi::lua_rawget_(state, 1);
             b""
@@ -304,6 +310,7 @@ pub unsafe extern "C-unwind" fn on_error(state: *mut lua_State) -> c_int {
         inner.failure = Some(Failure {
             text: text.map_or_else(|| b"ERR unknown error".to_vec(), |text| [prefix, text].concat()),
             place: place.map(|(source, line)| (source.to_bytes().to_vec(), line)),
+            counted,
         });
         ffi::lua_settop(state, 1);
     }

@@ -63,10 +63,10 @@ impl Host for Fake {
     }
 }
 
-fn show(result: Result<(), Vec<u8>>, out: &Output) -> String {
+fn show(result: Result<(), ScriptError>, out: &Output) -> String {
     let text = match result {
         Ok(()) => out.to_vec(),
-        Err(text) => [b"-", &text[..]].concat(),
+        Err(error) => [b"-", &error.text[..]].concat(),
     };
     text.escape_ascii()
         .to_string()
@@ -82,7 +82,7 @@ fn eval_on(vm: &mut Vm, host: &mut Fake, script: &str, args: &[&str]) -> String 
     host.out = Output::new();
     let chunk = match vm.compile(script.as_bytes()) {
         Ok(chunk) => chunk,
-        Err(text) => return show(Err(text), &host.out),
+        Err(text) => return show(Err(ScriptError { text, counted: false }), &host.out),
     };
     let request = OwnedRequest::from_args(args.iter().map(|arg| arg.as_bytes()));
     let result = match vm.run(chunk, request.view(), 0, args.len().min(1), host, u64::MAX) {
@@ -370,8 +370,8 @@ fn a_script_can_be_ended() {
         let request = OwnedRequest::new();
         assert!(matches!(vm.run(chunk, request.view(), 0, 0, &mut host, 1_000_000), Progress::Paused), "{script}");
         vm.stop("Script killed by user with SCRIPT KILL.");
-        let Progress::Done(Err(text)) = vm.resume(&mut host, u64::MAX) else { panic!("{script}") };
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let Progress::Done(Err(error)) = vm.resume(&mut host, u64::MAX) else { panic!("{script}") };
+        let text = String::from_utf8_lossy(&error.text).into_owned();
         assert!(text.contains("Script killed by user with SCRIPT KILL."), "{script}: {text}");
     }
     // Left in the middle and dropped.

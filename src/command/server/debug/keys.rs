@@ -7,11 +7,13 @@ use crate::call::error::CommandError;
 use crate::call::spec::{Outcome, Slices};
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::{Key, LockPlan, Ttl, View, access_seconds};
+use crate::persistence::rdb::bytes::finish;
 use crate::persistence::rdb::value;
 use crate::util::clock::Ticks;
 use crate::util::clock::UnixMs;
 use crate::util::memory::used_bytes;
 use crate::util::number;
+use crate::util::pieces::Pieces;
 use crate::value::string::{StringRef, StringSource};
 
 /// Seconds at which the access clock of entries starts again.
@@ -49,9 +51,10 @@ fn describe(entry: EntryRef<'_>, fast: bool, now_seconds: u32) -> String {
 
 /// Bytes of a collection in a snapshot, were it not compressed, the type not counted. O(size).
 fn content_len(entry: EntryRef<'_>) -> usize {
-    let mut out = Vec::new();
-    value::save(entry, UnixMs(i64::MIN), false, &mut out);
-    out.len() - 1
+    let (mut pieces, mut out) = (Pieces::default(), Vec::new());
+    value::save(entry, UnixMs(i64::MIN), &mut pieces);
+    finish(&pieces, None, &mut out);
+    out.len()
 }
 
 /// Bytes of a string in a snapshot, were it not compressed: integers of up to 32 bits, and spelled by up to 11 bytes, take

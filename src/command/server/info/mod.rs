@@ -6,6 +6,7 @@
 
 mod larder;
 mod memory;
+mod persistence;
 mod stats;
 
 use crate::call::args::Args;
@@ -17,7 +18,6 @@ use crate::config::REDIS_VERSION;
 use crate::util::clock::unix_us;
 use crate::util::process::{self, CpuTimes};
 use std::fmt::{Display, Write};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -50,7 +50,7 @@ const SECTIONS: [Section; 14] = [
     Section { name: "server", title: "Server", default: true, write: server },
     Section { name: "clients", title: "Clients", default: true, write: clients },
     Section { name: "memory", title: "Memory", default: true, write: memory::memory },
-    Section { name: "persistence", title: "Persistence", default: true, write: persistence },
+    Section { name: "persistence", title: "Persistence", default: true, write: persistence::persistence },
     Section { name: "stats", title: "Stats", default: true, write: stats::stats },
     Section { name: "replication", title: "Replication", default: true, write: replication },
     Section { name: "cpu", title: "CPU", default: true, write: cpu },
@@ -201,28 +201,6 @@ fn clients(lines: &mut Lines, ctx: &mut Context<'_>) {
     };
     lines.field("paused_actions", actions);
     lines.field("paused_timeout_milliseconds", pause.map_or(0, |pause| pause.until.0 - ctx.now.0));
-}
-
-fn persistence(lines: &mut Lines, ctx: &mut Context<'_>) {
-    let stats = &ctx.shared.stats;
-    lines.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    lines.field("current_fork_perc", "0.00");
-    lines.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    lines.field("rdb_changes_since_last_save", stats.dirty.load(Relaxed));
-    lines.field("rdb_bgsave_in_progress", 0);
-    // As Redis: a server that has never saved counts from its start.
-    lines.field("rdb_last_save_time", ctx.shared.identity.started.seconds());
-    lines.field("rdb_last_bgsave_status", "ok");
-    lines.field("rdb_last_bgsave_time_sec", -1);
-    lines.field("rdb_current_bgsave_time_sec", -1);
-    lines.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    lines.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    lines.field("aof_last_rewrite_time_sec", -1);
-    lines.field("aof_current_rewrite_time_sec", -1);
-    lines.field("aof_last_bgrewrite_status", "ok");
-    lines.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    lines.field("aof_last_write_status", "ok");
-    lines.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
 }
 
 fn replication(lines: &mut Lines, ctx: &mut Context<'_>) {

@@ -1,0 +1,379 @@
+//! A snapshot of one moment, the *cut*, taken while writes go on and without a second process.
+//!
+//! At the cut every shard that has keys gets a [`Walk`]. A walk goes through its table in the order of the hash and records
+//! each entry once. A write that is about to change an entry which the walk has not yet reached records it first, as it was at the
+//! cut; a key that comes into being is only noted, for the walk to pass over. The walk belongs to the table, not to the shard:
+//! it goes where SWAPDB puts the table, and a flush hands the table over to the walker.
+//!
+//! Invariant: for a hash below the position, or among those touched, nothing is left to record: every key of that hash that
+//! was there at the cut has been recorded. So two keys of one hash need no special care, as long as they are dealt with at once
+//! (`Table::keep`). Must not know: what is recorded and where it goes. Source: the snapshots without fork of Dragonfly.
+
+use super::entry::EntryRef;
+use super::reclaim::{Garbage, Why};
+use super::shard::Shard;
+use super::table::Table;
+use super::{Keyspace, SHORT_WAIT};
+use crate::util::clock::{Ticks, UnixMs};
+use crate::util::pieces::Pieces;
+use crate::util::sync::{Mutex, MutexGuard, PlainMutex};
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Records an entry, key and value, as of the cut.
+pub type Record = dyn Fn(EntryRef<'_>, UnixMs, &mut Pieces) + Send + Sync;
+
+/// What writers record is handed over in batches of so many bytes: larger ones would have to be moved as they grow.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Parts of the set of touched hashes, so that none takes long to grow.
+const PARTS: usize = 64;
+
+/// What stands for a hash in a set: itself.
+#[derive(Default)]
+struct Same(u64);
+
+impl Hasher for Same {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only whole words come, see `write_u64`; others are folded in.
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The topmost bits are alike in a part.
+        self.0 = word.rotate_left(32);
+    }
+}
+
+type Hashes = HashSet<u64, BuildHasherDefault<Same>>;
+
+/// What all walks of one cut share.
+struct State {
+    record: Box<Record>,
+    /// The moment of the cut.
+    now: UnixMs,
+    /// What writers have recorded, with the database that it belongs to.
+    batches: PlainMutex<VecDeque<(usize, Pieces)>>,
+    /// Tables that were flushed while they were walked, with their database and shard at the cut.
+    orphans: PlainMutex<Vec<(Place, Box<Table>)>>,
+    recorded: AtomicU64,
+    saved_bytes: AtomicU64,
+}
+
+impl State {
+    fn record(&self, entry: EntryRef<'_>, out: &mut Pieces) {
+        if entry.is_live(self.now) {
+            (self.record)(entry, self.now, out);
+        }
+        self.recorded.fetch_add(1, Relaxed);
+    }
+}
+
+/// Where a table was at the cut: database and number of the shard.
+type Place = (usize, usize);
+
+/// What a table knows of the cut that it is part of.
+pub struct Walk {
+    state: Arc<State>,
+    place: Place,
+    /// The hash from which on nothing has been recorded.
+    position: u64,
+    touched: Box<[Hashes; PARTS]>,
+    /// What writers have recorded and not yet handed over.
+    saved: Pieces,
+}
+
+impl Walk {
+    fn part(hash: u64) -> usize {
+        // Behind the bits that a shard's hashes share, however many shards there are.
+        (hash >> 32) as usize % PARTS
+    }
+
+    /// Whether something is left to do for keys of this hash.
+    pub fn is_open(&self, hash: u64) -> bool {
+        hash >= self.position && !self.touched[Walk::part(hash)].contains(&hash)
+    }
+
+    /// Notes that nothing is left to do for keys of this hash.
+    pub fn close(&mut self, hash: u64) {
+        self.touched[Walk::part(hash)].insert(hash);
+    }
+
+    /// Records an entry that is about to change.
+    pub fn save(&mut self, entry: EntryRef<'_>) {
+        let before = self.saved.bytes.len();
+        self.state.record(entry, &mut self.saved);
+        let grown = self.saved.bytes.len() - before;
+        self.state.saved_bytes.fetch_add(grown as u64, Relaxed);
+        if self.saved.held_bytes() > BATCH_BYTES {
+            let batch = std::mem::take(&mut self.saved);
+            self.state.batches.lock().push_back((self.place.0, batch));
+        }
+    }
+}
+
+/// Why no cut was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoCut {
+    /// One is in flight already.
+    InFlight,
+    /// Somebody holds locks for long: try again a little later.
+    Locked,
+}
+
+/// Keys of a database at the cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Size {
+    /// The database.
+    pub db: usize,
+    /// All keys.
+    pub keys: usize,
+    /// Of these, those that expire.
+    pub timed: usize,
+    /// Hashes of which fields expire.
+    pub volatile: usize,
+}
+
+/// A cut in flight. It ends when it is dropped, wherever it has got to.
+pub struct Cut<'k> {
+    keyspace: &'k Keyspace,
+    state: Arc<State>,
+    parts: VecDeque<Place>,
+    /// A flushed table that is being walked.
+    orphan: Option<Box<Table>>,
+    sizes: Vec<Size>,
+}
+
+impl Keyspace {
+    /// Makes a cut through all databases: what [`Cut::turn`] gives out is what they held at this moment, recorded by `record`.
+    /// `at_cut` is run at the moment itself, while every shard is locked. Holds all locks for some microseconds a database.
+    ///
+    /// # Errors
+    /// See [`NoCut`].
+    pub fn cut(&self, record: Box<Record>, at_cut: &mut dyn FnMut()) -> Result<Cut<'_>, NoCut> {
+        if self.cutting.swap(true, Relaxed) {
+            return Err(NoCut::InFlight);
+        }
+        self.cut_cancelled.store(false, Relaxed);
+        let state = Arc::new(State {
+            record,
+            now: UnixMs::now(),
+            batches: PlainMutex::default(),
+            orphans: PlainMutex::default(),
+            recorded: AtomicU64::new(0),
+            saved_bytes: AtomicU64::new(0),
+        });
+        let mut cut = Cut { keyspace: self, state, parts: VecDeque::new(), orphan: None, sizes: Vec::new() };
+        // Allocated before anything is locked.
+        let walks = self.allocated().count() * self.shards();
+        let mut walks: Vec<_> = (0..walks).map(|_| cut.new_walk()).collect();
+        match cut.begin(&mut walks, at_cut) {
+            true => Ok(cut),
+            false => Err(NoCut::Locked), // the drop of `cut` lets others try
+        }
+    }
+
+    /// Nobody wants the cut in flight any more, see [`Cut::is_cancelled`].
+    pub fn cancel_cut(&self) {
+        self.cut_cancelled.store(true, Relaxed);
+    }
+
+    /// Whether a cut is in flight.
+    pub fn is_cutting(&self) -> bool {
+        self.cutting.load(Relaxed)
+    }
+}
+
+impl<'k> Cut<'k> {
+    fn new_walk(&self) -> Box<Walk> {
+        let touched = Box::new(std::array::from_fn(|_| Hashes::default()));
+        let (state, saved) = (Arc::clone(&self.state), Pieces::default());
+        Box::new(Walk { state, place: (0, 0), position: 0, touched, saved })
+    }
+
+    fn begin(&mut self, walks: &mut Vec<Box<Walk>>, at_cut: &mut dyn FnMut()) -> bool {
+        let keyspace = self.keyspace;
+        let (mut held, mut gates) = (Vec::with_capacity(walks.len()), Vec::new());
+        for (db, gate) in keyspace.gates.iter().enumerate() {
+            let gate = gate.lock();
+            match keyspace.databases[db].get() {
+                // It cannot come into being before the cut is made.
+                None => gates.push(gate),
+                Some(cells) => {
+                    drop(gate);
+                    for (shard, cell) in cells.iter().enumerate() {
+                        let Some(guard) = lock(keyspace, &cell.shard) else { return false };
+                        held.push(((db, shard), guard));
+                    }
+                }
+            }
+        }
+        for ((db, shard), guard) in &mut held {
+            let first = guard.first();
+            let table = guard.table_mut();
+            if table.is_empty() {
+                continue;
+            }
+            self.count(*db, table);
+            let mut walk = walks.pop().unwrap_or_else(|| self.new_walk());
+            (walk.place, walk.position) = ((*db, *shard), first);
+            table.begin_walk(walk);
+            self.parts.push_back((*db, *shard));
+        }
+        at_cut();
+        true
+    }
+
+    fn count(&mut self, db: usize, table: &Table) {
+        if self.sizes.last().is_none_or(|size| size.db != db) {
+            self.sizes.push(Size { db, keys: 0, timed: 0, volatile: 0 });
+        }
+        if let Some(size) = self.sizes.last_mut() {
+            size.keys += table.len();
+            size.timed += table.timed();
+            size.volatile += table.volatile();
+        }
+    }
+
+    /// Whether it should end before it is through.
+    pub fn is_cancelled(&self) -> bool {
+        self.keyspace.cut_cancelled.load(Relaxed)
+    }
+
+    /// The databases that have keys, in order.
+    pub fn sizes(&self) -> &[Size] {
+        &self.sizes
+    }
+
+    /// Number of keys, those that had expired included.
+    pub fn keys(&self) -> u64 {
+        self.sizes.iter().map(|size| size.keys as u64).sum()
+    }
+
+    /// Number of keys that are recorded, or had expired.
+    pub fn recorded(&self) -> u64 {
+        self.state.recorded.load(Relaxed)
+    }
+
+    /// Bytes of what writers had to record because they came before the walk.
+    pub fn saved_bytes(&self) -> u64 {
+        self.state.saved_bytes.load(Relaxed)
+    }
+
+    /// Puts more of what is recorded into `out`, and tells the database that it belongs to; `None` when everything has been
+    /// given out. Holds the lock of one shard for about `nanos`, longer only for a single large value.
+    pub fn turn(&mut self, nanos: u64, out: &mut Pieces) -> Option<usize> {
+        if let Some((db, mut batch)) = self.pop_batch() {
+            out.append(&mut batch);
+            return Some(db);
+        }
+        let Some(place) = self.parts.front().copied() else {
+            // A writer may have handed its last batch over while this was on its way to the end.
+            let (db, mut batch) = self.pop_batch()?;
+            out.append(&mut batch);
+            return Some(db);
+        };
+        if self.with_table(place, &mut |table| table.walk_on(nanos, out)) {
+            self.parts.pop_front();
+            self.free_orphan();
+        }
+        Some(place.0)
+    }
+
+    fn pop_batch(&self) -> Option<(usize, Pieces)> {
+        self.state.batches.lock().pop_front()
+    }
+
+    /// Lets `work` at the table that was at `place`, wherever it is now.
+    fn with_table<R>(&mut self, place: Place, work: &mut dyn FnMut(&mut Table) -> R) -> R {
+        loop {
+            if let Some(table) = &mut self.orphan {
+                return work(table);
+            }
+            for db in std::iter::once(place.0).chain(0..self.keyspace.databases()) {
+                let Some(cells) = self.keyspace.databases[db].get() else { continue };
+                let mut shard = cells[place.1].shard.lock();
+                if shard.table().walk().is_some_and(|walk| walk.place == place) {
+                    return work(shard.table_mut());
+                }
+            }
+            let mut orphans = self.state.orphans.lock();
+            let found = orphans.iter().position(|(was, _)| *was == place);
+            self.orphan = found.map(|index| orphans.swap_remove(index).1);
+        }
+    }
+
+    /// A flushed table that has been walked goes where it would have gone.
+    fn free_orphan(&mut self) {
+        if let Some(table) = self.orphan.take() {
+            self.keyspace.reclaimer().take(Garbage::Table(table), Why::Unlinked);
+        }
+    }
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        while let Some(place) = self.parts.pop_front() {
+            self.with_table(place, &mut Table::end_walk);
+            self.free_orphan();
+        }
+        self.keyspace.cutting.store(false, Relaxed);
+    }
+}
+
+/// Takes a lock of the cut; `None` when its holder holds it for long.
+fn lock<'k>(keyspace: &Keyspace, shard: &'k Mutex<Shard>) -> Option<MutexGuard<'k, Shard>> {
+    loop {
+        match shard.try_lock_for(SHORT_WAIT) {
+            None if keyspace.impatient.load(Relaxed) => return None,
+            None => {}
+            guard => return guard,
+        }
+    }
+}
+
+/// Hands a flushed table that is being walked to the walker, who frees it when it is done. Gives back any other.
+pub fn orphan(table: Table) -> Result<Table, usize> {
+    let Some(walk) = table.walk() else { return Ok(table) };
+    let (state, place, keys) = (Arc::clone(&walk.state), walk.place, table.len());
+    state.orphans.lock().push((place, Box::new(table)));
+    Err(keys)
+}
+
+impl Table {
+    /// Does some more of the walk; `true` at its end, when it is no longer part of the cut.
+    fn walk_on(&mut self, nanos: u64, out: &mut Pieces) -> bool {
+        let Some(mut walk) = self.take_walk() else { return true };
+        let (started, mut next) = (Ticks::now(), Some(walk.position));
+        while let Some(at) = next {
+            next = self.visit(at, &mut |entry| {
+                // A home may begin before the position when the segment was rebuilt since.
+                let hash = self.hash(entry.key());
+                if hash >= at && walk.is_open(hash) {
+                    walk.state.record(entry, out);
+                }
+            });
+            walk.position = next.unwrap_or(walk.position);
+            if Ticks::now().nanos_since(started) > nanos {
+                break;
+            }
+        }
+        if next.is_none() {
+            out.append(&mut walk.saved);
+            return true;
+        }
+        self.begin_walk(walk);
+        false
+    }
+
+    /// Is no longer part of a cut.
+    fn end_walk(&mut self) {
+        self.take_walk();
+    }
+}

@@ -1,0 +1,329 @@
+//! Writing a snapshot: the whole file, from a [`Cut`] through the keyspace.
+//!
+//! ```text
+//! REDIS0010 or VALKEY080      9 bytes
+//! 250 name value              notes (aux): about the server, and whether an append-only file goes on behind
+//! 245 text                    a library of functions
+//! 254 number                  database; may come again
+//! 251 keys expiring           once a database, to make room
+//!   252 deadline              8 bytes, Unix ms
+//!   248 seconds, 249 counter  how long the key was idle, how often it was used; only under policies that go by these
+//!   type key value            (see `value`)
+//! 255 checksum                CRC-64, 8 bytes; 0 for none
+//! ```
+//!
+//! Invariant: a file appears under its name whole and synced, or not at all. All compressing, summing and writing is done
+//! without a lock. The version is the lowest that suits: 10, which everything from Redis 7.0 on reads; Valkey's 80 only where
+//! fields of hashes expire, for which Redis and Valkey have no form in common. Must not know: commands, who asks.
+//! Source: the RDB format.
+
+use super::bytes::{finish, put_count, put_number, put_string, put_text, running_checksum};
+use super::functions::LIBRARY;
+use super::lzf::Compressor;
+use super::value;
+use crate::config::{Config, EvictionPolicy, REDIS_VERSION};
+use crate::keyspace::evict::pressure::Pressure;
+use crate::keyspace::snapshot::{Cut, Record, Size};
+use crate::keyspace::{Keyspace, access_seconds};
+use crate::persistence::disk::{Disk, DiskFile};
+use crate::util::clock::UnixMs;
+use crate::util::memory::used_bytes;
+use crate::util::pieces::Pieces;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+const IDLE: u8 = 248;
+const FREQUENCY: u8 = 249;
+const AUX: u8 = 250;
+const RESIZE: u8 = 251;
+const DEADLINE_MS: u8 = 252;
+const SELECT: u8 = 254;
+const END: u8 = 255;
+
+/// How long a shard is locked at a time: others wait for it.
+const TURN_NANOS: u64 = 50_000;
+
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// Bytes after which a file is synced while it is being written, so that the last sync is short.
+const SYNC_BYTES: u64 = 4 << 20;
+
+/// With a delay for each key, how long it lasts until somebody looks whether it still holds.
+const DELAY_STEP: Duration = Duration::from_millis(5);
+
+/// How far it is, and whether it is still wanted; shared with whoever is curious.
+#[derive(Default, Debug)]
+pub struct Progress {
+    /// Keys that are recorded.
+    pub keys: AtomicU64,
+    /// Keys that there were at the cut.
+    pub total: AtomicU64,
+    /// Bytes of what writers had to record because they came before the walk.
+    pub kept_bytes: AtomicU64,
+    /// To be set by whoever wants it to end.
+    pub cancelled: AtomicBool,
+}
+
+/// Why there is no snapshot.
+#[derive(Debug)]
+pub enum SaveError {
+    /// Nobody wants it any more.
+    Cancelled,
+    /// The file system says no.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for SaveError {
+    fn from(error: io::Error) -> SaveError {
+        SaveError::Disk(error)
+    }
+}
+
+impl fmt::Display for SaveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SaveError::Cancelled => f.write_str("cancelled"),
+            SaveError::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What a snapshot came to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Saved {
+    /// Keys, those included that had expired and were left out.
+    pub keys: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Bytes of what writers had to record because they came before the walk.
+    pub kept_bytes: u64,
+}
+
+/// What to write beside the keys.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Compression, checksum, syncs and delays are read from it, those that can change while it goes on.
+    pub config: &'a Config,
+    /// Texts of the libraries of functions at the cut.
+    pub functions: &'a [Box<[u8]>],
+    /// The file is the base of an append-only file.
+    pub aof_base: bool,
+}
+
+/// What is to be given to [`Keyspace::cut`] for [`write_snapshot`].
+pub fn recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<Record> {
+    let uses = match policy {
+        policy if policy.is_lfu() => Uses::Counted(keyspace.shared_pressure()),
+        EvictionPolicy::AllkeysLru | EvictionPolicy::VolatileLru => Uses::Timed,
+        _ => Uses::Unknown,
+    };
+    Box::new(move |entry, now, out| {
+        if let Some(deadline) = entry.deadline() {
+            out.bytes.push(DEADLINE_MS);
+            out.bytes.extend_from_slice(&deadline.0.to_le_bytes());
+        }
+        uses.put(entry.access(), now, &mut out.bytes);
+        out.bytes.push(value::type_of(entry));
+        put_string(entry.key(), out);
+        value::save(entry, now, out);
+    })
+}
+
+/// What the access clock of entries means.
+enum Uses {
+    Unknown,
+    Timed,
+    Counted(Arc<Pressure>),
+}
+
+impl Uses {
+    fn put(&self, access: u32, now: UnixMs, out: &mut Vec<u8>) {
+        match self {
+            Uses::Unknown => {}
+            Uses::Timed => {
+                out.push(IDLE);
+                put_number(u64::from(access_seconds(now).wrapping_sub(access) & 0x00ff_ffff), out);
+            }
+            Uses::Counted(pressure) => out.extend_from_slice(&[FREQUENCY, pressure.frequency(access, now)]),
+        }
+    }
+}
+
+/// Writes a snapshot into the file at `path`, in place of what is there, at one stroke; `temporary` is a name beside it. When it fails
+/// what was there stays.
+///
+/// # Errors
+/// See [`SaveError`].
+pub fn save_file(
+    disk: &dyn Disk,
+    (path, temporary): (&Path, &Path),
+    cut: Cut<'_>,
+    options: Options<'_>,
+    progress: &Progress,
+) -> Result<Saved, SaveError> {
+    let mut file = disk.create(temporary)?;
+    let written = write_snapshot(cut, &mut *file, options, progress);
+    let done = written.and_then(|saved| Ok(disk.install(temporary, path).map(|()| saved)?));
+    if done.is_err() {
+        // It may be gone already, and nothing more can be done if it cannot be removed.
+        let _ = disk.remove(temporary);
+    }
+    done
+}
+
+/// Writes a snapshot behind what is in `file`, and syncs it. Blocks; holds a lock for about [`TURN_NANOS`] at a time.
+///
+/// # Errors
+/// See [`SaveError`].
+pub fn write_snapshot(
+    mut cut: Cut<'_>,
+    file: &mut dyn DiskFile,
+    options: Options<'_>,
+    progress: &Progress,
+) -> Result<Saved, SaveError> {
+    let sizes = cut.sizes().to_vec();
+    progress.total.store(cut.keys(), Relaxed);
+    let mut writer = Writer::new(file, options.config);
+    writer.header(&options, sizes.iter().any(|size| size.volatile > 0));
+    let mut pieces = Pieces::default();
+    while let Some(db) = cut.turn(TURN_NANOS, &mut pieces) {
+        if progress.cancelled.load(Relaxed) || cut.is_cancelled() {
+            return Err(SaveError::Cancelled);
+        }
+        if !pieces.is_empty() {
+            writer.select(db, &sizes);
+            writer.push(&pieces)?;
+            pieces.clear();
+        }
+        let before = progress.keys.swap(cut.recorded(), Relaxed);
+        progress.kept_bytes.store(cut.saved_bytes(), Relaxed);
+        delay(options.config, cut.recorded().saturating_sub(before), progress);
+    }
+    let (keys, kept_bytes) = (cut.recorded(), cut.saved_bytes());
+    drop(cut);
+    let bytes = writer.end()?;
+    Ok(Saved { keys, bytes, kept_bytes })
+}
+
+/// Waits as long as tests want it to for so many keys.
+fn delay(config: &Config, keys: u64, progress: &Progress) {
+    let mut slept = Duration::ZERO;
+    while let Ok(micros @ 1..) = u64::try_from(config.rdb_key_save_delay_us()) {
+        let whole = Duration::from_micros(micros.saturating_mul(keys));
+        if slept >= whole || progress.cancelled.load(Relaxed) {
+            return;
+        }
+        let step = DELAY_STEP.min(whole - slept);
+        std::thread::sleep(step);
+        slept += step;
+    }
+}
+
+/// The file as it grows.
+struct Writer<'f> {
+    file: &'f mut dyn DiskFile,
+    buffer: Vec<u8>,
+    checksum: Option<crc::Digest<'static, u64, crc::Table<16>>>,
+    compressor: Option<Compressor>,
+    /// Sync now and then.
+    syncs: bool,
+    written: u64,
+    unsynced: u64,
+    /// The database of what comes next.
+    selected: Option<usize>,
+    /// Databases that were selected before.
+    known: Vec<usize>,
+}
+
+impl<'f> Writer<'f> {
+    fn new(file: &'f mut dyn DiskFile, config: &Config) -> Writer<'f> {
+        Writer {
+            file,
+            buffer: Vec::with_capacity(WRITE_BYTES * 2),
+            checksum: config.rdbchecksum().then(running_checksum),
+            compressor: config.rdbcompression().then(Compressor::default),
+            syncs: config.rdb_save_incremental_fsync(),
+            written: 0,
+            unsynced: 0,
+            selected: None,
+            known: Vec::new(),
+        }
+    }
+
+    fn header(&mut self, options: &Options<'_>, timed_fields: bool) {
+        self.buffer.extend_from_slice(if timed_fields { b"VALKEY080" } else { b"REDIS0010" });
+        self.note("redis-ver", REDIS_VERSION);
+        self.note("redis-bits", &usize::BITS.to_string());
+        self.note("ctime", &UnixMs::now().seconds().to_string());
+        self.note("used-mem", &used_bytes().to_string());
+        self.note("aof-base", if options.aof_base { "1" } else { "0" });
+        for code in options.functions {
+            self.buffer.push(LIBRARY);
+            put_text(code, self.compressor.as_mut(), &mut self.buffer);
+        }
+    }
+
+    fn note(&mut self, name: &str, value: &str) {
+        self.buffer.push(AUX);
+        put_text(name.as_bytes(), None, &mut self.buffer);
+        put_text(value.as_bytes(), None, &mut self.buffer);
+    }
+
+    fn select(&mut self, db: usize, sizes: &[Size]) {
+        if self.selected == Some(db) {
+            return;
+        }
+        self.selected = Some(db);
+        self.buffer.push(SELECT);
+        put_count(db, &mut self.buffer);
+        if !self.known.contains(&db)
+            && let Some(size) = sizes.iter().find(|size| size.db == db)
+        {
+            self.known.push(db);
+            self.buffer.push(RESIZE);
+            put_count(size.keys, &mut self.buffer);
+            put_count(size.timed, &mut self.buffer);
+        }
+    }
+
+    fn push(&mut self, pieces: &Pieces) -> io::Result<()> {
+        finish(pieces, self.compressor.as_mut(), &mut self.buffer);
+        if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(&self.buffer);
+        }
+        self.write_plain()
+    }
+
+    fn write_plain(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.buffer)?;
+        let count = self.buffer.len() as u64;
+        self.written += count;
+        self.unsynced += count;
+        self.buffer.clear();
+        if self.syncs && self.unsynced >= SYNC_BYTES {
+            self.file.sync()?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Returns the length of the file.
+    fn end(mut self) -> io::Result<u64> {
+        self.buffer.push(END);
+        self.write()?;
+        let sum = self.checksum.take().map_or(0_u64, |digest| digest.finalize());
+        self.buffer.extend_from_slice(&sum.to_le_bytes());
+        self.write_plain()?;
+        self.file.sync()?;
+        Ok(self.written)
+    }
+}
