@@ -81,6 +81,8 @@ pub struct Dispatcher {
     /// The first parked key whose entry has not been prefetched.
     unfetched: usize,
     now: UnixMs,
+    /// Whether data was being loaded when `now` was read.
+    loading: bool,
     /// When `now` was read.
     begun: Ticks,
     /// The last reading of the cycle counter, and the cheap commands that have run since.
@@ -92,6 +94,8 @@ pub struct Dispatcher {
     chance: Chance,
     /// Bytes for which room has been made for the requests of this batch that have yet to run.
     room: Cell<u64>,
+    /// What runs is what a log holds.
+    replays: bool,
 }
 
 /// How much of the lists of planned requests and of keys is taken.
@@ -132,12 +136,14 @@ impl Dispatcher {
             parked: Extent::default(),
             unfetched: 0,
             now,
+            loading: false,
             begun: ticks,
             ticks,
             span: Span::default(),
             executed: 0,
             chance: Chance::new(u32::try_from(worker).unwrap_or(0)),
             room: Cell::new(0),
+            replays: false,
         }
     }
 
@@ -149,6 +155,7 @@ impl Dispatcher {
     /// Reads the clock: once a batch.
     pub fn begin(&mut self) {
         self.now = UnixMs::now();
+        self.loading = self.shared.loading.is_on();
         self.ticks = Ticks::now();
         self.begun = self.ticks;
     }
@@ -194,6 +201,42 @@ impl Dispatcher {
         let next = self.run_planned(self.parked.planned, request.view(), session, out);
         self.finish(session);
         next
+    }
+
+    /// Runs what a log holds, in order: nothing is refused for want of memory, counted or logged, and nothing expires meanwhile, because
+    /// the log says what has. An error that the server's own requests cannot have is handed to `warn`.
+    ///
+    /// # Errors
+    /// A request that is no command, or has too few or too many arguments, and its number.
+    pub fn replay(
+        &mut self,
+        (batch, buffer): (&Batch, &[u8]),
+        session: &mut Session,
+        out: &mut Output,
+        warn: &mut dyn FnMut(RequestView<'_>, &[u8]),
+    ) -> Result<(), (usize, CommandError)> {
+        self.begin();
+        self.replays = true;
+        let mut first = 0;
+        while first < batch.len() {
+            let end = self.plan(batch, buffer, first, session.db);
+            for index in first..end {
+                let planned = self.planned[self.parked.planned + index - first];
+                let request = batch.request(index, buffer);
+                let command = planned.command.map_err(|unknown| (index, unknown_command(unknown, request)))?;
+                if !command.spec.accepts(request.argc()) {
+                    return Err((index, CommandError::WrongArity(command.full_name().into())));
+                }
+                self.execute(command, planned, request, session, out);
+                if let Some(text) = out.contiguous().and_then(|reply| reply.strip_prefix(b"-")) {
+                    warn(request, text.trim_ascii_end());
+                }
+                out.clear();
+            }
+            first = end;
+        }
+        self.executed = 0;
+        Ok(())
     }
 
     fn finish(&mut self, session: &Session) {
@@ -427,6 +470,9 @@ impl Dispatcher {
         if session.resp == Resp::V2 && !spec.while_subscribed && session.client.subscribed.load(Relaxed) {
             return Err(not_while_subscribed(command));
         }
+        if self.loading && self.needs_data(command, session) {
+            return Err(CommandError::Loading);
+        }
         if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) {
             self.check_busy()?;
         }
@@ -437,7 +483,7 @@ impl Dispatcher {
             let text = format!("ERR Command '{}' not allowed inside a transaction", command.full_name());
             return Err(CommandError::from(text));
         }
-        if self.shared.saving.is_failing() {
+        if self.shared.saving.is_failing() || self.shared.append_log.log.is_faulty() {
             self.check_disk(command, session)?;
         }
         if flags_of(command, session).has(Flags::DENYOOM) {
@@ -449,12 +495,22 @@ impl Dispatcher {
         Ok(command)
     }
 
+    /// Whether a command cannot run while data is being loaded: it, or, for EXEC, one of those that wait for it.
+    #[cold]
+    fn needs_data(&self, command: &Command, session: &Session) -> bool {
+        let queued = session.transaction.as_ref().filter(|_| matches!(command.spec.scope, Scope::Transaction));
+        let needs = |command: &Command| !command.spec.flags.has(Flags::LOADING);
+        let mut queued = queued.iter().flat_map(|transaction| &transaction.queued);
+        needs(command) || queued.any(|request| self.shared.commands.resolve(request.view()).0.is_ok_and(needs))
+    }
+
     /// Refuses writes, and tells whoever asks after the server's health, while snapshots that are wanted fail.
     #[cold]
     fn check_disk(&self, command: &Command, session: &Session) -> Result<(), CommandError> {
         let concerned = flags_of(command, session).has(Flags::WRITE) || command.spec.name == "ping";
-        let refusal = if concerned { self.shared.saving.refusal(&self.shared.config, false) } else { None };
-        refusal.map_or(Ok(()), Err)
+        let (saving, log) = (&self.shared.saving, &self.shared.append_log);
+        let refusal = || saving.refusal(&self.shared.config, false).or_else(|| log.refusal());
+        concerned.then(refusal).flatten().map_or(Ok(()), Err)
     }
 
     /// Evicts what must go for the request to be stored within `limit`.
@@ -566,26 +622,28 @@ impl Dispatcher {
         let hashes = keys.iter().map(|key| key.hash);
         let (db, resp) = (session.db, session.resp);
         let touch = !session.no_touch;
+        let (now, looks_at) =
+            if self.replays { replay_clocks(self.now, command, request) } else { (self.now, self.now) };
         let mut view = if plan == LockPlan::Set {
-            View::lock_set(&shared.keyspace, db, self.now, touch, &session.transaction_locks(shared))
+            View::lock_set(&shared.keyspace, db, looks_at, touch, &session.transaction_locks(shared))
         } else {
-            View::lock(&shared.keyspace, db, self.now, touch, plan, hashes)
+            View::lock(&shared.keyspace, db, looks_at, touch, plan, hashes)
         };
         if view.gave_up() {
             return Next::Paused; // a long script has the locks: the next try finds that out before
         }
-        if shared.blocked.any() {
+        if shared.blocked.any() && !self.replays {
             view = self.serve_first(view, plan, keys, request, touch);
         }
         let mut context = Context {
             db: view,
-            now: self.now,
+            now,
             reply: Reply::new(out, resp),
             session,
             shared,
             command,
             request,
-            blocking: Blocking::Allowed,
+            blocking: if self.replays { Blocking::Refused } else { Blocking::Allowed },
             ready: Vec::new(),
             dirty: 0,
             effects: Vec::new(),
@@ -610,6 +668,9 @@ impl Dispatcher {
                 Next::Continue
             }
         };
+        if self.replays {
+            return next;
+        }
         if !ready.is_empty() {
             self.serve(ready);
         }
@@ -819,6 +880,24 @@ impl Dispatcher {
         }
         blocked.finish(Bytes::from(context.reply.output().to_vec()));
     }
+}
+
+/// The time at which a request of a log is run, and the one at which keys are looked at. Keys and fields do not expire, and
+/// deadlines that were set as times have not passed either, so that later requests find what they found. Only a request that
+/// counts from now, as those of old logs, needs to know when that is.
+#[cold]
+fn replay_clocks(now: UnixMs, command: &Command, request: RequestView<'_>) -> (UnixMs, UnixMs) {
+    let has = |names: [&str; 2]| {
+        let is = |word: &[u8]| names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
+        request.iter().skip(2).any(is)
+    };
+    let counts = match command.spec.name {
+        "expire" | "pexpire" | "setex" | "psetex" | "hexpire" | "hpexpire" => true,
+        "set" | "getex" | "hsetex" | "hgetex" | "msetex" => has(["ex", "px"]),
+        "restore" => !has(["absttl", "absttl"]),
+        _ => command.spec.group == Group::Stream,
+    };
+    (if counts { now } else { now.standing() }, now.standing())
 }
 
 /// Those of a request's keys for which somebody who waits can be served.

@@ -2,12 +2,18 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use larder::call::loading;
 use larder::config::{CommandLine, Config};
+use larder::persistence::aof::check as log;
+use larder::persistence::disk::RealDisk;
+use larder::persistence::rdb::check;
 use larder::server::log::Log;
+use larder::util::clock::UnixMs;
 use larder::util::memory::Counting;
 
 #[global_allocator]
@@ -15,8 +21,17 @@ static ALLOCATOR: Counting = Counting;
 
 /// An in-memory cache server that speaks the Redis protocol.
 #[derive(Parser)]
-#[command(name = "larder", disable_version_flag = true, override_usage = "larder [FILE | -] [--OPTION VALUE ...] [-]")]
+#[command(
+    name = "larder",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true,
+    override_usage = "larder [FILE | -] [--OPTION VALUE ...] [-]\n       larder check-rdb FILE\n       larder check-aof FILE|MANIFEST"
+)]
 struct Arguments {
+    #[command(subcommand)]
+    tool: Option<Tool>,
+
     /// Print the version and exit.
     #[arg(short = 'v', long)]
     version: bool,
@@ -26,8 +41,47 @@ struct Arguments {
     rest: Vec<OsString>,
 }
 
+/// What the program does in place of serving.
+#[derive(Subcommand)]
+enum Tool {
+    /// Check a snapshot file: reads all of it, changes nothing; exit status 1 when it is damaged.
+    CheckRdb {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Check a file of an append-only log, or all of those that a manifest names; exit status 1 when one is damaged.
+    CheckAof {
+        /// The file, or the manifest.
+        file: PathBuf,
+        /// Cut off what is not whole at the end of the last file.
+        #[arg(long)]
+        fix: bool,
+        /// Cut off what was done after this time, in seconds since the epoch, as far as the log notes the time.
+        #[arg(long, value_name = "SECONDS")]
+        truncate_to_timestamp: Option<i64>,
+    },
+}
+
+impl Tool {
+    /// Does it; whether all is well.
+    fn run(&self) -> std::io::Result<bool> {
+        let mut out = std::io::stdout().lock();
+        let options = loading::options(&Config::default(), UnixMs::now());
+        match self {
+            Tool::CheckRdb { file } => check::check(&RealDisk, file, &options, &mut out),
+            Tool::CheckAof { file, fix, truncate_to_timestamp } => {
+                let repair = log::Repair { fix: *fix, until_s: *truncate_to_timestamp };
+                log::check(&RealDisk, file, repair, &options, &mut out)
+            }
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(tool) = &arguments.tool {
+        return if matches!(tool.run(), Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     if arguments.version {
         let printed = writeln!(std::io::stdout(), "{}", version());
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

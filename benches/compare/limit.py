@@ -99,4 +99,5 @@ def main():
         measure(*spec.split("=", 1), a)
 
 
-main()
+if __name__ == "__main__":
+    main()

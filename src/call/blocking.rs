@@ -8,6 +8,7 @@
 //!
 //! [`Context::block`]: super::context::Context::block
 
+use super::append_log;
 use super::clients::Client;
 use super::spec::Group;
 use crate::keyspace::attention::{Attention, Listener};
@@ -18,7 +19,7 @@ use crate::util::sync::Mutex;
 use crate::value::object::Kind;
 use bytes::Bytes;
 use dashmap::DashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub enum OnTimeout {
     NullArray,
     /// A null.
     Null,
+    /// What WAITAOF replies.
+    Acknowledged,
 }
 
 impl OnTimeout {
@@ -37,6 +40,7 @@ impl OnTimeout {
         match self {
             OnTimeout::NullArray => reply.null_array(),
             OnTimeout::Null => reply.null(),
+            OnTimeout::Acknowledged => append_log::write_acknowledged(false, reply),
         }
     }
 }
@@ -75,6 +79,8 @@ pub struct Blocked {
     pub keys: Vec<Box<[u8]>>,
     /// The end of its wait.
     pub reply: Mutex<Option<Bytes>>,
+    /// What WAITAOF waits for is synced here.
+    pub synced: AtomicBool,
     /// Set by its connection once that knows of the wait.
     pub probe: OnceLock<Probe>,
 }
@@ -83,7 +89,11 @@ impl Blocked {
     /// The reply to a client whose time is up.
     pub fn timeout_reply(&self) -> Bytes {
         let mut out = Output::new();
-        self.on_timeout.reply(&mut Reply::new(&mut out, self.resp));
+        let mut reply = Reply::new(&mut out, self.resp);
+        match self.on_timeout {
+            OnTimeout::Acknowledged => append_log::write_acknowledged(self.synced.load(Relaxed), &mut reply),
+            other => other.reply(&mut reply),
+        }
         Bytes::from(out.to_vec())
     }
 

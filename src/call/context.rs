@@ -17,6 +17,7 @@ use crate::protocol::reply::Reply;
 use crate::util::clock::UnixMs;
 use crate::util::sync::Mutex;
 use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -234,8 +235,9 @@ impl Context<'_> {
             }
         }
         let (db, resp, touch) = (self.session.db, self.session.resp, !self.session.no_touch);
-        let (keys, reply, probe) = (names, Mutex::default(), OnceLock::new());
-        let blocked = Blocked { ticket, client, request, db, resp, touch, timeout, on_timeout, keys, reply, probe };
+        let (keys, reply, probe, synced) = (names, Mutex::default(), OnceLock::new(), AtomicBool::new(false));
+        let blocked =
+            Blocked { ticket, client, request, db, resp, touch, timeout, on_timeout, keys, reply, probe, synced };
         let blocked = Arc::new(blocked);
         self.shared.blocked.add(Arc::clone(&blocked));
         Ok(Outcome::Block(blocked))

@@ -35,6 +35,8 @@ pub enum CommandError {
     NoAuth,
     /// Memory is over `maxmemory`.
     OutOfMemory,
+    /// Data is being loaded.
+    Loading,
     /// Any other text, with its code word.
     Text(Cow<'static, str>),
     /// Any other text, with its code word, that quotes bytes of the client.
@@ -106,6 +108,7 @@ impl fmt::Display for CommandError {
             CommandError::DbIndex => "ERR DB index is out of range",
             CommandError::NoAuth => "NOAUTH Authentication required.",
             CommandError::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
+            CommandError::Loading => "LOADING Valkey is loading the dataset in memory",
             CommandError::Text(text) => text,
             CommandError::Bytes(bytes) | CommandError::Counted(bytes) => {
                 return f.write_str(&String::from_utf8_lossy(bytes));

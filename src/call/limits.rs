@@ -1,12 +1,18 @@
 //! Thresholds of the compact forms of collections, as the configuration has them now.
 
 use crate::config::Config;
+use crate::persistence::rdb::value::Limits;
 use crate::value::list::Fill;
 use crate::value::stream::node::NodeLimits;
 use crate::value::{hash, set, sorted_set};
 
 fn size(option: u64) -> usize {
     usize::try_from(option).unwrap_or(usize::MAX)
+}
+
+/// Of every type that DUMP and snapshots hold.
+pub fn values(config: &Config) -> Limits {
+    Limits { list: list(config), hash: hash(config), set: set(config), sorted_set: sorted_set(config) }
 }
 
 /// Of nodes of lists.

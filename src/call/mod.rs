@@ -5,6 +5,7 @@
 //! `shared`, and answers an error of `error`. Must not know: any particular command, sockets, tasks.
 
 pub mod account;
+pub mod append_log;
 pub mod args;
 pub mod blocking;
 pub mod census;
@@ -19,6 +20,7 @@ pub mod history;
 pub mod hot;
 pub mod keys;
 pub mod limits;
+pub mod loading;
 pub mod logs;
 pub mod notify;
 pub mod pubsub;

@@ -151,6 +151,7 @@ impl Context<'_> {
     #[cold]
     fn close_unit(&mut self) {
         self.hear_news();
+        self.session.logged |= self.dirty > 0 && self.logs();
         if self.effects.is_empty() && self.dirty > 0 && !self.replaced && self.request.argc() > 0 {
             if self.shared.keyspace.attention().is_on(Switch::Log) {
                 self.shared.effects.append_one(self.session.db, self.request);

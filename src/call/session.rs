@@ -39,6 +39,8 @@ pub struct Session {
     pub own_pushes: bool,
     /// What TIME answers throughout a transaction or script, in microseconds, once it has been asked.
     pub frozen_us: Option<i64>,
+    /// It has changed something that is in the log and that it has not been told of.
+    pub logged: bool,
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
@@ -58,6 +60,7 @@ impl Session {
             no_touch: false,
             monitor: false,
             own_pushes: false,
+            logged: false,
             frozen_us: None,
             transaction: None,
             watch: None,

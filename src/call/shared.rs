@@ -1,11 +1,13 @@
 //! What every worker shares: configuration, keyspace, clients, counters, logs, the command table.
 
+use super::append_log::AppendLog;
 use super::blocking::BlockedClients;
 use super::census::Census;
 use super::clients::{Client, Clients};
 use super::effects::EffectLog;
 use super::history::History;
 use super::hot::HotKeys;
+use super::loading::Loading;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::notify;
 use super::pubsub::PubSub;
@@ -108,6 +110,10 @@ pub struct Shared {
     pub tracking: Tracking,
     /// Where the effects of writes go.
     pub effects: EffectLog,
+    /// The append-only file.
+    pub append_log: Arc<AppendLog>,
+    /// Whether data is being loaded.
+    pub loading: Loading,
     /// Snapshots on disk.
     pub saving: Saving,
     /// Counters.
@@ -157,6 +163,8 @@ impl Shared {
             pubsub: PubSub::default(),
             tracking: Tracking::new(Arc::clone(keyspace.attention())),
             effects: EffectLog::default(),
+            append_log: Arc::default(),
+            loading: Loading::default(),
             saving: Saving::new(identity.started),
             logs: CommandLogs::default(),
             latency: LatencyMonitor::default(),

@@ -48,7 +48,9 @@ pub const GROUPS: &[&[CommandSpec]] = &[
     server::debug::COMMANDS,
     server::latency::COMMANDS,
     server::memory::COMMANDS,
+    server::module::COMMANDS,
     server::logs::COMMANDS,
     server::control::COMMANDS,
     server::saving::COMMANDS,
+    server::append_log::COMMANDS,
 ];

@@ -292,6 +292,16 @@ impl Config {
         self.text(const { row("dbfilename") })
     }
 
+    /// Whether snapshots of a version that is not known are tried.
+    pub fn rdb_version_check_relaxed(&self) -> bool {
+        self.number(const { row("rdb-version-check") }) == 1
+    }
+
+    /// Microseconds to wait for each key that is loaded; below 0, one for each so many keys.
+    pub fn key_load_delay_us(&self) -> i64 {
+        self.number(const { row("key-load-delay") })
+    }
+
     /// Pairs of seconds and changes after which a snapshot is due.
     pub fn save_points(&self) -> Vec<(u64, u64)> {
         let text = self.text(const { row("save") });
@@ -327,6 +337,61 @@ impl Config {
     /// Whether every write is logged.
     pub fn appendonly(&self) -> bool {
         self.yes(const { row("appendonly") })
+    }
+
+    /// When the log is synced: 0 for always, 1 for every second, 2 for when the system likes.
+    pub fn appendfsync(&self) -> usize {
+        usize::try_from(self.number(const { row("appendfsync") })).unwrap_or(0)
+    }
+
+    /// What the names of the log's files begin with.
+    pub fn appendfilename(&self) -> String {
+        self.text(const { row("appendfilename") })
+    }
+
+    /// The log's directory below `dir`.
+    pub fn appenddirname(&self) -> String {
+        self.text(const { row("appenddirname") })
+    }
+
+    /// Whether the log is not synced while it is rewritten.
+    pub fn no_appendfsync_on_rewrite(&self) -> bool {
+        self.yes(const { row("no-appendfsync-on-rewrite") })
+    }
+
+    /// Growth at which the log is rewritten, in percent; 0 for never.
+    pub fn auto_aof_rewrite_percentage(&self) -> u64 {
+        self.unsigned(const { row("auto-aof-rewrite-percentage") })
+    }
+
+    /// Size below which the log is not rewritten by itself, in bytes.
+    pub fn auto_aof_rewrite_min_size(&self) -> u64 {
+        self.unsigned(const { row("auto-aof-rewrite-min-size") })
+    }
+
+    /// Whether a log without its end is loaded.
+    pub fn aof_load_truncated(&self) -> bool {
+        self.yes(const { row("aof-load-truncated") })
+    }
+
+    /// Whether a rewritten log begins with a snapshot.
+    pub fn aof_use_rdb_preamble(&self) -> bool {
+        self.yes(const { row("aof-use-rdb-preamble") })
+    }
+
+    /// Whether the log notes the time.
+    pub fn aof_timestamp_enabled(&self) -> bool {
+        self.yes(const { row("aof-timestamp-enabled") })
+    }
+
+    /// Whether a rewritten log is synced piece by piece.
+    pub fn aof_rewrite_incremental_fsync(&self) -> bool {
+        self.yes(const { row("aof-rewrite-incremental-fsync") })
+    }
+
+    /// Whether replaced files of the log stay.
+    pub fn aof_disable_auto_gc(&self) -> bool {
+        self.yes(const { row("aof-disable-auto-gc") })
     }
 
     /// Password of the default user; one load when there is none.

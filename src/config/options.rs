@@ -134,7 +134,6 @@ const MB: u64 = 1 << 20;
 
 // What brings the options that larder does not act on yet.
 const ACL: &str = "ACL users";
-const AOF: &str = "the append-only file";
 const CLUSTER: &str = "cluster mode";
 const RDB: &str = "snapshots on disk";
 const REPLICATION: &str = "replication";
@@ -272,19 +271,19 @@ pub const GROUPS: &[Group] = &[
     ] },
     Group { title: "Snapshots", rows: &[
         list("save", Kind::SavePoints, "",
-            "Saves a snapshot after so many seconds when so many keys changed; several pairs may follow each other.").later(RDB),
-        flag("stop-writes-on-bgsave-error", "yes", "Refuses writes after a failed snapshot.").later(RDB),
-        flag("rdbcompression", "yes", "Compresses long strings in snapshots.").later(RDB),
-        flag("rdbchecksum", "yes", "Ends snapshots with a checksum and verifies it.").startup().later(RDB),
-        pick("rdb-version-check", &["strict", "relaxed"], "strict", "Whether snapshots of a newer format are tried.").later(RDB),
+            "Saves a snapshot after so many seconds when so many keys changed; several pairs may follow each other."),
+        flag("stop-writes-on-bgsave-error", "yes", "Refuses writes after a failed snapshot."),
+        flag("rdbcompression", "yes", "Compresses long strings in snapshots."),
+        flag("rdbchecksum", "yes", "Ends snapshots with a checksum and verifies it.").startup(),
+        pick("rdb-version-check", &["strict", "relaxed"], "strict", "Whether snapshots of a newer format are tried."),
         pick("sanitize-dump-payload", &["no", "yes", "clients"], "no", "When RESTORE and loading verify data in depth.")
             .unneeded("larder always verifies"),
         text("dbfilename", "dump.rdb", "Name of the snapshot file.").protected().check(snapshot_name),
         flag("rdb-del-sync-files", "no", "Deletes snapshots that replication alone needed.").later(REPLICATION),
         Row::new("dir", Kind::Directory, "./", "Working directory, which holds snapshots and append-only files.").protected(),
-        flag("rdb-save-incremental-fsync", "yes", "Syncs snapshots piece by piece while writing.").later(RDB),
-        int("rdb-key-save-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per saved key, for tests.").hidden().later(RDB),
-        int("key-load-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per loaded key, for tests.").hidden().later(RDB),
+        flag("rdb-save-incremental-fsync", "yes", "Syncs snapshots piece by piece while writing."),
+        int("rdb-key-save-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per saved key, for tests.").hidden(),
+        int("key-load-delay", i32::MIN as i64, I32, "0", "Microseconds to wait per loaded key, for tests.").hidden(),
         int("loading-process-events-interval-bytes", 1024, I32, "2097152", "Bytes loaded between looks at clients.")
             .hidden().later(RDB),
     ] },
@@ -380,26 +379,26 @@ pub const GROUPS: &[Group] = &[
         flag("jemalloc-bg-thread", "yes", "Lets jemalloc purge in a thread of its own.").unneeded("larder's jemalloc always purges in a thread of its own"),
     ] },
     Group { title: "Append-only file", rows: &[
-        flag("appendonly", "no", "Logs every write to the append-only file.").later(AOF),
-        text("appendfilename", "appendonly.aof", "Base name of the append-only files.").startup().check(log_name).later(AOF),
+        flag("appendonly", "no", "Logs every write to the append-only file."),
+        text("appendfilename", "appendonly.aof", "Base name of the append-only files.").startup().check(log_name),
         text("appenddirname", "appendonlydir", "Directory below dir that holds the append-only files.").startup()
-            .check(log_directory).later(AOF),
-        pick("appendfsync", &["everysec", "always", "no"], "everysec", "When the log is synced: always, everysec or no.").later(AOF),
-        flag("no-appendfsync-on-rewrite", "no", "Does not sync the log while it is rewritten.").later(AOF),
-        int("auto-aof-rewrite-percentage", 0, I32, "100", "Growth in percent at which the log is rewritten; 0 never rewrites it.").later(AOF),
-        mem("auto-aof-rewrite-min-size", 0, MEM, "64mb", "Size below which the log is not rewritten.").later(AOF),
-        flag("aof-load-truncated", "yes", "Loads a log whose end is missing.").later(AOF),
-        flag("aof-use-rdb-preamble", "yes", "Starts a rewritten log with a snapshot.").later(AOF),
-        flag("aof-timestamp-enabled", "no", "Notes the time in the log.").later(AOF),
-        flag("aof-rewrite-incremental-fsync", "yes", "Syncs a rewritten log piece by piece.").later(AOF),
-        flag("aof-disable-auto-gc", "no", "Keeps old append-only files.").hidden().later(AOF),
+            .check(log_directory),
+        pick("appendfsync", &["everysec", "always", "no"], "everysec", "When the log is synced: always, everysec or no."),
+        flag("no-appendfsync-on-rewrite", "no", "Does not sync the log while it is rewritten."),
+        int("auto-aof-rewrite-percentage", 0, I32, "100", "Growth in percent at which the log is rewritten; 0 never rewrites it."),
+        mem("auto-aof-rewrite-min-size", 0, MEM, "64mb", "Size below which the log is not rewritten."),
+        flag("aof-load-truncated", "yes", "Loads a log whose end is missing."),
+        flag("aof-use-rdb-preamble", "yes", "Starts a rewritten log with a snapshot."),
+        flag("aof-timestamp-enabled", "no", "Notes the time in the log."),
+        flag("aof-rewrite-incremental-fsync", "yes", "Syncs a rewritten log piece by piece."),
+        flag("aof-disable-auto-gc", "no", "Keeps old append-only files.").hidden(),
     ] },
     Group { title: "Shutdown", rows: &[
         int("shutdown-timeout", 0, I32, "10", "Seconds to wait for replicas at shutdown.").later(REPLICATION),
         list("shutdown-on-sigint", Kind::Words(SHUTDOWN), "default", "What SIGINT does: default, or of save, nosave, now, force, safe, failover.")
-            .check(shutdown_words).later(RDB),
+            .check(shutdown_words),
         list("shutdown-on-sigterm", Kind::Words(SHUTDOWN), "default", "What SIGTERM does, in the words of shutdown-on-sigint.")
-            .check(shutdown_words).later(RDB),
+            .check(shutdown_words),
     ] },
     Group { title: "Scripts", rows: &[
         int("busy-reply-threshold", 0, I64, "5000", "Milliseconds after which others are told that a script is busy.")

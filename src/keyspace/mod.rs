@@ -8,6 +8,7 @@ pub mod attention;
 pub mod entry;
 pub mod evict;
 pub mod hash;
+pub mod intake;
 mod journal;
 mod locks;
 pub mod reclaim;

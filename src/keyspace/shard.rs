@@ -113,7 +113,7 @@ impl Uses {
         let seconds = access_seconds(now);
         if self.pressure.mode() != 0 {
             let hash = found.hash();
-            return self.pressure.note_use(&mut found.notes(), hash, self.db, seconds, now);
+            return self.pressure.note_use(&mut found.notes(), hash, self.db, seconds, now.wall());
         }
         // Compared first: most uses fall into the same second, and a store would dirty the line for other cores.
         if found.get().access() != seconds {
@@ -125,7 +125,7 @@ impl Uses {
     #[inline]
     fn welcome(&self, entry: &mut Entry, hash: u64, now: UnixMs) {
         if self.pressure.mode() != 0 {
-            self.pressure.note_new(&mut entry.get_mut(), hash, self.db, now);
+            self.pressure.note_new(&mut entry.get_mut(), hash, self.db, now.wall());
         }
     }
 }
@@ -303,6 +303,22 @@ impl Shard {
     /// As [`Shard::insert`], for a key that was there before this command.
     pub fn insert_again(&mut self, hash: u64, mut entry: Entry, now: UnixMs) {
         self.uses.welcome(&mut entry, hash, now);
+        if let Some(due) = entry.get().due() {
+            self.due_ms = self.due_ms.min(due.0);
+        }
+        self.table.insert(hash, entry, now);
+    }
+
+    /// Makes room for about so many keys, if there is none yet.
+    pub fn reserve(&mut self, keys: usize) {
+        self.table.reserve(keys);
+    }
+
+    /// Stores an entry that comes from a file, whose key is not in the table, with the counter of uses that it had.
+    pub fn load(&mut self, hash: u64, mut entry: Entry, frequency: Option<u8>, now: UnixMs) {
+        if self.uses.pressure.mode() != 0 {
+            self.uses.pressure.note_loaded(&mut entry.get_mut(), frequency, now);
+        }
         if let Some(due) = entry.get().due() {
             self.due_ms = self.due_ms.min(due.0);
         }
@@ -610,7 +626,7 @@ fn count_expired(entry: EntryRef<'_>, stats: &mut ShardStats, now: UnixMs) -> bo
 /// The access clock: seconds, of which entries keep 24 bits.
 #[inline]
 pub fn access_seconds(now: UnixMs) -> u32 {
-    u32::try_from(now.seconds() & 0x00ff_ffff).unwrap_or(0)
+    u32::try_from(now.wall().seconds() & 0x00ff_ffff).unwrap_or(0)
 }
 
 fn new_entry(key: Key<'_>, value: StringSource<'_>, deadline: Option<UnixMs>, now: UnixMs) -> Entry {

@@ -35,6 +35,9 @@ const ADDRESS_BITS: u32 = 48;
 /// The pass over the coarse deadlines of a segment that is due, in cache lines.
 const DUE_SEGMENT_WORK: usize = 8;
 
+/// Keys of a segment that is made for keys to come, on average at most: four standard deviations below what makes it split.
+const RESERVED_KEYS: usize = 330;
+
 /// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
 const FREED_ELEMENTS: usize = 64;
 
@@ -84,6 +87,13 @@ impl Peek {
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
         home_address(segment, step, Mark::new(hash, self.prefix_bits + depth))
+    }
+
+    /// Address of the segment of `hash`, where its header lies.
+    pub fn segment(&self, hash: u64, guard: &Guard) -> *mut u8 {
+        // SAFETY: the directory is never null and is retired through the epoch.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        directory.slot(hash, self.prefix_bits).0
     }
 
     /// Calls `line` with the addresses of what is needed next to find the key of this hash, or to store it.
@@ -382,7 +392,10 @@ impl Table {
             self.resize_directory(1);
         }
         let prefix = self.peek.prefix_bits + u32::from(old.depth());
-        let items: Vec<(Item, u64)> = old.items().map(|item| (item, self.rehash(item))).collect();
+        let items: Vec<Item> = old.items().collect();
+        // Their keys lie all over the memory: all are requested before the first is looked at.
+        items.iter().for_each(|item| prefetch(item.start.as_ptr()));
+        let items: Vec<(Item, u64)> = items.into_iter().map(|item| (item, self.rehash(item))).collect();
         let bit = 1_u64 << (63 - prefix);
         let upper = items.iter().filter(|(_, hash)| hash & bit != 0).count();
         let depth = old.depth() + 1;
@@ -396,6 +409,28 @@ impl Table {
         self.depths[usize::from(depth)] += 2;
         self.segments += 1;
         retire(old);
+    }
+
+    /// Makes an empty table ready for about so many keys: they come in without a segment having to split. Does nothing to one that
+    /// holds keys, or has held some.
+    pub fn reserve(&mut self, keys: usize) {
+        let most = MAX_PREFIX_BITS - self.peek.prefix_bits;
+        let bits = (0..most).find(|bits| keys >> bits <= RESERVED_KEYS).unwrap_or(most);
+        if self.len > 0 || self.segments > 1 || bits == 0 {
+            return;
+        }
+        let (step, depth) = (step_for(keys >> bits, SPLIT_STEP), usize::try_from(bits).unwrap_or(0));
+        let old = self.segment_of(0);
+        let segments = (0..1_u64 << bits).map(|_| tagged(Segment::new(step, u8::try_from(bits).unwrap_or(0))));
+        let new = Directory::new(bits, segments);
+        let guard = &epoch::pin();
+        let retired = self.peek.directory.swap(epoch::Owned::new(new), Release, guard);
+        // SAFETY: no longer reachable; whoever still reads it is pinned.
+        unsafe { guard.defer_destroy(retired) };
+        retire(old);
+        self.segments = 1 << bits;
+        self.depths[0] = 0;
+        self.depths[depth] = u32::try_from(self.segments).unwrap_or(u32::MAX);
     }
 
     /// Hash of `key`.
@@ -868,6 +903,23 @@ mod tests {
         assert!(pair.table.segments() > 100);
         let bytes = pair.table.memory_bytes();
         assert!(bytes < 60_000 * 14, "{bytes} bytes of table for 60,000 keys");
+        (0..59_990).for_each(|n| pair.remove(n));
+        pair.check();
+        assert!(pair.table.segments() < 8, "{} segments for 10 keys", pair.table.segments());
+    }
+
+    #[test]
+    fn what_room_was_made_for_comes_in_without_a_split() {
+        let (mut pair, now) = (Pair::new(), UnixMs(5));
+        pair.table.reserve(60_000);
+        let segments = pair.table.segments();
+        pair.check();
+        (0..60_000).for_each(|n| pair.put(n, None, now));
+        pair.check();
+        assert_eq!(pair.table.segments(), segments);
+        let bytes = pair.table.memory_bytes();
+        assert!(bytes < 60_000 * 14, "{bytes} bytes of table for 60,000 keys");
+        pair.table.reserve(1_000_000); // too late, and no harm
         (0..59_990).for_each(|n| pair.remove(n));
         pair.check();
         assert!(pair.table.segments() < 8, "{} segments for 10 keys", pair.table.segments());

@@ -242,6 +242,13 @@ impl<'a> View<'a> {
         &mut self.held[position.unwrap_or(0)].guard
     }
 
+    /// A shard among those held.
+    pub(super) fn shard_at(&mut self, db: usize, shard: usize) -> &mut Shard {
+        let position = self.held.binary_search_by_key(&(db, shard), |held| (held.db, held.shard));
+        assert!(position.is_ok(), "who looks at a shard by its number holds it");
+        &mut self.held[position.unwrap_or(0)].guard
+    }
+
     /// Runs `work` on a shard that may or may not be among those held.
     fn with_shard<R>(&mut self, db: usize, shard: usize, work: impl FnOnce(&mut Shard) -> R) -> R {
         match self.held.binary_search_by_key(&(db, shard), |held| (held.db, held.shard)) {

@@ -2,5 +2,6 @@
 //!
 //! Must not know: commands, clients; it yields values, and never runs a request.
 
+pub mod aof;
 pub mod disk;
 pub mod rdb;

@@ -95,6 +95,21 @@ impl Batch {
         self.requests.len()
     }
 
+    /// Adds a request whose arguments lie in the buffer at these offsets, with these lengths. The buffer is shorter than 4 GiB.
+    pub fn add(&mut self, args: &[(usize, usize)]) {
+        let first = self.args.len();
+        self.args.extend(args.iter().map(|(start, len)| ArgRange::in_buffer(*start, *len)));
+        self.close_request(first);
+    }
+
+    /// Forgets the requests from number `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        if let Some(range) = self.requests.get(len) {
+            self.args.truncate(range.first as usize);
+            self.requests.truncate(len);
+        }
+    }
+
     /// True if it holds no request.
     #[inline]
     #[must_use]

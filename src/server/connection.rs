@@ -108,6 +108,10 @@ pub struct Connection {
     turn: Turn,
     /// The socket takes nothing, and the mailbox knows.
     stalled: bool,
+    /// What has to be in the log before the replies in `unsent` may leave; 0 for nothing.
+    owed: u64,
+    /// They have had to wait for that, and the log will wake the client.
+    held: bool,
 }
 
 /// When the replies of a batch leave.
@@ -158,6 +162,8 @@ impl Connection {
             parked: None,
             turn: Turn::Idle,
             stalled: false,
+            owed: 0,
+            held: false,
         }
     }
 
@@ -240,6 +246,8 @@ impl Connection {
             && self.session.after_reply()
         {
             self.unsent.raw_large(reply);
+            self.session.logged = true; // whoever served it has changed something for it
+            self.owe();
         }
         self.flush();
     }
@@ -267,7 +275,8 @@ impl Connection {
             self.run_parked(parked);
             return Poll::Ready(());
         }
-        if !self.unsent.is_empty() && self.socket.poll_write_ready(cx).is_ready() {
+        let held = self.is_held();
+        if !self.unsent.is_empty() && !held && self.socket.poll_write_ready(cx).is_ready() {
             self.flush();
             return Poll::Ready(());
         }
@@ -283,6 +292,9 @@ impl Connection {
         if self.session.client.has_mail() {
             self.read_mail();
             return Poll::Ready(());
+        }
+        if held {
+            return Poll::Pending; // what it sends further would only make its replies wait longer
         }
         let result = match &self.gather {
             Some(_) => self.poll_gather(cx),
@@ -625,6 +637,9 @@ impl Connection {
             mail.pushes.move_rest_to(&mut self.unsent);
         }
         self.stalled = false;
+        if !self.unsent.is_empty() {
+            self.owe();
+        }
         if mail.overflowed {
             self.overflowed();
         } else if mail.killed {
@@ -638,6 +653,7 @@ impl Connection {
     /// Sends the replies of a batch, behind those that still wait; with `at_once` not even small ones are put off.
     fn send(&mut self, bench: &mut Bench, at_once: bool) {
         if !bench.out.is_empty() {
+            self.owe();
             if self.unsent.is_empty() && self.state == State::Open {
                 if !at_once && bench.out.len() <= PUT_OFF_BYTES && bench.out.contiguous().is_some() && !self.is_busy() {
                     let fresh = bench.spare.pop().unwrap_or_default();
@@ -694,8 +710,35 @@ impl Connection {
         }
     }
 
-    /// Writes until everything has left or the socket takes no more.
+    /// Notes what has to be in the log before the replies that are ready now may leave.
+    #[inline]
+    fn owe(&mut self) {
+        if self.shared.append_log.is_on() {
+            self.owed = self.shared.append_log.owed();
+        }
+    }
+
+    /// Whether replies wait for the log.
+    fn is_held(&self) -> bool {
+        self.held && self.shared.append_log.frontier() < self.owed
+    }
+
+    /// Whether the log has what it has to have; if it has not, the client is woken when it does.
+    fn may_leave(&mut self) -> bool {
+        let log = &self.shared.append_log;
+        self.held = !log.settle(self.owed, !self.session.logged) && log.wait(self.owed, &self.session.client);
+        if !self.held {
+            self.owed = 0;
+            self.session.logged = false;
+        }
+        !self.held
+    }
+
+    /// Writes until everything has left or the socket takes no more; nothing while the log has to be waited for.
     fn write(&mut self, out: &mut Output) {
+        if self.owed != 0 && !self.may_leave() {
+            return;
+        }
         while !out.is_empty() {
             let result = match out.contiguous() {
                 Some(bytes) => self.socket.try_write(bytes),

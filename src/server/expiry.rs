@@ -39,7 +39,8 @@ pub async fn run(shared: &'static Shared, number: usize, bench: Rc<RefCell<Bench
     loop {
         let hz = u64::from(shared.config.hz()).max(1);
         tokio::time::sleep(Duration::from_millis((1000 / hz).clamp(SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS))).await;
-        if shared.active_expire.load(Relaxed) && !shared.cron_paused.load(Relaxed) {
+        let stands = shared.cron_paused.load(Relaxed) || shared.loading.is_on();
+        if shared.active_expire.load(Relaxed) && !stands {
             cycle(shared, number, &bench).await;
         }
     }

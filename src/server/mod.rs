@@ -3,12 +3,15 @@
 //! The main thread accepts connections and keeps time; each worker thread runs a current-thread runtime on which its
 //! connections live; one more thread frees what takes long to free, and one moves what lies in sparse pages.
 
+mod append_log;
 mod compaction;
 mod connection;
 mod cron;
 mod expiry;
 mod listener;
 pub mod log;
+mod recovery;
+mod replay;
 mod saving;
 mod shutdown;
 mod socket;
@@ -82,12 +85,26 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     crate::util::memory::note_startup();
     tracing::info!("Server initialized");
     listeners.announce();
-    tracing::info!("Ready to accept connections");
-    let accepting = listeners.accept(shared, workers);
+    let mut recovery = match recovery::begin(shared) {
+        Ok(recovery) => recovery,
+        Err(why) => return fail(&why),
+    };
+    let mut accepting = std::pin::pin!(listeners.accept(shared, workers));
+    let mut stopping = std::pin::pin!(shutdown::stopped(shared));
     tokio::select! {
-        () = accepting => {}
+        () = &mut accepting => return farewell(shared).await,
+        // What is not loaded yet must not be saved: nothing is.
+        () = &mut stopping => return farewell(shared).await,
+        loaded = recovery.end() => if let Err(why) = loaded { return fail(&why) },
+    }
+    if let Err(error) = append_log::start(shared) {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
+    tracing::info!("Ready to accept connections");
+    tokio::select! {
+        () = &mut accepting => {}
         () = cron::run(shared) => {}
-        () = shutdown::stopped(shared) => {}
+        () = &mut stopping => {}
     }
     farewell(shared).await
 }
@@ -147,6 +164,7 @@ async fn farewell(shared: &Shared) -> ExitCode {
         }
     };
     let _ = tokio::time::timeout(patience, gone).await;
+    append_log::finish(shared);
     if let Some(path) = shared.config.pidfile() {
         let _ = std::fs::remove_file(path);
     }

@@ -88,7 +88,8 @@ fn request_of(words: &str) -> ShutdownRequest {
 /// Saves what is to be saved; `false` when the server must not end.
 async fn prepare(shared: &'static Shared, request: ShutdownRequest) -> bool {
     let save = request.save.unwrap_or_else(|| !shared.config.save_points().is_empty());
-    if !save {
+    // Of data that is still being loaded, a snapshot would lack the rest.
+    if !save || shared.loading.is_on() {
         return true;
     }
     tracing::info!("Saving the final RDB snapshot before exiting.");

@@ -184,7 +184,8 @@ async fn relieve(shared: &'static Shared) {
     loop {
         tick.tick().await;
         let keyspace = &shared.keyspace;
-        while keyspace.engine().relieve(keyspace, UnixMs::now()) {
+        // As in Redis, nothing that a file holds is evicted before all of it is there.
+        while !shared.loading.is_on() && keyspace.engine().relieve(keyspace, UnixMs::now()) {
             if keyspace.attention().to_removals() {
                 keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));
             }

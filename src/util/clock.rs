@@ -16,6 +16,16 @@ impl UnixMs {
         UnixMs(i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX))
     }
 
+    /// This moment for whoever replays what happened before: no deadline lies before it, and nothing expires.
+    pub const fn standing(self) -> UnixMs {
+        UnixMs(-self.0)
+    }
+
+    /// The moment that [`UnixMs::standing`] was made of; any other as it is.
+    pub const fn wall(self) -> UnixMs {
+        UnixMs(self.0.saturating_abs())
+    }
+
     /// Whole seconds since the epoch, rounded down.
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)

@@ -115,8 +115,8 @@ fn who_takes_and_may_wait_is_logged_as_taking() {
 #[test]
 fn streams_are_logged_as_what_became_of_them() {
     leaves(&["XADD s 5-* f v"], &["XADD s 5-0 f v"]);
-    leaves(&["XADD s 1-1 f v", "XADD s MAXLEN = 1 2-2 f v"], &["XADD s 2-2 f v ; XTRIM s MAXLEN = 1 KEEPREF"]);
-    leaves(&["XADD s 1-1 f v", "XTRIM s MINID 9"], &["XTRIM s MAXLEN = 0 KEEPREF"]);
+    leaves(&["XADD s 1-1 f v", "XADD s MAXLEN = 1 2-2 f v"], &["XADD s 2-2 f v ; XTRIM s MAXLEN = 1"]);
+    leaves(&["XADD s 1-1 f v", "XTRIM s MINID 9"], &["XTRIM s MAXLEN = 0"]);
     let lines = ["XADD s 1-1 f v", "XGROUP CREATE s g 0", "XCLAIM s g c 0 1-1 TIME 5 RETRYCOUNT 7 FORCE JUSTID"];
     leaves(
         &lines,

@@ -58,6 +58,11 @@ impl Client {
         Client::of(self.shared, self.session.resp)
     }
 
+    /// A session that is nobody's.
+    pub fn new_session(&self) -> Session {
+        Session::new(Arc::clone(&self.session.client), true)
+    }
+
     fn of(shared: &'static Shared, resp: Resp) -> Client {
         let peer = Peer { addr: "test:1".to_owned(), laddr: "test:2".to_owned(), fd: -1, unix: false, worker: 0 };
         let mut session = Session::new(shared.clients.add(peer, UnixMs::now()), true);

@@ -1,5 +1,6 @@
 //! Commands, run in process through dispatch: one file per group of the command reference.
 
+mod append_log;
 mod bitmap;
 mod connection;
 mod dump;
@@ -16,6 +17,7 @@ mod observe;
 mod pubsub;
 mod scripting;
 mod set;
+mod snapshot;
 mod sort;
 mod sorted_set;
 mod stream;

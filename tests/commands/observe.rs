@@ -279,3 +279,16 @@ fn memory_tells_where_resident_bytes_go() {
     assert_eq!(figure("mem_fragmentation_bytes"), figure("used_memory_rss") - figure("used_memory"));
     assert!(part(&mut c, "allocator_allocated") > 0);
 }
+
+#[test]
+fn there_are_no_modules() {
+    both(|c| {
+        c.check("MODULE LIST", "[]");
+        let refused = c.ask("MODULE LOAD /x");
+        assert!(
+            refused.starts_with("-ERR MODULE command not allowed. If the enable-module-command option"),
+            "{refused}"
+        );
+        c.check("MODULE LIST a", "-ERR wrong number of arguments for 'module|list' command");
+    });
+}

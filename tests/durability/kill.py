@@ -20,9 +20,6 @@ import load
 import service
 import verdict
 
-FRESH_EVERY = 25   # rounds after which the folder is emptied, so that it does not grow without end
-
-
 class Tally:
     """What all rounds have shown."""
 
@@ -74,26 +71,27 @@ class Maintenance:
                 raise service.Failure(f"{name} was answered {refused}") from None
 
 
-class Campaign:
-    """Rounds of one policy in one folder."""
+class Campaign(service.Rounds):
+    """Rounds of one policy, in a folder that is emptied now and then, so that it does not grow without end."""
+
+    FRESH_EVERY = 25
 
     def __init__(self, args, policy):
         self.args, self.policy, self.tally = args, policy, Tally()
         self.rng = random.Random(f"{args.seed}-{policy}")
-        self.top = tempfile.mkdtemp(prefix="larder-kill-")
-        self.server = None
+        self.top, self.server = "", None
 
     def options(self):
         if self.policy == "rdb":
             return {"appendonly": "no"}
         sizes = {"auto_aof_rewrite_percentage": 60, "auto_aof_rewrite_min_size": "400kb"}
-        return {"appendonly": "yes", "appendfsync": self.policy, **sizes}
+        forms = {"aof_use_rdb_preamble": self.rng.choice(["yes", "yes", "no"]), "aof_timestamp_enabled": self.rng.choice(["no", "no", "yes"])}
+        return {"appendonly": "yes", "appendfsync": self.policy, **sizes, **forms}
 
     def fresh(self):
         """An empty folder, a server in it, accounts and keys that never change."""
-        if self.server:
-            self.server.close()
-            shutil.rmtree(self.server.folder)
+        self.close()
+        self.top = tempfile.mkdtemp(prefix="larder-kill-")
         folder = os.path.join(self.top, "data")
         os.mkdir(folder)
         self.server = service.Service(self.args.server, folder, **self.options())
@@ -106,8 +104,6 @@ class Campaign:
         self.writers = load.writers_of(self.rng.randrange(1 << 30))
 
     def round(self, number):
-        if number % FRESH_EVERY == 0:
-            self.fresh()
         for writer in self.writers:
             writer.begin()
         driver = load.Driver(self.server.port, self.writers)
@@ -138,24 +134,14 @@ class Campaign:
         if self.policy != "rdb":
             self.tally.lost += seen.lost
             if seen.lost:
-                raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone")
+                raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone: {seen.first}")
         elif care.safe and any(seen.survived[w][1] < care.safe[w] for w in self.writers):
             raise service.Failure("what a finished snapshot had is gone")
 
-    def run(self):
-        """All rounds; returns what broke, or None."""
-        number = 0
-        try:
-            for number in range(self.args.rounds):
-                self.round(number)
-            return None
-        except service.Failure as failure:
-            if self.args.keep:
-                shutil.copytree(self.top, os.path.join(self.args.keep, f"{self.policy}-{self.args.seed}-{number}"), dirs_exist_ok=True)
-            return f"{self.policy}, seed {self.args.seed}, round {number}: {failure}\n{self.server.log()}"
-        finally:
+    def close(self):
+        if self.server:
             self.server.close()
-            shutil.rmtree(self.top, ignore_errors=True)
+        shutil.rmtree(self.top, ignore_errors=True)
 
 
 def main():
@@ -168,12 +154,12 @@ def main():
     print(f"{service.name_of(args.server)}, {args.rounds} kills a policy, seed {args.seed}")
     for policy in [*service.POLICIES, "rdb"] if args.policy == "all" else [args.policy]:
         campaign = Campaign(args, policy)
-        failure, t = campaign.run(), campaign.tally
+        failures, t = campaign.run(), campaign.tally
         print(
             f"{policy:9} {t.kills} kills, {t.restarts} restarts, {t.acked} acknowledged operations, {t.lost} lost, "
             f"{t.snapshots} snapshots and {t.rewrites} rewrites begun, longest start {t.longest_start_s:.2f} s", flush=True
         )
-        if failure:
+        for failure in failures:
             broken += 1
             print(f"BROKEN {failure}", flush=True)
     sys.exit(1 if broken else 0)

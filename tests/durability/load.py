@@ -255,7 +255,8 @@ def change_stream(d, n, c):
             following = [i for i in sorted(stream.entries) if i > stream.group][:2]
             stream.pending.update({i: consumer for i in following})
             stream.group = max([stream.group, *following])
-        take = b"redis.pcall('XREADGROUP', 'GROUP', 'workers', ARGV[1], 'COUNT', '2', 'STREAMS', KEYS[1], '>') return 1"
+        take = b"local r = redis.pcall('XREADGROUP', 'GROUP', 'workers', ARGV[1], 'COUNT', '2', 'STREAMS', KEYS[1], '>') " \
+            b"if type(r) == 'table' and r.err and not string.find(r.err, 'NOGROUP') then return r end return 1"
         words = (b"EVAL", take, b"1", key, consumer)
     else:
         stream.pending.pop(min(stream.pending, default=0), None)
@@ -603,8 +604,6 @@ class Driver:
 
     def finish(self, seconds=10):
         """Sends nothing more and takes the replies that are still to come."""
-        for writer in self.writers:
-            writer.stopped = True
         end = time.monotonic() + seconds
         while self.open and time.monotonic() < end and any(w.waiting or w.out for w in self.writers):
             for key, events in self.selector.select(0.01):

@@ -4,8 +4,10 @@ A server is a command: a program with options, or a template with `{port}` and `
 appended, in the form that Redis, Valkey and larder share (`--appendonly yes`).
 """
 import argparse
+import glob
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,6 +39,36 @@ def arguments(description, rounds):
     return parser
 
 
+class Rounds:
+    """What every campaign of rounds does when one fails: tell, keep the folder, and go on in a fresh one."""
+
+    MOST = 3
+
+    def run(self):
+        """All rounds, or as many as it takes to fail `MOST` times; returns what broke."""
+        broken, fresh = [], True
+        for number in range(self.args.rounds):
+            try:
+                if fresh or number % self.FRESH_EVERY == 0:
+                    self.fresh()
+                fresh = False
+                self.round(number)
+            except (Failure, ConnectionError, TimeoutError, support.ReplyError) as failure:
+                broken.append(self._broken(number, failure))
+                fresh = True
+                if len(broken) == self.MOST:
+                    break
+        self.close()
+        return broken
+
+    def _broken(self, number, failure):
+        name = f"{os.path.basename(sys.argv[0])[:-3]}-{self.policy}-{self.args.seed}-{number}"
+        if self.args.keep:
+            shutil.copytree(self.server.folder, os.path.join(self.args.keep, name), dirs_exist_ok=True)
+        ends = "" if isinstance(failure, Failure) else "\n" + self.server.log()
+        return f"{name}: {type(failure).__name__}: {failure}{ends}\n    {tail_of_log(self.server.folder)}"
+
+
 class Service:
     """A server that can be started, killed and started again in one folder."""
 
@@ -48,7 +80,8 @@ class Service:
 
     def arguments(self, **options):
         """The command line with these options in place of the usual ones of the same name."""
-        text = self.command if "{port}" in self.command else f"{self.command} {STANDARD}"
+        command = os.path.abspath(self.command) if os.path.exists(self.command) else self.command
+        text = command if "{port}" in command else f"{command} {STANDARD}"
         words = shlex.split(text.replace("{port}", str(self.port)).replace("{dir}", self.folder))
         for name, value in {**self.options, **options}.items():
             words += ["--" + name.replace("_", "-"), *(value if isinstance(value, list) else [str(value)])]
@@ -104,7 +137,7 @@ class Service:
         with self.connect() as client:
             return support.parse_info(client("INFO", section))
 
-    def log(self, most=3000):
+    def log(self, most=900):
         """The end of what the server printed."""
         with open(self.log_path, errors="replace") as log:
             return log.read()[-most:]
@@ -114,6 +147,16 @@ class Service:
         self.kill()
         if os.path.exists(self.log_path):
             os.remove(self.log_path)
+
+
+def tail_of_log(folder):
+    """What the last part of the append-only file ends with: to tell a torn tail from other damage."""
+    parts = sorted(glob.glob(os.path.join(folder, "appendonlydir", "*.incr.aof")), key=os.path.getmtime)
+    if not parts:
+        return "no log"
+    data = open(parts[-1], "rb").read()
+    kept = data.rstrip(b"\0")
+    return f"{os.path.basename(parts[-1])}: {len(data)} bytes, of them {len(data) - len(kept)} NUL at the end, before them {kept[-60:]!r}"
 
 
 def name_of(command):

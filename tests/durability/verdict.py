@@ -11,6 +11,7 @@ class Verdict:
         self.lost = 0        # operations that were acknowledged and are gone
         self.acked = 0       # operations that were acknowledged
         self.oldest_lost_s = 0.0
+        self.first = ""      # of a connection that lost something: its first operation that is gone
 
 
 def examine(client, writers, cut_at, total=load.ACCOUNTS * load.START_BALANCE):
@@ -32,9 +33,16 @@ def examine(client, writers, cut_at, total=load.ACCOUNTS * load.START_BALANCE):
         if answered:
             verdict.lost += len(answered)
             age = cut_at - writer.acked_at[answered[0] - writer.base - 1]
+            verdict.first = f"connection {writer.number} (base {writer.base}, acknowledged {writer.acked}, sent {writer.sent}, {len(writer.refused)} refused) lost {len(answered)}, " + describe(writer, answered[0])
             verdict.oldest_lost_s = max(verdict.oldest_lost_s, age)
     check_order(verdict, writers)
     return verdict
+
+
+def describe(writer, n):
+    """Operation n in short."""
+    requests = writer.operation(n, load.copy.deepcopy(writer.content))[0] if isinstance(writer, load.Space) else "a transfer"
+    return f"first {n}: {str(requests)[:300]}"
 
 
 def check_order(verdict, writers):

@@ -8,11 +8,10 @@ use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
 use crate::call::limits;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
-use crate::config::Config;
 use crate::keyspace::Key;
 use crate::keyspace::Ttl;
 use crate::persistence::rdb::dump::{self, Refusal};
-use crate::persistence::rdb::value::{Limits, Loaded};
+use crate::persistence::rdb::value::Loaded;
 use crate::util::clock::UnixMs;
 use crate::util::number;
 use crate::value::string::StringSource;
@@ -106,15 +105,6 @@ impl Options {
     }
 }
 
-fn thresholds(config: &Config) -> Limits {
-    Limits {
-        list: limits::list(config),
-        hash: limits::hash(config),
-        set: limits::set(config),
-        sorted_set: limits::sorted_set(config),
-    }
-}
-
 /// Logs a restored value with its deadline as the time that it is.
 fn log_restore(ctx: &mut Context<'_>, key: Key<'_>, deadline: Option<UnixMs>) {
     if ctx.logs() {
@@ -139,7 +129,7 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     let Some(time) = time.filter(|_| ttl >= 0) else {
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
     };
-    let value = dump::restore(bytes, &thresholds(&ctx.shared.config)).map_err(|refusal| match refusal {
+    let value = dump::restore(bytes, &limits::values(&ctx.shared.config)).map_err(|refusal| match refusal {
         Refusal::Envelope => CommandError::text("ERR DUMP payload version or checksum are wrong"),
         Refusal::Content => CommandError::text("ERR Bad data format"),
     })?;

@@ -5,6 +5,7 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help;
+use crate::call::shared::Shared;
 use crate::call::spec::Outcome;
 use crate::persistence::rdb::functions;
 use crate::protocol::reply::Reply;
@@ -30,11 +31,32 @@ pub fn not_killed(why: NotKilled) -> CommandError {
 }
 
 /// Changes the libraries, and notes their figures.
+/// Loads libraries from their texts: all or none, as `policy` says of those that are there.
+///
+/// # Errors
+/// What is wrong with the first that is, with its code word.
+pub fn restore_libraries(shared: &Shared, codes: &[Vec<u8>], policy: RestorePolicy) -> Result<(), Vec<u8>> {
+    if codes.is_empty() && policy != RestorePolicy::Flush {
+        return Ok(());
+    }
+    let load = |libraries: &mut Libraries| libraries.restore(codes, policy, &mut LoadHost).map_err(CommandError::Bytes);
+    change_libraries(shared, load).map_err(|error| error.reply_text())
+}
+
 fn change<R>(
     ctx: &mut Context<'_>,
     work: impl FnOnce(&mut Libraries) -> Result<R, CommandError>,
 ) -> Result<R, CommandError> {
-    let scripts = &ctx.shared.scripts;
+    let result = change_libraries(ctx.shared, work)?;
+    ctx.dirty += 1;
+    Ok(result)
+}
+
+fn change_libraries<R>(
+    shared: &Shared,
+    work: impl FnOnce(&mut Libraries) -> Result<R, CommandError>,
+) -> Result<R, CommandError> {
+    let scripts = &shared.scripts;
     let mut libraries = scripts.libraries.lock();
     if libraries.is_away() {
         return Err(CommandError::text(FUNCTION_BUSY));
@@ -43,7 +65,6 @@ fn change<R>(
     let selects = libraries.all().any(|library| may_select(&library.code));
     scripts.functions_select.store(selects, Relaxed);
     scripts.note_libraries(&libraries);
-    ctx.dirty += 1;
     Ok(result)
 }
 

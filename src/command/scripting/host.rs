@@ -78,6 +78,11 @@ impl ScriptHost<'_, '_> {
         if flags.has(Flags::WRITE) && self.standing.read_only {
             return Some(READ_ONLY);
         }
+        if flags.has(Flags::WRITE)
+            && let Some(error) = self.ctx.shared.append_log.refusal()
+        {
+            return Some(error);
+        }
         if flags.has(Flags::DENYOOM) && self.standing.out_of_memory && !self.standing.wrote {
             return Some(CommandError::OutOfMemory);
         }

@@ -11,6 +11,8 @@ mod host;
 mod run;
 mod script;
 
+pub use function::restore_libraries;
+
 use crate::call::shared::Shared;
 use crate::call::spec::{Begin, Categories, CommandSpec, Find, Flags, Group, KeyFlags, KeySpec, Scope};
 use crate::call::table::Command;

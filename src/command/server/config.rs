@@ -9,6 +9,7 @@ use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help::help;
 use crate::call::notify;
+use crate::call::shared::Shared;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::{ChangedOption, Config, SetError};
 use std::sync::atomic::Ordering::Relaxed;
@@ -119,6 +120,7 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     }
     notify::attend(ctx.shared);
     ctx.shared.follow_budget();
+    follow_log(ctx.shared);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -191,6 +193,21 @@ fn refused(error: &SetError, pairs: &[(&[u8], &[u8])]) -> CommandError {
     let given = given.and_then(|name| name.split(|byte| *byte == 0).next()).unwrap_or_default();
     let head = text.strip_suffix(&format!("{shown}'")).unwrap_or(&text);
     CommandError::Bytes([head.as_bytes(), given, b"'"].concat())
+}
+
+/// Puts into effect what the options say of the append-only file. Waits for the disk when it is switched off.
+fn follow_log(shared: &Shared) {
+    let (log, on) = (&shared.append_log, shared.config.appendonly());
+    log.follow(&shared.config);
+    if on && !log.is_on() && !shared.loading.is_on() {
+        log.report().rewriting = true;
+        log.keeping.ring();
+    } else if !on && log.is_on() {
+        if let Err(fault) = log.stop(shared, shared.keyspace.attention()) {
+            tracing::warn!("The end of the append-only file may be lost: {}", fault.text());
+        }
+        log.files().close();
+    }
 }
 
 /// Puts into effect what nobody reads from the configuration later on.

@@ -134,6 +134,7 @@ struct Account {
     startup: u64,
     resident: u64,
     clients: u64,
+    log: u64,
     /// Tables of the databases that have keys: (database, bytes).
     tables: Vec<(usize, u64)>,
     keys: u64,
@@ -155,6 +156,7 @@ impl Account {
             peak: ctx.shared.stats.peak_memory.load(Relaxed).max(used),
             startup: startup_bytes().min(used),
             resident: resident_bytes(),
+            log: ctx.shared.append_log.log.held_bytes() as u64,
             clients: ctx.shared.clients.all().iter().map(|client| client_bytes(client)).sum(),
             tables,
             keys,
@@ -243,7 +245,7 @@ fn fields(account: &Account) -> Vec<(String, Field)> {
         ("cluster.links", Bytes(0)),
         ("cluster.slot_import", Bytes(0)),
         ("cluster.slot_export", Bytes(0)),
-        ("aof.buffer", Bytes(0)),
+        ("aof.buffer", Bytes(account.log)),
         ("lua.caches", Bytes(0)),
         ("functions.caches", Bytes(0)),
     ]);
@@ -363,6 +365,7 @@ mod tests {
             startup: 1 << 20,
             resident: 70 << 20,
             clients: 4096,
+            log: 0,
             tables,
             keys: 1000,
         }

@@ -1,5 +1,6 @@
 //! The server group: too large for one file, so one file per family of its commands.
 
+pub mod append_log;
 pub mod command;
 pub mod config;
 pub mod control;
@@ -10,4 +11,5 @@ pub mod info;
 pub mod latency;
 pub mod logs;
 pub mod memory;
+pub mod module;
 pub mod saving;

@@ -40,12 +40,15 @@ pub(super) fn log_trim(ctx: &mut Context<'_>, key: Key<'_>, refs: Refs) -> Resul
         return Ok(());
     }
     let len = ctx.db.get_mut::<Stream>(key)?.map_or(0, |stream| Collection::len(stream));
-    let refs: &[u8] = match refs {
-        Refs::Keep => b"KEEPREF",
-        Refs::Forget => b"DELREF",
-        Refs::Respect => b"ACKED",
+    // The word that means what is meant without one is left out: servers that do not know it read the log too.
+    let refs: &[&[u8]] = match refs {
+        Refs::Keep => &[],
+        Refs::Forget => &[b"DELREF"],
+        Refs::Respect => &[b"ACKED"],
     };
-    ctx.effect(&[b"XTRIM", key.bytes, b"MAXLEN", b"=", itoa::Buffer::new().format(len).as_bytes(), refs]);
+    let mut digits = itoa::Buffer::new();
+    let trim: [&[u8]; 5] = [b"XTRIM", key.bytes, b"MAXLEN", b"=", digits.format(len).as_bytes()];
+    ctx.effect(&[&trim[..], refs].concat());
     Ok(())
 }
 

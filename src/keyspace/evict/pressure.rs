@@ -156,6 +156,21 @@ impl Pressure {
         }
     }
 
+    /// As [`Pressure::note_new`], for an entry of a file, with the counter that it had there. Nobody is told: [`Pressure::note_replaced`]
+    /// is to be called behind the last.
+    pub fn note_loaded(&self, entry: &mut EntryMut<'_>, frequency: Option<u8>, now: UnixMs) {
+        let mode = self.mode();
+        if mode & FREQUENCY != 0 {
+            entry.set_access(Pressure::with_frequency(frequency.unwrap_or(INITIAL_FREQUENCY), now));
+        }
+        if mode & ORDINAL != 0 {
+            entry.set_tally(self.ordinal.load(Relaxed) & ((1 << ORDINAL_BITS) - 1));
+        }
+        if mode & COUNTED != 0 {
+            entry.set_tally(1);
+        }
+    }
+
     /// Tells of a key that has got a deadline, where that is what makes it one that may go.
     #[inline]
     pub fn note_candidate(&self, hash: u64, db: usize) {

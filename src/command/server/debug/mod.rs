@@ -7,16 +7,21 @@
 mod digest;
 mod keys;
 mod protocol;
+mod reload;
 
+use crate::call::append_log::Task;
 use crate::call::args::Args;
-use crate::call::context::Context;
+use crate::call::blocking::OnTimeout;
+use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::help::{help, unknown_or_arity};
 use crate::call::shared::random_id;
 use crate::call::spec::{CommandSpec, Flags, Group, Handler, Outcome, Scope};
 use crate::config::units;
+use crate::protocol::batch::OwnedRequest;
 use crate::util::clock::Ticks;
 use crate::util::number;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
@@ -43,6 +48,7 @@ const ANY: usize = usize::MAX;
 
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("HELP", 0, 0, debug_help),
+    Subcommand("AOF-FLUSH-SLEEP", 1, 1, aof_flush_sleep),
     Subcommand("CHANGE-REPL-ID", 0, 0, change_repl_id),
     Subcommand("DIGEST", 0, 0, digest::dataset),
     Subcommand("DIGEST-VALUE", 0, ANY, digest::values),
@@ -50,6 +56,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("HTSTATS", 1, ANY, keys::htstats),
     Subcommand("HTSTATS-KEY", 1, ANY, keys::htstats_key),
     Subcommand("LISTPACK", 1, 1, keys::listpack),
+    Subcommand("LOADAOF", 0, 0, load_aof),
     Subcommand("LOG", 1, 1, log),
     Subcommand("OBJECT", 1, 2, keys::object),
     Subcommand("PAUSE-CRON", 1, 1, pause_cron),
@@ -57,25 +64,24 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("PROTOCOL", 1, 1, protocol::protocol),
     Subcommand("QUICKLIST", 1, 2, keys::quicklist),
     Subcommand("QUICKLIST-PACKED-THRESHOLD", 1, 1, packed_threshold),
-    Subcommand("RELOAD", 0, ANY, reload),
+    Subcommand("RELOAD", 0, ANY, reload::reload),
     Subcommand("REPLYBUFFER", 2, 2, reply_buffer),
     Subcommand("SDSLEN", 1, 1, keys::sdslen),
     Subcommand("SET-ACTIVE-EXPIRE", 1, 1, set_active_expire),
     Subcommand("SLEEP", 1, 1, sleep),
     Subcommand("STRUCTSIZE", 0, 0, struct_size),
     // Switches of what larder does not have: nothing happens either way, so that "OK" is the whole truth.
-    Subcommand("AOF-FLUSH-SLEEP", 1, 1, nothing_to_switch), // no append-only file
     Subcommand("CLIENT-ENFORCE-REPLY-LIST", 1, 1, nothing_to_switch), // one kind of output buffer
     Subcommand("CLOSE-CLUSTER-LINK-ON-PACKET-DROP", 1, 1, nothing_to_switch), // no cluster bus
     Subcommand("DELAY-RDB-CLIENT-FREE-SECONDS", 1, 1, nothing_to_switch), // no replicas
-    Subcommand("DICT-RESIZING", 1, 1, nothing_to_switch),   // the table is never resized as a whole
+    Subcommand("DICT-RESIZING", 1, 1, nothing_to_switch),             // the table is never resized as a whole
     Subcommand("DISABLE-CLUSTER-RANDOM-PING", 1, 1, nothing_to_switch), // no cluster bus
     Subcommand("DISABLE-CLUSTER-RECONNECTION", 1, 1, nothing_to_switch), // no cluster bus
     Subcommand("DROP-CLUSTER-PACKET-FILTER", 1, 1, nothing_to_switch), // no cluster bus
-    Subcommand("FORCE-FREE-PRIMARY-ASYNC", 1, 1, nothing_to_switch), // no replicas
+    Subcommand("FORCE-FREE-PRIMARY-ASYNC", 1, 1, nothing_to_switch),  // no replicas
     Subcommand("HASHTABLE-CAN-ABORT-SHRINK", 1, 1, nothing_to_switch), // the table is never resized as a whole
-    Subcommand("PAUSE-AFTER-FORK", 1, 1, nothing_to_switch), // never forks
-    Subcommand("SET-DISABLE-DENY-SCRIPTS", 1, 1, nothing_to_switch), // no scripts
+    Subcommand("PAUSE-AFTER-FORK", 1, 1, nothing_to_switch),          // never forks
+    Subcommand("SET-DISABLE-DENY-SCRIPTS", 1, 1, nothing_to_switch),  // no scripts
     Subcommand("SET-SKIP-CHECKSUM-VALIDATION", 1, 1, nothing_to_switch), // reads no checksums
     // Refused.
     Subcommand("ASSERT", 0, ANY, refused_crash),
@@ -88,7 +94,6 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("CLIENT-EVICTION", 0, 0, refused_eviction),
     Subcommand("CLUSTERLINK", 1, ANY, refused_cluster),
     Subcommand("FORCE-TLS-WRITE-ERROR", 1, 1, refused_tls),
-    Subcommand("LOADAOF", 0, 0, refused_persistence),
     Subcommand("REPLICATE", 1, ANY, refused_replication),
 ];
 
@@ -141,6 +146,26 @@ fn sleep<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
 fn set_active_expire<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     ctx.shared.active_expire.store(switch(args)?, Relaxed);
     done(ctx)
+}
+
+/// `DEBUG AOF-FLUSH-SLEEP microseconds`: whoever writes the append-only file sleeps before each write.
+fn aof_flush_sleep<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    let us = number::parse_i64(args.bytes()?).and_then(|us| u64::try_from(us).ok()).unwrap_or(0);
+    ctx.shared.append_log.flush_sleep_us.store(us, Relaxed);
+    done(ctx)
+}
+
+/// `DEBUG LOADAOF`: empties everything and loads the append-only file. Others are told meanwhile that data is being loaded.
+fn load_aof<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    args.finish()?;
+    if ctx.blocking != Blocking::Allowed {
+        return Err(CommandError::text("ERR DEBUG LOADAOF is not possible in a transaction"));
+    }
+    let outcome = ctx.block_as(OwnedRequest::new(), &[], None, OnTimeout::Null)?;
+    if let Outcome::Block(blocked) = &outcome {
+        ctx.shared.append_log.ask(Task::Load(Arc::clone(blocked)));
+    }
+    Ok(outcome)
 }
 
 /// `DEBUG PAUSE-CRON 0|1`: whether what the server does by the clock stands still.
@@ -202,16 +227,6 @@ fn reply_buffer<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
     if args.word("RESIZING") { done(ctx) } else { Err(unknown_or_arity("DEBUG", b"REPLYBUFFER")) }
 }
 
-/// `DEBUG RELOAD [MERGE|NOFLUSH|NOSAVE ...]`
-fn reload<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    while args.remaining() > 0 {
-        if !["MERGE", "NOFLUSH", "NOSAVE"].into_iter().any(|option| args.word(option)) {
-            return Err(CommandError::text("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
-        }
-    }
-    refused_persistence(ctx, args)
-}
-
 fn refused_persistence<'a>(_: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
     Err(CommandError::text("ERR larder does not write its data to files yet, so there is nothing to load"))
 }
@@ -261,6 +276,9 @@ const HELP: &[&str] = &[
     "PROTOCOL <type>",
     "    Reply a sample of <type>: string, integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true or false.",
+    "RELOAD [NOSAVE|NOFLUSH|MERGE ...]",
+    "    Save the data and load it, or (NOSAVE) load the snapshot that is there; NOFLUSH keeps the data that is there,",
+    "    MERGE lets the snapshot's keys replace keys that are there.",
     "SDSLEN <key>",
     "    Show lengths of <key> and its value.",
     "SET-ACTIVE-EXPIRE <0|1>",

@@ -51,7 +51,8 @@ pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     lines.zeros(&["mem_replicas_repl_buffer", "mem_clients_slaves"]);
     lines.field("mem_clients_normal", account.clients);
-    lines.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export", "mem_aof_buffer"]);
+    lines.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export"]);
+    lines.field("mem_aof_buffer", ctx.shared.append_log.log.held_bytes());
     lines.field("mem_allocator", format!("{ALLOCATOR}-{}", allocator_version()));
     lines.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
     let freeing = ctx.shared.keyspace.reclaimer().stats();

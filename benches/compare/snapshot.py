@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""What a snapshot costs whoever is served meanwhile: longest reply, memory, duration.
+
+usage: snapshot.py [--keys 1000000] [--bytes 64] [--writes 20000] [--rounds 3] [--large 0] [--disk DIRECTORY]
+                   --server NAME='CMD --port {port}' [--server ..]
+
+Each server gets KEYS strings of BYTES bytes. A writer overwrites random ones, WRITES a second, a probe asks for one key a thousand times a
+second. Prints, for a stretch of time without a snapshot and for ROUNDS snapshots (BGSAVE), the longest reply of the probe and that which
+one in a thousand exceeds; for the snapshots how long they took, and the memory that the server and its children had at most, in
+proportion to what they had before. With --large N there is a hash of N fields too, of which the writer writes some. Server and probe
+run with a higher priority than others where that is allowed. Loopback only; ends by itself.
+"""
+import argparse, multiprocessing, os, random, shutil, socket, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from limit import Connection, encode  # noqa: E402
+
+
+def urgent():
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
+    except PermissionError:
+        pass
+
+
+def family(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as children:
+            return [pid] + [int(child) for child in children.read().split()]
+    except OSError:
+        return [pid]
+
+
+def memory_mb(pid):
+    """What a process and its children take, shared pages in parts; for one without children what is resident."""
+    pids, total = family(pid), 0
+    for one in pids:
+        try:
+            path, word = (f"/proc/{one}/smaps_rollup", "Pss:") if len(pids) > 1 else (f"/proc/{one}/status", "VmRSS:")
+            with open(path) as lines:
+                total += sum(int(line.split()[1]) for line in lines if line.startswith(word))
+        except OSError:
+            pass
+    return total / 1024
+
+
+def fill(port, keys, size, large):
+    connection, value = Connection(port), b"x" * size
+    for first in range(0, keys, 1000):
+        connection.socket.sendall(b"".join(encode("SET", "key:%d" % n, b"%d-" % n + value[: size - 8]) for n in range(first, min(first + 1000, keys))))
+        for _ in range(first, min(first + 1000, keys)):
+            connection.read()
+    for first in range(0, large, 1000):
+        connection.call("HSET", "large", *[b"field:%d" % n for n in range(first, min(first + 1000, large)) for _ in (0, 1)])
+
+
+def write(port, keys, size, rate, large, stop):
+    urgent()
+    connection, chance, due = Connection(port), random.Random(1), time.monotonic()
+    while not stop.is_set():
+        batch = [encode("SET", "key:%d" % chance.randrange(keys), os.urandom(size // 2).hex()) for _ in range(16)]
+        if large:
+            batch[0] = encode("HSET", "large", "field:%d" % chance.randrange(large), "new")
+        connection.socket.sendall(b"".join(batch))
+        for _ in batch:
+            connection.read()
+        due = max(due + 16 / rate, time.monotonic() - 0.1)
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def probe(port, keys, stop, results):
+    urgent()
+    connection, chance, times = Connection(port), random.Random(2), []
+    request = [encode("GET", "key:%d" % chance.randrange(keys)) for _ in range(1000)]
+    due = time.monotonic()
+    while not stop.is_set():
+        at = time.monotonic()
+        connection.socket.sendall(request[len(times) % 1000])
+        connection.read()
+        times.append(time.monotonic() - at)
+        due = max(due + 0.001, at)
+        time.sleep(max(0.0, due - time.monotonic()))
+    results.put(times)
+
+
+def probed(port, keys, work):
+    """Runs `work`; returns what it returns, the longest reply, and the 99.9th percentile, in milliseconds."""
+    stop, results = multiprocessing.Event(), multiprocessing.Queue()
+    process = multiprocessing.Process(target=probe, args=(port, keys, stop, results))
+    process.start()
+    result = work()
+    stop.set()
+    times = sorted(results.get())
+    process.join()
+    return result, times[-1] * 1000, times[min(len(times) - 1, len(times) * 999 // 1000)] * 1000
+
+
+def snapshot(connection, pid):
+    before, began, most = memory_mb(pid), time.monotonic(), 0.0
+    connection.call("BGSAVE")
+    while b"rdb_bgsave_in_progress:1" in connection.call("INFO", "persistence"):
+        most = max(most, memory_mb(pid))
+        time.sleep(0.02)
+    status = connection.call("INFO", "persistence")
+    assert b"rdb_last_bgsave_status:ok" in status, status
+    return time.monotonic() - began, max(most, before) / before
+
+
+def measure(name, command, a):
+    directory = tempfile.mkdtemp(prefix="larder-snapshot-", dir=a.disk)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    log = open(os.path.join(directory, "log"), "wb")
+    server = subprocess.Popen(command.format(port=port).split(), cwd=directory, stdout=log, stderr=log, preexec_fn=urgent)
+    stop = multiprocessing.Event()
+    writer = None
+    try:
+        for _ in range(100):
+            try:
+                connection = Connection(port)
+                break
+            except OSError:
+                time.sleep(0.1)
+        fill(port, a.keys, a.bytes, a.large)
+        writer = multiprocessing.Process(target=write, args=(port, a.keys, a.bytes, a.writes, a.large, stop))
+        writer.start()
+        time.sleep(1)
+        _, longest, most = probed(port, a.keys, lambda: time.sleep(5))
+        print(f"{name:12} without     longest {longest:7.2f} ms   p99.9 {most:6.2f} ms", flush=True)
+        for _ in range(a.rounds):
+            (took, memory), longest, most = probed(port, a.keys, lambda: snapshot(connection, server.pid))
+            print(f"{name:12} snapshot    longest {longest:7.2f} ms   p99.9 {most:6.2f} ms   took {took:5.2f} s   memory x {memory:.3f}", flush=True)
+            time.sleep(1)
+    finally:
+        stop.set()
+        if writer:
+            writer.join()
+        server.kill()
+        server.wait()
+        shutil.rmtree(directory)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--keys", type=int, default=1_000_000)
+    p.add_argument("--bytes", type=int, default=64)
+    p.add_argument("--writes", type=int, default=20_000)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--large", type=int, default=0)
+    p.add_argument("--disk")
+    p.add_argument("--server", action="append", required=True)
+    a = p.parse_args()
+    for server in a.server:
+        name, command = server.split("=", 1)
+        measure(name, command, a)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,386 @@
+//! Snapshots: what a cut holds is what there was at the cut, whatever is written behind it; SAVE, BGSAVE, LASTSAVE.
+
+use super::harness::Client;
+use larder::call::spec::{Flags, Scope};
+use larder::keyspace::snapshot::{Cut, NoCut, Record};
+use larder::persistence::rdb::dump::dump;
+use larder::protocol::reply::Resp;
+use larder::util::pieces::Pieces;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Content by database and key: deadline and dump.
+type Content = BTreeMap<(usize, Vec<u8>), (i64, Vec<u8>)>;
+
+/// Records an entry so that [`rest_of`] can read it.
+fn record() -> Box<Record> {
+    Box::new(|entry, now, out: &mut Pieces| {
+        let deadline = entry.deadline().map_or(0, |deadline| deadline.0);
+        let value = dump(entry, now);
+        out.bytes.extend_from_slice(&deadline.to_le_bytes());
+        for part in [entry.key(), &value] {
+            out.bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            out.bytes.extend_from_slice(part);
+        }
+    })
+}
+
+fn cut(c: &Client) -> Cut<'static> {
+    c.shared.keyspace.cut(record(), &mut || {}).expect("no other cut is in flight")
+}
+
+/// Turns of the shortest kind, into `content`, at most so many.
+fn turns(cut: &mut Cut<'_>, count: usize, content: &mut Content) -> bool {
+    let mut pieces = Pieces::default();
+    for _ in 0..count {
+        let Some(db) = cut.turn(0, &mut pieces) else { return false };
+        let mut rest = &pieces.bytes[..];
+        while !rest.is_empty() {
+            let deadline = i64::from_le_bytes(take(&mut rest, 8).try_into().expect("8 bytes"));
+            let [key, value] = [(); 2].map(|()| {
+                let len = u64::from_le_bytes(take(&mut rest, 8).try_into().expect("8 bytes"));
+                take(&mut rest, usize::try_from(len).expect("a length")).to_vec()
+            });
+            let twice = content.insert((db, key.clone()), (deadline, value));
+            assert!(twice.is_none(), "{} is recorded twice", String::from_utf8_lossy(&key));
+        }
+        pieces.clear();
+    }
+    true
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> &'a [u8] {
+    let (taken, behind) = rest.split_at(len);
+    *rest = behind;
+    taken
+}
+
+fn rest_of(mut cut: Cut<'_>, mut content: Content) -> Content {
+    assert!(!turns(&mut cut, usize::MAX, &mut content));
+    content
+}
+
+fn content(c: &Client) -> Content {
+    rest_of(cut(c), Content::new())
+}
+
+fn fill(c: &mut Client) {
+    for line in [
+        "MSET i 7 s text t tail bits abc empty x f 1.5",
+        "SETEX timed 1000 v",
+        "RPUSH l a b c d e",
+        "RPUSH l2 x y",
+        "SADD is 1 2 3",
+        "SADD m a b c d",
+        "SADD m2 b c x",
+        "HSET h a 1 b 2 c 1.5",
+        "HSET ht a 1 b 2",
+        "HEXPIRE ht 1000 FIELDS 1 a",
+        "ZADD z 1 a 2 b 3 c 4 d",
+        "ZADD z2 5 b 6 x",
+        "ZADD zlex 0 a 0 b 0 c",
+        "GEOADD geo 13.361389 38.115556 p 15.087269 37.502669 q",
+        "PFADD hll a b c",
+        "PFADD hll2 d e",
+        "XADD st 1-1 f v",
+        "XADD st 2-1 f v",
+        "XADD st 3-1 f v",
+        "XGROUP CREATE st g 0",
+        "XREADGROUP GROUP g c COUNT 2 STREAMS st >",
+        "SELECT 3",
+        "MSET other 1 third 2",
+        "SELECT 0",
+    ] {
+        let reply = c.ask(line);
+        assert!(!reply.contains("ERR"), "{line}: {reply}");
+    }
+    let large = "x".repeat(3000);
+    c.ask(&format!("SET big {large}"));
+    for number in 0..300 {
+        for line in ["RPUSH bl", "SADD bm", "ZADD bz 1", "HSET bh f"] {
+            c.ask(&format!("{line} element-{number}-{}", "y".repeat(70)));
+        }
+        c.ask(&format!("HSET bh f{number} v"));
+        c.ask(&format!("SET filler:{number} v"));
+    }
+}
+
+/// Every command that writes, in forms that change something there is.
+const WRITES: &[&str] = &[
+    "APPEND s more",
+    "APPEND big more",
+    "APPEND t x",
+    "DECR i",
+    "DECRBY i 5",
+    "DELIFEQ s text",
+    "GETDEL s",
+    "GETEX s EX 100",
+    "GETEX timed PERSIST",
+    "GETSET s new",
+    "INCR i",
+    "INCRBY i 3",
+    "INCRBYFLOAT f 0.5",
+    "MSET s 1 big 2 new 3",
+    "MSETEX 2 s 1 t 2 EX 100",
+    "MSETNX new1 1 new2 2",
+    "PSETEX s 1000 v",
+    "SET s v",
+    "SET big v",
+    "SET l v",
+    "SET s v EX 100",
+    "SET new v",
+    "SET timed w KEEPTTL",
+    "SETEX s 100 v",
+    "SETNX new v",
+    "SETRANGE s 1 zz",
+    "SETRANGE big 100 zz",
+    "SETBIT bits 3 1",
+    "SETBIT bits 900 1",
+    "BITFIELD bits SET u8 0 1",
+    "BITOP NOT bits bits",
+    "BITOP AND t bits s",
+    "PFADD hll zz",
+    "PFMERGE hll hll2",
+    "PFDEBUG TODENSE hll",
+    "PFCOUNT hll hll2",
+    "LPUSH l x",
+    "RPUSH l x",
+    "LPUSHX l x",
+    "RPUSHX l x",
+    "RPUSH bl x",
+    "LPUSH bl x",
+    "LPOP l",
+    "RPOP l",
+    "LPOP l 9",
+    "RPOP bl 3",
+    "LSET l 1 q",
+    "LSET bl 100 q",
+    "LREM l 0 a",
+    "LINSERT l BEFORE b n",
+    "LTRIM l 1 2",
+    "LTRIM bl 5 100",
+    "LMOVE l l2 LEFT RIGHT",
+    "LMOVE l l LEFT RIGHT",
+    "RPOPLPUSH l l2",
+    "LMPOP 1 l LEFT",
+    "BLPOP l 0",
+    "BRPOP l 0",
+    "BLMOVE l l2 LEFT RIGHT 0",
+    "BLMPOP 0 1 l LEFT",
+    "BRPOPLPUSH l l2 0",
+    "SORT l ALPHA DESC STORE l",
+    "SORT l ALPHA STORE s",
+    "SADD m z",
+    "SADD is 9",
+    "SADD is word",
+    "SADD bm z",
+    "SREM m a",
+    "SREM m a b c d",
+    "SPOP m",
+    "SPOP bm 9",
+    "SMOVE m m2 a",
+    "SINTERSTORE m m m2",
+    "SUNIONSTORE s m m2",
+    "SDIFFSTORE m2 m m2",
+    "HSET h a 9",
+    "HSET bh f1 9",
+    "HMSET h a 9",
+    "HSETNX h new 9",
+    "HDEL h a",
+    "HDEL h a b c",
+    "HINCRBY h a 4",
+    "HINCRBYFLOAT h c 1",
+    "HEXPIRE h 100 FIELDS 1 a",
+    "HPEXPIRE h 100000 FIELDS 1 a",
+    "HEXPIREAT h 99999999999 FIELDS 1 a",
+    "HPEXPIREAT h 99999999999000 FIELDS 1 a",
+    "HPERSIST ht FIELDS 1 a",
+    "HGETDEL h FIELDS 1 a",
+    "HGETEX h EX 100 FIELDS 1 a",
+    "HSETEX h EX 100 FIELDS 1 a 1",
+    "HPEXPIREAT ht 1 FIELDS 1 a",
+    "ZADD z 9 a",
+    "ZADD z 9 new",
+    "ZADD bz 9 new",
+    "ZINCRBY z 3 a",
+    "ZREM z a",
+    "ZREM z a b c d",
+    "ZPOPMIN z",
+    "ZPOPMAX bz 4",
+    "ZMPOP 1 z MIN",
+    "BZPOPMIN z 0",
+    "BZPOPMAX z 0",
+    "BZMPOP 0 1 z MIN",
+    "ZREMRANGEBYRANK z 0 1",
+    "ZREMRANGEBYSCORE z 0 2",
+    "ZREMRANGEBYLEX zlex [a [b",
+    "ZRANGESTORE z z 0 1",
+    "ZUNIONSTORE z 2 z z2",
+    "ZINTERSTORE s 2 z z2",
+    "ZDIFFSTORE z2 2 z z2",
+    "GEOADD geo 1 1 p",
+    "GEORADIUS geo 15 37 200 km STORE s",
+    "GEORADIUSBYMEMBER geo p 300 km STORE z",
+    "GEOSEARCHSTORE z geo FROMMEMBER p BYRADIUS 300 km",
+    "XADD st 9-1 f v",
+    "XADD st MAXLEN = 1 9-1 f v",
+    "XDEL st 1-1",
+    "XDELEX st DELREF IDS 1 1-1",
+    "XTRIM st MAXLEN 1",
+    "XSETID st 99-1",
+    "XACK st g 1-1",
+    "XACKDEL st g IDS 1 1-1",
+    "XCLAIM st g other 0 1-1",
+    "XAUTOCLAIM st g other 0 0",
+    "XREADGROUP GROUP g c STREAMS st >",
+    "XGROUP CREATE st g2 0",
+    "XGROUP CREATECONSUMER st g fresh",
+    "XGROUP DELCONSUMER st g c",
+    "XGROUP DESTROY st g",
+    "XGROUP SETID st g 1-1",
+    "COPY s new",
+    "COPY s t REPLACE",
+    "COPY l other DB 3 REPLACE",
+    "DEL s l z",
+    "UNLINK bl",
+    "EXPIRE s 100",
+    "EXPIRE timed 5",
+    "EXPIRE s -1",
+    "EXPIREAT s 99999999999",
+    "PEXPIRE s 100000",
+    "PEXPIREAT s 99999999999000",
+    "PERSIST timed",
+    "MOVE s 3",
+    "RENAME s l",
+    "RENAME s new",
+    "RENAMENX s new",
+    "FLUSHALL",
+    "FLUSHALL SYNC",
+    "FLUSHDB",
+    "FLUSHDB SYNC",
+    "SWAPDB 0 3",
+    "SWAPDB 0 7",
+];
+
+/// Write commands that have no line above, and why.
+const LEFT_OUT: &[&str] = &[
+    "restore",  // its argument is binary: a test of its own
+    "cluster",  // refused
+    "function", // no keys
+    "script",
+];
+
+#[test]
+fn every_command_that_writes_leaves_the_cut_as_it_was() {
+    let mut quiet = Vec::new();
+    for (number, line) in WRITES.iter().filter(|line| line.contains(' ') || line.starts_with("FLUSH")).enumerate() {
+        let mut c = Client::new(Resp::V2);
+        fill(&mut c);
+        let before = content(&c);
+        let (mut cut, mut begun) = (cut(&c), Content::new());
+        // At first nothing, later some, has been walked through.
+        assert!(turns(&mut cut, number % 3 * 12, &mut begun));
+        let reply = c.ask(line);
+        assert!(!reply.contains("ERR") && !reply.contains("WRONGTYPE"), "{line}: {reply}");
+        let after = rest_of(cut, begun);
+        assert!(after == before, "{line}: {:?}", difference(&before, &after));
+        if content(&c) == before {
+            quiet.push(*line);
+        }
+    }
+    assert_eq!(quiet, ["PFCOUNT hll hll2"], "these change nothing, and so prove nothing");
+}
+
+fn difference(before: &Content, after: &Content) -> Vec<String> {
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let differ = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
+    differ.map(|(db, key)| format!("{db} {}", String::from_utf8_lossy(key))).collect()
+}
+
+#[test]
+fn no_command_that_writes_is_missing_above() {
+    let c = Client::new(Resp::V2);
+    let tried: BTreeSet<String> =
+        WRITES.iter().map(|line| line.split(' ').next().unwrap_or_default().to_ascii_lowercase()).collect();
+    for command in c.shared.commands.all() {
+        let full = command.full_name();
+        let name = full.split('|').next().unwrap_or_default();
+        let writes = command.spec.flags.has(Flags::WRITE) && !matches!(command.spec.scope, Scope::Transaction);
+        assert!(!writes || tried.contains(name) || LEFT_OUT.contains(&name), "{full} writes and is not tried");
+    }
+}
+
+#[test]
+fn what_is_restored_or_expires_or_is_evicted_leaves_the_cut_as_it_was() {
+    let mut c = Client::new(Resp::V2);
+    fill(&mut c);
+    let bytes = c.bytes(&[b"DUMP", b"z"]);
+    c.ask("PSETEX soon 60 v");
+    c.ask("HSET fading a 1 b 2");
+    c.ask("HPEXPIRE fading 60 FIELDS 1 a");
+    let before = content(&c);
+    let cut = cut(&c);
+    c.bytes(&[b"RESTORE", b"s", b"0", &bytes, b"REPLACE"]);
+    c.bytes(&[b"RESTORE", b"new", b"0", &bytes]);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    c.expire();
+    c.check("EXISTS soon", ":0");
+    c.check("HLEN fading", ":1");
+    let mut after = rest_of(cut, Content::new());
+    // A key that has expired meanwhile would not be loaded either.
+    let soon = (0, b"soon".to_vec());
+    after.entry(soon.clone()).or_insert(before[&soon].clone());
+    assert!(after == before, "{:?}", difference(&before, &after));
+}
+
+#[test]
+fn walks_meet_every_key_once_while_tables_grow_and_shrink() {
+    let mut c = Client::new(Resp::V2);
+    for number in 0..20_000 {
+        c.ask(&format!("SET key:{number} {number}"));
+    }
+    let before = content(&c);
+    let (mut cut, mut recorded, mut number) = (cut(&c), Content::new(), 0_u64);
+    while turns(&mut cut, 3, &mut recorded) {
+        for _ in 0..20 {
+            number += 1;
+            match number % 5 {
+                0 => c.ask(&format!("DEL key:{}", number * 7919 % 20_000)),
+                1 => c.ask(&format!("SET key:{} again", number * 104_729 % 20_000)),
+                2 => c.ask(&format!("APPEND key:{} more", number * 15_485_863 % 20_000)),
+                _ => c.ask(&format!("SET new:{number} {number}")),
+            };
+        }
+    }
+    assert!(number > 10_000, "{number}");
+    assert!(recorded == before, "{:?}", difference(&before, &recorded));
+}
+
+#[test]
+fn a_flush_hands_its_table_to_the_snapshot_and_a_second_cut_waits_for_the_first() {
+    let mut c = Client::new(Resp::V2);
+    fill(&mut c);
+    let before = content(&c);
+    let first = cut(&c);
+    assert_eq!(c.shared.keyspace.cut(record(), &mut || {}).err(), Some(NoCut::InFlight));
+    c.check("SWAPDB 0 3", "+OK");
+    c.check("FLUSHALL", "+OK");
+    c.check("SET s new", "+OK");
+    assert!(rest_of(first, Content::new()) == before);
+    let second = cut(&c);
+    c.check("FLUSHALL", "+OK");
+    drop(second); // given up before it has begun
+    assert!(content(&c).is_empty());
+    c.check("SET s new", "+OK");
+    assert_eq!(content(&c).len(), 1);
+}
+
+#[test]
+fn a_cut_between_databases_that_come_into_being() {
+    let mut c = Client::new(Resp::V2);
+    let cut = cut(&c);
+    c.check("SET a 1", "+OK");
+    c.check("SELECT 9", "+OK");
+    c.check("SET b 1", "+OK");
+    assert!(rest_of(cut, Content::new()).is_empty());
+    assert_eq!(content(&c).len(), 2);
+}
