@@ -161,17 +161,15 @@ impl Files {
         let Some((Plan { names, manifest, parts }, len)) = loaded else { return self.create(disk, config) };
         (self.names, self.manifest) = (Some(names.clone()), manifest);
         let bytes: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        self.base_bytes = parts.first().filter(|_| self.manifest.base.is_some()).map_or(0, |(_, bytes)| *bytes);
         if self.manifest.incremental.is_empty() {
-            (self.other_bytes, self.base_bytes) = (bytes, bytes);
+            self.other_bytes = bytes;
             return self.add_incremental(disk, &names, "server start");
         }
+        self.delete_unfinished(disk, &names);
         let (path, was) = parts.last().cloned().unwrap_or_default();
-        (self.other_bytes, self.base_bytes) = (bytes - was, bytes);
-        let mut file = disk.append(&path)?;
-        if len < was {
-            file.truncate(len)?;
-            file.sync()?;
-        }
+        self.other_bytes = bytes - was;
+        let file = disk.append(&path)?;
         tracing::info!("Opening AOF incr file {} on server start", path.display());
         self.delete_history(disk, config);
         Ok(LogFile::new(file, &path, len))
@@ -292,6 +290,15 @@ impl Files {
         match persist(disk, &names, &manifest) {
             Ok(()) => self.manifest = manifest,
             Err(error) => tracing::warn!("Can't write the AOF manifest: {}", system_text(&error)),
+        }
+    }
+
+    /// Deletes the bases that rewrites did not finish before the server ended.
+    fn delete_unfinished(&self, disk: &dyn Disk, names: &Names) {
+        for name in disk.list(names.directory()).unwrap_or_default() {
+            if name.to_str().is_some_and(Names::is_unfinished) {
+                let _ = disk.remove(&names.directory().join(name)); // it does no harm but for its room
+            }
         }
     }
 
