@@ -17,7 +17,8 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, further, home_address, step_for,
+    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, further, home_address,
+    step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
@@ -706,7 +707,7 @@ fn keep(walk: &mut Walk, hasher: &KeyHasher, segment: Segment, mark: Mark, hash:
     if walk.is_open(hash) {
         segment.find(segment.step(), mark, |entry| {
             if hasher.hash(entry.key()) == hash {
-                walk.save(entry);
+                walk.save(entry, hash);
             }
             false
         });
