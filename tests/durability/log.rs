@@ -138,12 +138,15 @@ fn found(disk: &FaultyDisk) -> Result<u64, String> {
     let Some(plan) = plan(disk, &Config::default())? else { return Ok(0) };
     let mut numbers = Vec::new();
     for (index, (path, _)) in plan.parts.iter().enumerate() {
+        if disk.bytes(path).is_some_and(|bytes| bytes.starts_with(b"REDIS")) {
+            continue; // the base that a log begins with is an empty snapshot; those of the rewrites are commands
+        }
         let mut reader = Reader::new(disk.open(path).map_err(|error| error.to_string())?, 0);
         let mut batch = Batch::new();
         let end = loop {
             match reader.next(&mut batch).map_err(|error| format!("{}: {error}", path.display()))? {
                 Ok(buffer) => {
-                    numbers.extend(batch.requests(buffer).filter_map(|request| number_of(&request.arg(2)[..])))
+                    numbers.extend(batch.requests(buffer).filter_map(|request| number_of(request.arg(2))));
                 }
                 Err(end) => break end,
             }
@@ -169,11 +172,12 @@ fn follow(numbers: &[u64]) -> Result<u64, String> {
 
 fn check(writer: &Writer, what: &str) {
     for cut in [Cut::Everything].into_iter().chain((0..12).map(Cut::Some)) {
-        let last = match found(&writer.disk.after_power_cut(cut)) {
-            Ok(last) => last,
-            Err(why) => panic!("{what}, {cut:?}: {why}"),
-        };
-        assert!(last >= writer.safe, "{what}, {cut:?}: unit {} was synced, and {last} is the last one", writer.safe);
+        let last = found(&writer.disk.after_power_cut(cut));
+        assert!(
+            last.as_ref().is_ok_and(|last| *last >= writer.safe),
+            "{what}, {cut:?}: unit {} was synced, and what is read is {last:?}",
+            writer.safe
+        );
     }
 }
 

@@ -6,4 +6,8 @@ use larder::persistence::disk;
 
 mod faulty_disk;
 mod faulty_disk_tests;
+#[allow(dead_code, reason = "the tests of commands use all of it")]
+#[path = "../commands/harness.rs"]
+mod harness;
 mod log;
+mod snapshot;
