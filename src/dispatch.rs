@@ -92,10 +92,10 @@ pub struct Dispatcher {
     executed: u64,
     /// Which requests are looked at for hot keys.
     chance: Chance,
-    /// Bytes for which room has been made for the requests of this batch that have yet to run.
-    room: Cell<u64>,
     /// What runs is what a log holds.
     replays: bool,
+    /// Bytes for which room has been made for the requests of this batch that have yet to run.
+    room: Cell<u64>,
 }
 
 /// How much of the lists of planned requests and of keys is taken.
@@ -142,8 +142,8 @@ impl Dispatcher {
             span: Span::default(),
             executed: 0,
             chance: Chance::new(u32::try_from(worker).unwrap_or(0)),
-            room: Cell::new(0),
             replays: false,
+            room: Cell::new(0),
         }
     }
 
@@ -508,9 +508,8 @@ impl Dispatcher {
     #[cold]
     fn check_disk(&self, command: &Command, session: &Session) -> Result<(), CommandError> {
         let concerned = flags_of(command, session).has(Flags::WRITE) || command.spec.name == "ping";
-        let (saving, log) = (&self.shared.saving, &self.shared.append_log);
-        let refusal = || saving.refusal(&self.shared.config, false).or_else(|| log.refusal());
-        concerned.then(refusal).flatten().map_or(Ok(()), Err)
+        let refusal = if concerned { self.shared.refuses_writes(false) } else { None };
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Evicts what must go for the request to be stored within `limit`.

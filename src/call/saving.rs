@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::keyspace::snapshot::{Cut, NoCut};
 use crate::persistence::disk::{Disk, RealDisk};
 use crate::persistence::rdb::save::{Options, Progress, SaveError, recorder, save_file};
-use crate::util::clock::{Ticks, UnixMs};
+use crate::util::clock::UnixMs;
 use parking_lot::{Condvar, Mutex};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,8 +49,10 @@ pub struct Report {
     pub saves: u64,
     /// Of the last one, bytes that writers had to record because they came before the walk.
     pub kept_bytes: u64,
-    /// Nanoseconds for which the last cut held all locks, waiting for them included.
+    /// Nanoseconds for which the last cut held locks.
     pub cut_nanos: u64,
+    /// How many cuts there were.
+    pub cuts: u64,
 }
 
 /// A snapshot in flight.
@@ -109,7 +111,8 @@ impl Saving {
     /// Before the first snapshot of a server that started at `started`.
     pub fn new(started: UnixMs) -> Saving {
         let (saved_at, tried_at) = (started, UnixMs::default());
-        let report = Report { saved_at, ok: true, tried_at, took_s: -1, saves: 0, kept_bytes: 0, cut_nanos: 0 };
+        let report =
+            Report { saved_at, ok: true, tried_at, took_s: -1, saves: 0, kept_bytes: 0, cut_nanos: 0, cuts: 0 };
         Saving {
             disk: Arc::new(RealDisk),
             plans: Mutex::default(),
@@ -160,12 +163,6 @@ impl Saving {
         self.failing.load(Relaxed)
     }
 
-    /// Why writes are refused now, if they are; of a script when `script`.
-    pub fn refusal(&self, config: &Config, script: bool) -> Option<CommandError> {
-        let refuses = self.is_failing() && config.stop_writes_on_bgsave_error() && !config.save_points().is_empty();
-        refuses.then(|| CommandError::text(if script { MISCONF_SCRIPT } else { MISCONF }))
-    }
-
     /// Whether a save point is reached after so many changes.
     pub fn is_due(&self, config: &Config, dirty: u64, now: UnixMs) -> bool {
         let report = self.report();
@@ -202,7 +199,7 @@ impl Shared {
     /// # Errors
     /// See [`NoCut`].
     pub fn begin_save(&'static self, background: bool) -> Result<Job, NoCut> {
-        let (mut functions, mut dirty, started) = (Vec::new(), 0, Ticks::now());
+        let (mut functions, mut dirty) = (Vec::new(), 0);
         let record = recorder(&self.keyspace, self.config.maxmemory_policy());
         let cut = self.keyspace.cut(record, &mut || {
             functions = self.function_texts();
@@ -213,12 +210,21 @@ impl Shared {
         progress.total.store(cut.keys(), Relaxed);
         let running = Arc::new(Running { progress, background, since, outcome: Mutex::default() });
         let mut report = self.saving.report.lock();
-        report.cut_nanos = Ticks::now().nanos_since(started);
+        report.cut_nanos = cut.cut_nanos();
+        report.cuts += 1;
         if background {
             report.tried_at = since;
         }
         self.saving.plans.lock().running = Some(Arc::clone(&running));
         Ok(Job { shared: self, cut, functions, dirty, running })
+    }
+
+    /// Why writes are refused now, if they are; a script as a whole when `script`. A few loads unless a disk has failed.
+    pub fn refuses_writes(&self, script: bool) -> Option<CommandError> {
+        let (saving, config) = (&self.saving, &self.config);
+        let refuses = saving.is_failing() && config.stop_writes_on_bgsave_error() && !config.save_points().is_empty();
+        let refusal = refuses.then(|| CommandError::text(if script { MISCONF_SCRIPT } else { MISCONF }));
+        refusal.or_else(|| self.append_log.refusal())
     }
 
     /// Texts of all libraries of functions.
@@ -236,7 +242,13 @@ impl Job {
         let options = Options { config, functions: &functions, aof_base: false };
         let result = save_file(&*shared.saving.disk, (&path, &temporary), cut, options, &running.progress);
         match &result {
-            Ok(saved) => tracing::info!("DB saved on disk: {} keys, {} bytes", saved.keys, saved.bytes),
+            Ok(saved) => tracing::info!(
+                "DB saved on disk: {} keys, {} bytes; requests were held up for {} us at the cut and {} us behind it at most",
+                saved.keys,
+                saved.bytes,
+                shared.saving.report().cut_nanos / 1000,
+                saved.longest_nanos / 1000
+            ),
             Err(SaveError::Cancelled) => tracing::warn!("Saving was cancelled"),
             Err(SaveError::Disk(error)) => {
                 tracing::error!("Can't save the DB to {}: {error}", path.display());

@@ -229,6 +229,25 @@ pub unsafe fn candidates_between(bucket: *mut u8, first: u16, last: u16, found: 
     }
 }
 
+/// Calls `visit` with the addresses of all entries of the segment of `step` at `segment`, without a lock: what is there may change
+/// meanwhile, and the entries must not be touched.
+///
+/// # Safety
+/// The segment cannot be freed meanwhile (an epoch guard sees to it).
+pub unsafe fn addresses(segment: *mut u8, step: u8, visit: &mut impl FnMut(*mut u8)) {
+    for index in 0..buckets_at(step) {
+        // SAFETY: a segment of this step has so many buckets behind its header; they consist of atomics, and stay allocated
+        // (the caller's promise).
+        let bucket = unsafe { &*segment.cast::<Bucket>().add(1 + index) };
+        let tags = bucket.tags.load(Relaxed);
+        for (slot, word) in bucket.slots.iter().enumerate() {
+            if tags >> (8 * slot) & 0xff != 0 {
+                visit(unpack(word.load(Relaxed)).1);
+            }
+        }
+    }
+}
+
 /// A segment of the table that made it. The table, borrowed, is what keeps it valid: see [`Segment::from_raw`].
 #[derive(Clone, Copy)]
 pub struct Segment(NonNull<Header>);

@@ -148,6 +148,12 @@ pub struct Cut<'k> {
     /// A flushed table that is being walked.
     orphan: Option<Box<Table>>,
     sizes: Vec<Size>,
+    /// Where the walk through the first part goes on, if it has begun.
+    next: Option<u64>,
+    /// Nanoseconds of the longest turn.
+    longest_nanos: u64,
+    /// Nanoseconds for which the cut held locks.
+    cut_nanos: u64,
 }
 
 impl Keyspace {
@@ -169,7 +175,16 @@ impl Keyspace {
             recorded: AtomicU64::new(0),
             saved_bytes: AtomicU64::new(0),
         });
-        let mut cut = Cut { keyspace: self, state, parts: VecDeque::new(), orphan: None, sizes: Vec::new() };
+        let mut cut = Cut {
+            keyspace: self,
+            state,
+            parts: VecDeque::new(),
+            orphan: None,
+            sizes: Vec::new(),
+            next: None,
+            longest_nanos: 0,
+            cut_nanos: 0,
+        };
         // Allocated before anything is locked.
         let walks = self.allocated().count() * self.shards();
         let mut walks: Vec<_> = (0..walks).map(|_| cut.new_walk()).collect();
@@ -200,6 +215,7 @@ impl<'k> Cut<'k> {
     fn begin(&mut self, walks: &mut Vec<Box<Walk>>, at_cut: &mut dyn FnMut()) -> bool {
         let keyspace = self.keyspace;
         let (mut held, mut gates) = (Vec::with_capacity(walks.len()), Vec::new());
+        let started = Ticks::now();
         for (db, gate) in keyspace.gates.iter().enumerate() {
             let gate = gate.lock();
             match keyspace.databases[db].get() {
@@ -227,6 +243,7 @@ impl<'k> Cut<'k> {
             self.parts.push_back((*db, *shard));
         }
         at_cut();
+        self.cut_nanos = Ticks::now().nanos_since(started);
         true
     }
 
@@ -279,11 +296,33 @@ impl<'k> Cut<'k> {
             out.append(&mut batch);
             return Some(db);
         };
-        if self.with_table(place, &mut |table| table.walk_on(nanos, out)) {
+        self.prefetch(place);
+        let (next, held_nanos) = self.with_table(place, &mut |table| table.walk_on(nanos, out));
+        self.next = next;
+        self.longest_nanos = self.longest_nanos.max(held_nanos);
+        if next.is_none() {
             self.parts.pop_front();
             self.free_orphan();
         }
         Some(place.0)
+    }
+
+    /// Nanoseconds from the first lock that the cut took to the last, and what it did then.
+    pub fn cut_nanos(&self) -> u64 {
+        self.cut_nanos
+    }
+
+    /// The longest time, in nanoseconds, for which a turn has held a lock.
+    pub fn longest_nanos(&self) -> u64 {
+        self.longest_nanos
+    }
+
+    /// Loads what the next turn looks at, before it takes the lock.
+    fn prefetch(&self, (db, shard): Place) {
+        let first = (shard as u64).checked_shl(64 - self.keyspace.shard_bits).unwrap_or(0);
+        if let Some(cells) = self.keyspace.databases[db].get() {
+            cells[shard].peek.prefetch_segment(self.next.unwrap_or(first), &crossbeam_epoch::pin());
+        }
     }
 
     fn pop_batch(&self) -> Option<(usize, Pieces)> {
@@ -347,10 +386,11 @@ pub fn orphan(table: Table) -> Result<Table, usize> {
 }
 
 impl Table {
-    /// Does some more of the walk; `true` at its end, when it is no longer part of the cut.
-    fn walk_on(&mut self, nanos: u64, out: &mut Pieces) -> bool {
-        let Some(mut walk) = self.take_walk() else { return true };
-        let (started, mut next) = (Ticks::now(), Some(walk.position));
+    /// Does some more of the walk, up to the end of a segment, for about `nanos` at most. Returns where it goes on, `None` at its end,
+    /// when the table is no longer part of the cut; and the nanoseconds that it took.
+    fn walk_on(&mut self, nanos: u64, out: &mut Pieces) -> (Option<u64>, u64) {
+        let Some(mut walk) = self.take_walk() else { return (None, 0) };
+        let (started, mut next, mut took) = (Ticks::now(), Some(walk.position), 0);
         while let Some(at) = next {
             next = self.visit(at, &mut |entry| {
                 // A home may begin before the position when the segment was rebuilt since.
@@ -360,16 +400,17 @@ impl Table {
                 }
             });
             walk.position = next.unwrap_or(walk.position);
-            if Ticks::now().nanos_since(started) > nanos {
+            took = Ticks::now().nanos_since(started);
+            if took > nanos || next.is_some_and(|next| !self.is_one_segment(at, next)) {
                 break;
             }
         }
         if next.is_none() {
             out.append(&mut walk.saved);
-            return true;
+        } else {
+            self.begin_walk(walk);
         }
-        self.begin_walk(walk);
-        false
+        (next, took)
     }
 
     /// Is no longer part of a cut.

@@ -17,7 +17,8 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, candidates_between, further, home_address, step_for,
+    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, further, home_address,
+    step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
@@ -146,6 +147,21 @@ impl Peek {
 fn range_of(mark: u32, prefix_bits: u32) -> [Mark; 2] {
     let lowest = u64::from(mark) << 32;
     [lowest, lowest | u64::from(u32::MAX)].map(|hash| Mark::new(hash, prefix_bits))
+}
+
+impl Peek {
+    /// Starts loading the entries of the segment that `hash` belongs to: some 20 ns each.
+    pub fn prefetch_segment(&self, hash: u64, guard: &Guard) {
+        // SAFETY: the directory is never null and is retired through the epoch.
+        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
+        let (segment, step, _) = directory.slot(hash, self.prefix_bits);
+        let mut load = |entry: *mut u8| {
+            prefetch(entry);
+            prefetch(entry.wrapping_add(64));
+        };
+        // SAFETY: the segment that the directory names is retired through the epoch too.
+        unsafe { addresses(segment, step, &mut load) };
+    }
 }
 
 /// A table of entries.
@@ -523,6 +539,11 @@ impl Table {
             Some(h16) => Some(base | u64::from(h16) << (48 - prefix)),
             None => self.behind(base, prefix),
         }
+    }
+
+    /// Whether two positions lie in one segment.
+    pub fn is_one_segment(&self, one: u64, other: u64) -> bool {
+        self.segment_of(one).as_raw() == self.segment_of(other).as_raw()
     }
 
     /// The position behind the segment at `base`, `None` behind the last.

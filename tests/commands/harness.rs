@@ -8,13 +8,14 @@ use larder::call::clients::Peer;
 use larder::call::session::Session;
 use larder::call::shared::{Identity, Shared, random_id};
 use larder::command::GROUPS;
-use larder::config::Config;
+use larder::config::{CommandLine, Config};
 use larder::dispatch::{Dispatcher, Next};
 use larder::keyspace::reclaim::{Reclaimer, Reclaiming};
 use larder::keyspace::{KeyHasher, Keyspace};
 use larder::protocol::batch::OwnedRequest;
 use larder::protocol::reply::{Output, Resp};
 use larder::util::clock::UnixMs;
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// One client of a server of its own.
@@ -40,7 +41,14 @@ impl Client {
 
     /// A client of an empty server, and what frees in the background for it.
     pub fn with_reclaiming(resp: Resp) -> (Client, Reclaiming) {
-        let config = Arc::new(Config::default());
+        let line = CommandLine::read(["--enable-debug-command", "yes"].map(OsStr::new));
+        let config = Config::load(&line, &mut std::io::empty()).unwrap();
+        Client::with(resp, config, |_| {})
+    }
+
+    /// As [`Client::with_reclaiming`], with options, and with parts of the server exchanged by `prepare`.
+    pub fn with(resp: Resp, config: Config, prepare: impl FnOnce(&mut Shared)) -> (Client, Reclaiming) {
+        let config = Arc::new(config);
         let (reclaimer, reclaiming) = Reclaimer::new(Arc::clone(&config));
         let keyspace = Keyspace::new(16, 1, KeyHasher::new(), reclaimer);
         let identity = Identity {
@@ -49,7 +57,9 @@ impl Client {
             executable: String::new(),
             config_file: String::new(),
         };
-        let shared = Box::leak(Box::new(Shared::new(config, keyspace, 1, GROUPS, identity)));
+        let mut shared = Shared::new(config, keyspace, 1, GROUPS, identity);
+        prepare(&mut shared);
+        let shared = Box::leak(Box::new(shared));
         (Client::of(shared, resp), reclaiming)
     }
 
@@ -63,7 +73,8 @@ impl Client {
         Session::new(Arc::clone(&self.session.client), true)
     }
 
-    fn of(shared: &'static Shared, resp: Resp) -> Client {
+    /// A client of this server.
+    pub fn of(shared: &'static Shared, resp: Resp) -> Client {
         let peer = Peer { addr: "test:1".to_owned(), laddr: "test:2".to_owned(), fd: -1, unix: false, worker: 0 };
         let mut session = Session::new(shared.clients.add(peer, UnixMs::now()), true);
         session.resp = resp;

@@ -25,6 +25,11 @@ mod string;
 mod tracking;
 mod transactions;
 
+use larder::persistence::disk;
+
+#[path = "../durability/faulty_disk.rs"]
+mod faulty_disk;
+
 /// What is used is counted, as in the server.
 #[global_allocator]
 static ALLOCATOR: larder::util::memory::Counting = larder::util::memory::Counting;

@@ -1,12 +1,19 @@
 //! Snapshots: what a cut holds is what there was at the cut, whatever is written behind it; SAVE, BGSAVE, LASTSAVE.
 
+use super::faulty_disk::{FaultyDisk, Op};
 use super::harness::Client;
+use larder::call::saving;
+use larder::call::shared::Shared;
 use larder::call::spec::{Flags, Scope};
+use larder::config::{CommandLine, Config};
 use larder::keyspace::snapshot::{Cut, NoCut, Record};
 use larder::persistence::rdb::dump::dump;
 use larder::protocol::reply::Resp;
 use larder::util::pieces::Pieces;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Content by database and key: deadline and dump.
 type Content = BTreeMap<(usize, Vec<u8>), (i64, Vec<u8>)>;
@@ -321,7 +328,7 @@ fn what_is_restored_or_expires_or_is_evicted_leaves_the_cut_as_it_was() {
     let cut = cut(&c);
     c.bytes(&[b"RESTORE", b"s", b"0", &bytes, b"REPLACE"]);
     c.bytes(&[b"RESTORE", b"new", b"0", &bytes]);
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(100));
     c.expire();
     c.check("EXISTS soon", ":0");
     c.check("HLEN fading", ":1");
@@ -383,4 +390,194 @@ fn a_cut_between_databases_that_come_into_being() {
     c.check("SET b 1", "+OK");
     assert!(rest_of(cut, Content::new()).is_empty());
     assert_eq!(content(&c).len(), 2);
+}
+
+const ACCOUNTS: u32 = 64;
+const EACH: i64 = 1000;
+
+/// Moves money between random accounts, by transactions and by scripts, until told to stop.
+fn transfer(shared: &'static Shared, seed: u32, stop: &AtomicBool) -> u64 {
+    let (mut c, mut chance, mut count) = (Client::of(shared, Resp::V2), seed, 0);
+    while !stop.load(Relaxed) {
+        chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (from, to, sum) = (chance >> 8 & 63, chance >> 16 & 63, chance >> 24 & 15);
+        if chance >> 30 == 0 {
+            let script = "redis.call('DECRBY',KEYS[1],ARGV[1])redis.call('INCRBY',KEYS[2],ARGV[1])";
+            c.ask(&format!("EVAL {script} 2 account:{from} account:{to} {sum}"));
+        } else {
+            c.check("MULTI", "+OK");
+            c.ask(&format!("DECRBY account:{from} {sum}"));
+            c.ask(&format!("INCRBY account:{to} {sum}"));
+            assert!(c.ask("EXEC").starts_with('['));
+        }
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn no_money_is_lost_or_made_in_any_snapshot_while_it_moves() {
+    let mut c = Client::new(Resp::V2);
+    for account in 0..ACCOUNTS {
+        c.ask(&format!("SET account:{account} {EACH}"));
+    }
+    let (shared, stop) = (c.shared, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (1..4)
+            .map(|seed| {
+                scope.spawn({
+                    let stop = &stop;
+                    move || transfer(shared, seed, stop)
+                })
+            })
+            .collect();
+        let mut kept = 0;
+        for _ in 0..100 {
+            let balance: Box<Record> = Box::new(|entry, _, out: &mut Pieces| {
+                let value = entry.string().and_then(|string| string.integer()).expect("an account holds a number");
+                out.bytes.extend_from_slice(&value.to_le_bytes());
+            });
+            let mut cut = shared.keyspace.cut(balance, &mut || {}).expect("no other cut is in flight");
+            let (mut pieces, mut all) = (Pieces::default(), Vec::new());
+            while cut.turn(0, &mut pieces).is_some() {
+                all.append(&mut pieces.bytes);
+                pieces.clear();
+                std::thread::yield_now();
+            }
+            kept += cut.saved_bytes();
+            let (balances, _) = all.as_chunks::<8>();
+            assert_eq!(balances.len(), ACCOUNTS as usize);
+            let sum: i64 = balances.iter().map(|balance| i64::from_le_bytes(*balance)).sum();
+            assert_eq!(sum, EACH * i64::from(ACCOUNTS));
+        }
+        stop.store(true, Relaxed);
+        let moved: u64 = writers.into_iter().map(|writer| writer.join().expect("no writer panics")).sum();
+        assert!(moved > 100 && kept > 0, "{moved} transfers, of which snapshots had to keep {kept} bytes");
+    });
+}
+
+/// A client of a server with these options, which saves on a disk that fails when it is told to.
+fn on_a_faulty_disk(options: &[&str]) -> (Client, FaultyDisk) {
+    let line = CommandLine::read(options.iter().map(OsStr::new));
+    let config = Config::load(&line, &mut std::io::empty()).expect("good options");
+    let disk = FaultyDisk::new(&[config.dir().to_str().expect("a path of text")]);
+    let (c, _) = Client::with(Resp::V2, config, |shared| shared.saving.disk = disk.shared());
+    let shared = c.shared;
+    std::thread::spawn(move || saving::run(shared));
+    (c, disk)
+}
+
+fn file(c: &Client, disk: &FaultyDisk) -> Vec<u8> {
+    disk.bytes(c.shared.config.dir().join("dump.rdb")).expect("a snapshot")
+}
+
+fn wait_for_the_background(c: &Client) {
+    while c.shared.saving.running().is_some() || c.shared.saving.is_wanted() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn saves_and_says_so() {
+    let (mut c, disk) = on_a_faulty_disk(&["--rdb-key-save-delay", "0"]);
+    c.check("SAVE", "+OK");
+    let bytes = file(&c, &disk);
+    assert_eq!(&bytes[..9], b"REDIS0010");
+    let (content, sum) = bytes.split_at(bytes.len() - 8);
+    assert_eq!(larder::persistence::rdb::bytes::checksum(content).to_le_bytes(), sum);
+    c.ask("SET a 1");
+    c.ask("SET b 1");
+    let started = c.shared.saving.report().saved_at.seconds();
+    c.check("LASTSAVE", &format!(":{started}"));
+    assert!(c.ask("INFO persistence").contains("rdb_changes_since_last_save:2\r\n"));
+    c.check("CONFIG SET rdb-key-save-delay 10000000", "+OK");
+    c.check("BGSAVE", "+Background saving started");
+    c.check("BGSAVE", "-ERR Background save already in progress");
+    c.check("BGSAVE SCHEDULE", "-ERR Background save already in progress");
+    c.check("SAVE", "-ERR Background save already in progress");
+    assert!(c.ask("INFO persistence").contains("rdb_bgsave_in_progress:1\r\n"));
+    c.check("BGSAVE CANCEL", "+Background saving cancelled");
+    wait_for_the_background(&c);
+    c.check("BGSAVE CANCEL", "-ERR Background saving is currently not in progress or scheduled");
+    c.check("BGSAVE x", "-ERR syntax error");
+    assert_eq!(file(&c, &disk), bytes, "a snapshot that is given up leaves the file of the last one");
+    c.check("CONFIG SET rdb-key-save-delay 0", "+OK");
+    c.check("MULTI", "+OK");
+    c.check("SAVE", "-ERR Command 'save' not allowed inside a transaction");
+    c.check("DISCARD", "+OK");
+    c.check("MULTI", "+OK");
+    c.check("BGSAVE", "+QUEUED");
+    c.check("EXEC", "[+Background saving scheduled]");
+    wait_for_the_background(&c);
+    let info = c.ask("INFO persistence");
+    for line in
+        ["rdb_changes_since_last_save:0", "rdb_saves:2", "rdb_last_bgsave_status:ok", "rdb_bgsave_in_progress:0"]
+    {
+        assert!(info.contains(line), "{line}: {info}");
+    }
+    assert!(file(&c, &disk).len() > bytes.len());
+}
+
+#[test]
+fn a_disk_that_fails_stops_writes_where_there_are_save_points() {
+    const MISCONF: &str = "-MISCONF Valkey is configured to save RDB snapshots";
+    let (mut c, disk) = on_a_faulty_disk(&["--save", "3600", "1"]);
+    c.check("SET a 1", "+OK");
+    c.check("SAVE", "+OK");
+    for op in [Op::Create, Op::Write, Op::Sync, Op::Rename, Op::SyncDir] {
+        let before = file(&c, &disk);
+        c.check("SET a 2", "+OK");
+        disk.fail(op, 1, libc::EIO);
+        c.check("BGSAVE", "+Background saving started");
+        wait_for_the_background(&c);
+        assert!(c.ask("INFO persistence").contains("rdb_last_bgsave_status:err"), "{op:?}");
+        for line in ["SET a 3", "PING", "EVAL redis.call('SET','a','3') 0"] {
+            let reply = c.ask(line);
+            assert!(reply.starts_with(MISCONF), "{op:?} {line}: {reply}");
+        }
+        c.check("GET a", "$2");
+        let names = disk.shared().list(&c.shared.config.dir()).expect("a directory");
+        assert_eq!(names, ["dump.rdb"], "{op:?}");
+        if op != Op::SyncDir {
+            assert_eq!(file(&c, &disk), before, "{op:?}");
+        }
+        c.check("CONFIG SET stop-writes-on-bgsave-error no", "+OK");
+        c.check("PING", "+PONG");
+        c.check("CONFIG SET stop-writes-on-bgsave-error yes", "+OK");
+        c.check("CONFIG SET save \"\"", "+OK");
+        c.check("SET b 1", "+OK");
+        c.ask("CONFIG SET save \"3600 1\"");
+        assert!(c.ask("PING").starts_with(MISCONF));
+        c.check("SAVE", "+OK");
+        c.check("PING", "+PONG");
+        disk.heal();
+        if op == Op::Create {
+            disk.fail(Op::Create, 1, libc::EIO);
+            c.check("SAVE", "-ERR");
+            c.check("SET a 2", "+OK");
+            disk.heal();
+            c.check("SAVE", "+OK");
+        }
+    }
+}
+
+#[test]
+fn save_points_and_flushes_want_snapshots() {
+    let (mut c, disk) = on_a_faulty_disk(&["--save", "10", "2"]);
+    let due = |c: &Client, seconds: i64| {
+        let later = larder::util::clock::UnixMs(larder::util::clock::UnixMs::now().0 + seconds * 1000);
+        saving::look(c.shared, later);
+        let wanted = c.shared.saving.is_wanted();
+        wait_for_the_background(c);
+        wanted
+    };
+    c.ask("SET a 1");
+    assert!(!due(&c, 20), "one change is too few");
+    c.ask("SET b 1");
+    assert!(!due(&c, 5), "it is too early");
+    assert!(due(&c, 20));
+    let before = file(&c, &disk);
+    c.check("FLUSHALL", "+OK");
+    wait_for_the_background(&c);
+    assert!(file(&c, &disk).len() < before.len(), "what was flushed is not in the file any more");
 }

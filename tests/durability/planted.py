@@ -39,6 +39,9 @@ def requests(data):
     """Where each request of a log begins and ends."""
     position, found = 0, []
     while position < len(data):
+        if data[position : position + 1] == b"#":   # a line of time
+            position = data.find(b"\n", position) + 1 or len(data)
+            continue
         start, count = position, int(data[position + 1 : data.index(b"\r\n", position)])
         position = data.index(b"\r\n", position) + 2
         for _ in range(count):

@@ -150,6 +150,9 @@ fn standing(ctx: &Context<'_>, flags: Option<ScriptFlags>, read_only: bool) -> R
         if read_only && !no_writes {
             return Err(CommandError::text("ERR Can not execute a script with write flag using *_ro command."));
         }
+        if !no_writes && let Some(refusal) = ctx.shared.refuses_writes(true) {
+            return Err(refusal);
+        }
         if out_of_memory && !no_writes && !allows {
             return Err(CommandError::OutOfMemory);
         }

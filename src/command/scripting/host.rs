@@ -79,9 +79,9 @@ impl ScriptHost<'_, '_> {
             return Some(READ_ONLY);
         }
         if flags.has(Flags::WRITE)
-            && let Some(error) = self.ctx.shared.append_log.refusal()
+            && let Some(refusal) = self.ctx.shared.refuses_writes(false)
         {
-            return Some(error);
+            return Some(refusal);
         }
         if flags.has(Flags::DENYOOM) && self.standing.out_of_memory && !self.standing.wrote {
             return Some(CommandError::OutOfMemory);

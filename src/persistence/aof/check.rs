@@ -139,10 +139,17 @@ mod tests {
     use crate::persistence::disk::RealDisk;
     use crate::persistence::rdb::value::Limits;
     use crate::util::clock::UnixMs;
+    use crate::value::list::Fill;
+    use crate::value::{hash, set, sorted_set};
 
     fn options() -> Options {
         Options {
-            limits: Limits::default(),
+            limits: Limits {
+                list: Fill::new(-2),
+                hash: hash::Limits { entries: 512, value_bytes: 64 },
+                set: set::Limits { intset: 512, listpack: 128, value: 64 },
+                sorted_set: sorted_set::Limits { entries: 128, value_bytes: 64 },
+            },
             now: UnixMs(0),
             keep_expired: true,
             replace: false,

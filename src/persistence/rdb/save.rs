@@ -102,6 +102,8 @@ pub struct Saved {
     pub bytes: u64,
     /// Bytes of what writers had to record because they came before the walk.
     pub kept_bytes: u64,
+    /// Nanoseconds for which a lock was held at most at a time.
+    pub longest_nanos: u64,
 }
 
 /// What to write beside the keys.
@@ -204,10 +206,10 @@ pub fn write_snapshot(
         progress.kept_bytes.store(cut.saved_bytes(), Relaxed);
         delay(options.config, cut.recorded().saturating_sub(before), progress);
     }
-    let (keys, kept_bytes) = (cut.recorded(), cut.saved_bytes());
+    let (keys, kept_bytes, longest_nanos) = (cut.recorded(), cut.saved_bytes(), cut.longest_nanos());
     drop(cut);
     let bytes = writer.end()?;
-    Ok(Saved { keys, bytes, kept_bytes })
+    Ok(Saved { keys, bytes, kept_bytes, longest_nanos })
 }
 
 /// Waits as long as tests want it to for so many keys.

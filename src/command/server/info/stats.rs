@@ -30,7 +30,10 @@ pub fn stats(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("pubsub_channels", pubsub.count(Listen::Channel));
     lines.field("pubsub_patterns", pubsub.count(Listen::Pattern));
     lines.field("pubsubshard_channels", pubsub.count(Listen::Shard));
-    lines.zeros(&["latest_fork_usec", "total_forks"]);
+    // What a fork is elsewhere: everybody waits for it.
+    let saving = ctx.shared.saving.report();
+    lines.field("latest_fork_usec", saving.cut_nanos / 1000);
+    lines.field("total_forks", saving.cuts);
     lines.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits"]);
     lines.zeros(&["active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
     lines.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
