@@ -13,7 +13,7 @@ use super::entry::EntryRef;
 use super::reclaim::{Garbage, Why};
 use super::shard::Shard;
 use super::table::Table;
-use super::{Keyspace, SHORT_WAIT};
+use super::{Key, Keyspace, SHORT_WAIT};
 use crate::util::clock::{Ticks, UnixMs};
 use crate::util::pieces::Pieces;
 use crate::util::sync::{Mutex, MutexGuard, PlainMutex};
@@ -24,6 +24,27 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Records an entry, key and value, as of the cut.
 pub type Record = dyn Fn(EntryRef<'_>, UnixMs, &mut Pieces) + Send + Sync;
+
+/// Where the recording of a long collection goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Place {
+    /// What stands before the elements is written.
+    pub begun: bool,
+    /// A cursor or a number of elements, as the type has it.
+    pub at: u64,
+}
+
+/// Records some more of a long collection, as of the cut, for about so many nanoseconds; `true` at its end. Nothing changes between two
+/// calls.
+pub type RecordPart = dyn Fn(EntryRef<'_>, UnixMs, &mut Place, u64, &mut Pieces) -> bool + Send;
+
+/// Collections of so many elements, or nodes of some kilobytes, are recorded in parts: the others take less than a turn.
+const LONG: usize = 256;
+
+/// Whether recording this entry takes long.
+fn is_long(entry: EntryRef<'_>) -> bool {
+    entry.object().is_some_and(|object| object.len() >= LONG)
+}
 
 /// What writers record is handed over in batches of so many bytes: larger ones would have to be moved as they grow.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -61,7 +82,7 @@ struct State {
     /// What writers have recorded, with the database that it belongs to.
     batches: PlainMutex<VecDeque<(usize, Pieces)>>,
     /// Tables that were flushed while they were walked, with their database and shard at the cut.
-    orphans: PlainMutex<Vec<(Place, Box<Table>)>>,
+    orphans: PlainMutex<Vec<(Home, Box<Table>)>>,
     recorded: AtomicU64,
     saved_bytes: AtomicU64,
 }
@@ -76,12 +97,39 @@ impl State {
 }
 
 /// Where a table was at the cut: database and number of the shard.
-type Place = (usize, usize);
+type Home = (usize, usize);
+
+/// A long collection that the walk has come to, and records in parts; until then whoever changes it has to record it.
+struct Long {
+    hash: u64,
+    key: Box<[u8]>,
+}
+
+/// The parts of a long collection so far.
+#[derive(Default)]
+struct Parts {
+    hash: u64,
+    key: Box<[u8]>,
+    place: Place,
+    pieces: Pieces,
+}
+
+/// What a turn has come to.
+enum Turn {
+    /// Entries are recorded; where the walk goes on, `None` at its end.
+    Entries(Option<u64>),
+    /// A part of a long collection.
+    Part,
+    /// The last part of it.
+    LastPart,
+}
 
 /// What a table knows of the cut that it is part of.
 pub struct Walk {
     state: Arc<State>,
-    place: Place,
+    place: Home,
+    /// Long collections below the position that are not recorded yet.
+    longs: Vec<Long>,
     /// The hash from which on nothing has been recorded.
     position: u64,
     touched: Box<[Hashes; PARTS]>,
@@ -97,16 +145,23 @@ impl Walk {
 
     /// Whether something is left to do for keys of this hash.
     pub fn is_open(&self, hash: u64) -> bool {
-        hash >= self.position && !self.touched[Walk::part(hash)].contains(&hash)
+        let ahead = hash >= self.position && !self.touched[Walk::part(hash)].contains(&hash);
+        ahead || self.longs.iter().any(|long| long.hash == hash)
     }
 
     /// Notes that nothing is left to do for keys of this hash.
     pub fn close(&mut self, hash: u64) {
-        self.touched[Walk::part(hash)].insert(hash);
+        self.longs.retain(|long| long.hash != hash);
+        if hash >= self.position {
+            self.touched[Walk::part(hash)].insert(hash);
+        }
     }
 
     /// Records an entry that is about to change.
-    pub fn save(&mut self, entry: EntryRef<'_>) {
+    pub fn save(&mut self, entry: EntryRef<'_>, hash: u64) {
+        if hash < self.position && !self.longs.iter().any(|long| *long.key == *entry.key()) {
+            return; // it shares its hash with a long one, and is recorded
+        }
         let before = self.saved.bytes.len();
         self.state.record(entry, &mut self.saved);
         let grown = self.saved.bytes.len() - before;
@@ -144,7 +199,7 @@ pub struct Size {
 pub struct Cut<'k> {
     keyspace: &'k Keyspace,
     state: Arc<State>,
-    parts: VecDeque<Place>,
+    homes: VecDeque<Home>,
     /// A flushed table that is being walked.
     orphan: Option<Box<Table>>,
     sizes: Vec<Size>,
@@ -154,6 +209,9 @@ pub struct Cut<'k> {
     longest_nanos: u64,
     /// Nanoseconds for which the cut held locks.
     cut_nanos: u64,
+    /// How long collections are recorded in parts; without it, at a stretch.
+    record_part: Option<Box<RecordPart>>,
+    parts: Parts,
 }
 
 impl Keyspace {
@@ -178,12 +236,14 @@ impl Keyspace {
         let mut cut = Cut {
             keyspace: self,
             state,
-            parts: VecDeque::new(),
+            homes: VecDeque::new(),
             orphan: None,
             sizes: Vec::new(),
             next: None,
             longest_nanos: 0,
             cut_nanos: 0,
+            record_part: None,
+            parts: Parts::default(),
         };
         // Allocated before anything is locked.
         let walks = self.allocated().count() * self.shards();
@@ -209,7 +269,7 @@ impl<'k> Cut<'k> {
     fn new_walk(&self) -> Box<Walk> {
         let touched = Box::new(std::array::from_fn(|_| Hashes::default()));
         let (state, saved) = (Arc::clone(&self.state), Pieces::default());
-        Box::new(Walk { state, place: (0, 0), position: 0, touched, saved })
+        Box::new(Walk { state, place: (0, 0), longs: Vec::new(), position: 0, touched, saved })
     }
 
     fn begin(&mut self, walks: &mut Vec<Box<Walk>>, at_cut: &mut dyn FnMut()) -> bool {
@@ -240,7 +300,7 @@ impl<'k> Cut<'k> {
             let mut walk = walks.pop().unwrap_or_else(|| self.new_walk());
             (walk.place, walk.position) = ((*db, *shard), first);
             table.begin_walk(walk);
-            self.parts.push_back((*db, *shard));
+            self.homes.push_back((*db, *shard));
         }
         at_cut();
         self.cut_nanos = Ticks::now().nanos_since(started);
@@ -290,26 +350,45 @@ impl<'k> Cut<'k> {
             out.append(&mut batch);
             return Some(db);
         }
-        let Some(place) = self.parts.front().copied() else {
+        let Some(place) = self.homes.front().copied() else {
             // A writer may have handed its last batch over while this was on its way to the end.
             let (db, mut batch) = self.pop_batch()?;
             out.append(&mut batch);
             return Some(db);
         };
         self.prefetch(place);
-        let (next, held_nanos) = self.with_table(place, &mut |table| table.walk_on(nanos, out));
-        self.next = next;
+        let (mut part, mut parts) = (Pieces::default(), std::mem::take(&mut self.parts));
+        let record_part = self.record_part.take();
+        let (turn, held_nanos) = self.with_table(place, &mut |table| match &record_part {
+            Some(record_part) if table.has_long() => table.walk_long(&**record_part, nanos, &mut parts, &mut part),
+            _ => table.walk_on(nanos, record_part.is_some(), out),
+        });
+        (self.parts, self.record_part) = (parts, record_part);
         self.longest_nanos = self.longest_nanos.max(held_nanos);
-        if next.is_none() {
-            self.parts.pop_front();
-            self.free_orphan();
+        match turn {
+            Turn::Entries(next) => {
+                self.next = next;
+                self.parts = Parts::default(); // somebody else has recorded it
+                if next.is_none() {
+                    self.homes.pop_front();
+                    self.free_orphan();
+                }
+            }
+            // Copied without the lock; it is given out as a whole, because a change meanwhile makes it worthless.
+            Turn::Part => self.parts.pieces.append(&mut part),
+            Turn::LastPart => {
+                out.append(&mut self.parts.pieces);
+                out.append(&mut part);
+                self.parts = Parts::default();
+            }
         }
         Some(place.0)
     }
 
-    /// Nanoseconds from the first lock that the cut took to the last, and what it did then.
-    pub fn cut_nanos(&self) -> u64 {
-        self.cut_nanos
+    /// Has long collections recorded in parts, by `record`, and not under the lock of one turn.
+    pub fn in_parts(mut self, record: Box<RecordPart>) -> Cut<'k> {
+        self.record_part = Some(record);
+        self
     }
 
     /// The longest time, in nanoseconds, for which a turn has held a lock.
@@ -318,11 +397,21 @@ impl<'k> Cut<'k> {
     }
 
     /// Loads what the next turn looks at, before it takes the lock.
-    fn prefetch(&self, (db, shard): Place) {
+    fn prefetch(&self, (db, shard): Home) {
         let first = (shard as u64).checked_shl(64 - self.keyspace.shard_bits).unwrap_or(0);
         if let Some(cells) = self.keyspace.databases[db].get() {
             cells[shard].peek.prefetch_segment(self.next.unwrap_or(first), &crossbeam_epoch::pin());
         }
+    }
+
+    /// The keyspace that is cut.
+    pub fn keyspace(&self) -> &'k Keyspace {
+        self.keyspace
+    }
+
+    /// Nanoseconds from the first lock that the cut took to the last, and what it did then.
+    pub fn cut_nanos(&self) -> u64 {
+        self.cut_nanos
     }
 
     fn pop_batch(&self) -> Option<(usize, Pieces)> {
@@ -330,7 +419,7 @@ impl<'k> Cut<'k> {
     }
 
     /// Lets `work` at the table that was at `place`, wherever it is now.
-    fn with_table<R>(&mut self, place: Place, work: &mut dyn FnMut(&mut Table) -> R) -> R {
+    fn with_table<R>(&mut self, place: Home, work: &mut dyn FnMut(&mut Table) -> R) -> R {
         loop {
             if let Some(table) = &mut self.orphan {
                 return work(table);
@@ -358,7 +447,7 @@ impl<'k> Cut<'k> {
 
 impl Drop for Cut<'_> {
     fn drop(&mut self) {
-        while let Some(place) = self.parts.pop_front() {
+        while let Some(place) = self.homes.pop_front() {
             self.with_table(place, &mut Table::end_walk);
             self.free_orphan();
         }
@@ -386,31 +475,74 @@ pub fn orphan(table: Table) -> Result<Table, usize> {
 }
 
 impl Table {
-    /// Does some more of the walk, up to the end of a segment, for about `nanos` at most. Returns where it goes on, `None` at its end,
-    /// when the table is no longer part of the cut; and the nanoseconds that it took.
-    fn walk_on(&mut self, nanos: u64, out: &mut Pieces) -> (Option<u64>, u64) {
-        let Some(mut walk) = self.take_walk() else { return (None, 0) };
+    /// Does some more of the walk, up to the end of a segment or a long collection, for about `nanos` at most; and tells the nanoseconds that
+    /// it took. At its end the table is no longer part of the cut. With `in_parts`, long collections are only noted.
+    fn walk_on(&mut self, nanos: u64, in_parts: bool, out: &mut Pieces) -> (Turn, u64) {
+        let Some(mut walk) = self.take_walk() else { return (Turn::Entries(None), 0) };
         let (started, mut next, mut took) = (Ticks::now(), Some(walk.position), 0);
         while let Some(at) = next {
+            let mut longs = Vec::new();
             next = self.visit(at, &mut |entry| {
                 // A home may begin before the position when the segment was rebuilt since.
                 let hash = self.hash(entry.key());
                 if hash >= at && walk.is_open(hash) {
-                    walk.state.record(entry, out);
+                    if in_parts && is_long(entry) && entry.is_live(walk.state.now) {
+                        longs.push(Long { hash, key: entry.key().into() });
+                    } else {
+                        walk.state.record(entry, out);
+                    }
                 }
             });
-            walk.position = next.unwrap_or(walk.position);
+            walk.longs.append(&mut longs);
+            // Behind the last hash there is none that could be open still.
+            let Some(position) = next else {
+                walk.position = u64::MAX;
+                break;
+            };
+            walk.position = position;
             took = Ticks::now().nanos_since(started);
-            if took > nanos || next.is_some_and(|next| !self.is_one_segment(at, next)) {
+            if took > nanos || !walk.longs.is_empty() || !self.is_one_segment(at, position) {
                 break;
             }
         }
-        if next.is_none() {
+        if next.is_none() && walk.longs.is_empty() {
             out.append(&mut walk.saved);
-        } else {
-            self.begin_walk(walk);
+            return (Turn::Entries(None), took);
         }
-        (next, took)
+        let position = walk.position;
+        self.begin_walk(walk);
+        (Turn::Entries(Some(position)), took)
+    }
+
+    fn has_long(&self) -> bool {
+        self.walk().is_some_and(|walk| !walk.longs.is_empty())
+    }
+
+    /// Records a part of the long collection that was noted last. `parts` is what there is of it, and empty, or of another one, before.
+    fn walk_long(&mut self, record: &RecordPart, nanos: u64, parts: &mut Parts, part: &mut Pieces) -> (Turn, u64) {
+        let started = Ticks::now();
+        let Some(mut walk) = self.take_walk() else { return (Turn::Entries(None), 0) };
+        let mut turn = Turn::Part;
+        if let Some(long) = walk.longs.last() {
+            if (parts.hash, &parts.key) != (long.hash, &long.key) {
+                *parts = Parts { hash: long.hash, key: long.key.clone(), ..Parts::default() };
+            }
+            let done = match self.get(Key { bytes: &long.key, hash: long.hash }) {
+                Some(entry) => record(entry, walk.state.now, &mut parts.place, nanos, part),
+                None => {
+                    // It has expired since the cut: then it would not be loaded either.
+                    *parts = Parts::default();
+                    true
+                }
+            };
+            if done {
+                walk.longs.pop();
+                walk.state.recorded.fetch_add(1, Relaxed);
+                turn = Turn::LastPart;
+            }
+        }
+        self.begin_walk(walk);
+        (turn, Ticks::now().nanos_since(started))
     }
 
     /// Is no longer part of a cut.

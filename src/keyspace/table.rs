@@ -707,7 +707,7 @@ fn keep(walk: &mut Walk, hasher: &KeyHasher, segment: Segment, mark: Mark, hash:
     if walk.is_open(hash) {
         segment.find(segment.step(), mark, |entry| {
             if hasher.hash(entry.key()) == hash {
-                walk.save(entry);
+                walk.save(entry, hash);
             }
             false
         });

@@ -8,7 +8,9 @@ use larder::call::spec::{Flags, Scope};
 use larder::config::{CommandLine, Config};
 use larder::keyspace::snapshot::{Cut, NoCut, Record};
 use larder::persistence::rdb::dump::dump;
+use larder::persistence::rdb::load::{Progress, load_file};
 use larder::protocol::reply::Resp;
+use larder::util::clock::UnixMs;
 use larder::util::pieces::Pieces;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -565,7 +567,7 @@ fn a_disk_that_fails_stops_writes_where_there_are_save_points() {
 fn save_points_and_flushes_want_snapshots() {
     let (mut c, disk) = on_a_faulty_disk(&["--save", "10", "2"]);
     let due = |c: &Client, seconds: i64| {
-        let later = larder::util::clock::UnixMs(larder::util::clock::UnixMs::now().0 + seconds * 1000);
+        let later = UnixMs(UnixMs::now().0 + seconds * 1000);
         saving::look(c.shared, later);
         let wanted = c.shared.saving.is_wanted();
         wait_for_the_background(c);
@@ -580,4 +582,94 @@ fn save_points_and_flushes_want_snapshots() {
     c.check("FLUSHALL", "+OK");
     wait_for_the_background(&c);
     assert!(file(&c, &disk).len() < before.len(), "what was flushed is not in the file any more");
+}
+
+/// Moves members, amounts and elements between pairs of collections that are saved in parts.
+fn shuffle(shared: &'static Shared, seed: u32, stop: &AtomicBool) {
+    let (mut c, mut chance) = (Client::of(shared, Resp::V2), seed);
+    while !stop.load(Relaxed) {
+        chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let (n, forth) = (chance >> 8 & 8191, chance >> 31 == 0);
+        let (from, to) = if forth { ("a", "b") } else { ("b", "a") };
+        match chance >> 24 & 15 {
+            0..4 => drop(c.ask(&format!("SMOVE set:{from} set:{to} member:{n}"))),
+            4..12 => {
+                c.check("MULTI", "+OK");
+                c.ask(&format!("HINCRBY hash:{from} field:{n} -3"));
+                c.ask(&format!("HINCRBY hash:{to} field:{n} 3"));
+                c.ask(&format!("ZINCRBY zset:{from} -2 member:{n}"));
+                c.ask(&format!("ZINCRBY zset:{to} 2 member:{n}"));
+                assert!(c.ask("EXEC").starts_with('['));
+            }
+            12..15 => drop(c.ask(&format!("LMOVE list:{from} list:{to} LEFT RIGHT"))),
+            _ => {
+                c.check("MULTI", "+OK");
+                for line in ["RENAME hash:a hash:c", "RENAME hash:b hash:a", "RENAME hash:c hash:b"] {
+                    c.ask(line);
+                }
+                assert!(c.ask("EXEC").starts_with('['));
+            }
+        }
+        std::thread::sleep(Duration::from_micros(u64::from(chance >> 12 & 1023)));
+    }
+}
+
+#[test]
+fn long_collections_are_saved_in_parts_and_whole() {
+    let (mut c, disk) = on_a_faulty_disk(&["--rdbcompression", "yes"]);
+    for n in 0..8192 {
+        for name in ["a", "b"] {
+            c.ask(&format!("HSET hash:{name} field:{n} 100"));
+            c.ask(&format!("ZADD zset:{name} 100 member:{n}"));
+            c.ask(&format!("RPUSH list:{name} element-{name}-{n}-of-some-length"));
+        }
+        c.ask(&format!("SADD set:{} member:{n}", if n % 2 == 0 { "a" } else { "b" }));
+        c.ask(&format!("HSET quiet field:{n} {n}"));
+        c.ask(&format!("XADD stream {n}-1 field some-value"));
+    }
+    c.ask("HPEXPIRE quiet 100000000 FIELDS 2 field:7 field:8");
+    let quiet = |c: &mut Client| {
+        [
+            "HLEN quiet",
+            "HGET quiet field:77",
+            "HPEXPIRETIME quiet FIELDS 3 field:7 field:8 field:9",
+            "XLEN stream",
+            "XRANGE stream 77 77",
+        ]
+        .map(|line| c.ask(line))
+    };
+    let expected = quiet(&mut c);
+    let (shared, stop) = (c.shared, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for seed in 1..3 {
+            let stop = &stop;
+            scope.spawn(move || shuffle(shared, seed, stop));
+        }
+        for _ in 0..25 {
+            c.check("SAVE", "+OK");
+            let mut fresh = Client::new(Resp::V2);
+            let (now, path) = (UnixMs::now(), shared.config.dir().join("dump.rdb"));
+            let (options, progress) = (larder::call::loading::options(&shared.config, now), Progress::default());
+            let loaded = load_file(&*disk.shared(), &path, Some(&fresh.shared.keyspace), &options, &progress);
+            assert!(loaded.is_ok(), "{loaded:?}");
+            assert_eq!(quiet(&mut fresh), expected);
+            let sum = |reply: String| {
+                reply
+                    .split(", $")
+                    .filter_map(|word| word.trim_matches(['[', ']', '$']).parse::<i64>().ok())
+                    .sum::<i64>()
+            };
+            let hashes = [fresh.ask("HVALS hash:a"), fresh.ask("HVALS hash:b")].map(sum);
+            assert_eq!(hashes[0] + hashes[1], 2 * 8192 * 100);
+            assert_eq!((fresh.ask("HLEN hash:a"), fresh.ask("ZCARD zset:b")), (":8192".to_owned(), ":8192".to_owned()));
+            fresh.check("ZUNIONSTORE all 2 zset:a zset:b", ":8192");
+            fresh.check("ZCOUNT all 200 200", ":8192");
+            fresh.check("SUNIONSTORE both set:a set:b", ":8192");
+            fresh.check("SINTERCARD 2 set:a set:b", ":0");
+            let lengths = [fresh.ask("LLEN list:a"), fresh.ask("LLEN list:b")];
+            let length = |reply: &String| reply[1..].parse::<i64>().unwrap_or(0);
+            assert_eq!(length(&lengths[0]) + length(&lengths[1]), 2 * 8192);
+        }
+        stop.store(true, Relaxed);
+    });
 }

@@ -12,6 +12,7 @@
 use super::bytes::{Malformed, Reader, put_count, put_string};
 use super::dump::VALKEY;
 use super::value::{Limits, load_listpack, old_hash, pairs};
+use crate::keyspace::snapshot::Place;
 use crate::util::pieces::Pieces;
 use crate::value::hash::{Hash, Lifetime};
 use crate::value::listpack::Item;
@@ -45,15 +46,29 @@ pub fn save(hash: &Hash, now: i64, out: &mut Pieces) {
     }
     let timed = hash.due().is_some();
     put_count(hash.live_len(now), &mut out.bytes);
-    let (name, text) = (&mut itoa::Buffer::new(), &mut itoa::Buffer::new());
     for (field, value) in hash.iter(now) {
-        let field = field.text(name);
-        put_string(field, out);
-        put_string(value.text(text), out);
-        if timed {
-            let deadline = hash.deadline(field, now).flatten().unwrap_or(NEVER);
-            out.bytes.extend_from_slice(&deadline.to_le_bytes());
-        }
+        save_field(hash, now, (field, value), timed, out);
+    }
+}
+
+/// Appends about `count` more fields, and the number of all before the first ones; `true` behind the last.
+pub fn save_some(hash: &Hash, now: i64, place: &mut Place, count: usize, out: &mut Pieces) -> bool {
+    if !place.begun {
+        put_count(hash.live_len(now), &mut out.bytes);
+    }
+    let timed = hash.due().is_some();
+    place.at = hash.scan(place.at, count, now, &mut |field, value| save_field(hash, now, (field, value), timed, out));
+    place.at == 0
+}
+
+fn save_field(hash: &Hash, now: i64, (field, value): (Item<'_>, Item<'_>), timed: bool, out: &mut Pieces) {
+    let mut name = itoa::Buffer::new();
+    let field = field.text(&mut name);
+    put_string(field, out);
+    put_string(value.text(&mut itoa::Buffer::new()), out);
+    if timed {
+        let deadline = hash.deadline(field, now).flatten().unwrap_or(NEVER);
+        out.bytes.extend_from_slice(&deadline.to_le_bytes());
     }
 }
 

@@ -17,18 +17,19 @@
 //! fields of hashes expire, for which Redis and Valkey have no form in common. Must not know: commands, who asks.
 //! Source: the RDB format.
 
-use super::bytes::{finish, put_count, put_number, put_string, put_text, running_checksum};
+use super::bytes::{put_count, put_number, put_string, put_text, running_checksum};
 use super::functions::LIBRARY;
 use super::lzf::Compressor;
 use super::value;
 use crate::config::{Config, EvictionPolicy, REDIS_VERSION};
+use crate::keyspace::entry::EntryRef;
 use crate::keyspace::evict::pressure::Pressure;
-use crate::keyspace::snapshot::{Cut, Record, Size};
+use crate::keyspace::snapshot::{Cut, Record, RecordPart, Size};
 use crate::keyspace::{Keyspace, access_seconds};
 use crate::persistence::disk::{Disk, DiskFile};
 use crate::util::clock::UnixMs;
 use crate::util::memory::used_bytes;
-use crate::util::pieces::Pieces;
+use crate::util::pieces::{Piece, Pieces};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -119,20 +120,21 @@ pub struct Options<'a> {
 
 /// What is to be given to [`Keyspace::cut`] for [`write_snapshot`].
 pub fn recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<Record> {
-    let uses = match policy {
-        policy if policy.is_lfu() => Uses::Counted(keyspace.shared_pressure()),
-        EvictionPolicy::AllkeysLru | EvictionPolicy::VolatileLru => Uses::Timed,
-        _ => Uses::Unknown,
-    };
+    let uses = Uses::new(keyspace, policy);
     Box::new(move |entry, now, out| {
-        if let Some(deadline) = entry.deadline() {
-            out.bytes.push(DEADLINE_MS);
-            out.bytes.extend_from_slice(&deadline.0.to_le_bytes());
-        }
-        uses.put(entry.access(), now, &mut out.bytes);
-        out.bytes.push(value::type_of(entry));
-        put_string(entry.key(), out);
+        uses.put_head(entry, now, out);
         value::save(entry, now, out);
+    })
+}
+
+/// As [`recorder`], for long collections.
+fn part_recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<RecordPart> {
+    let uses = Uses::new(keyspace, policy);
+    Box::new(move |entry, now, place, nanos, out| {
+        if !place.begun {
+            uses.put_head(entry, now, out);
+        }
+        value::save_part(entry, now, place, nanos, out)
     })
 }
 
@@ -144,6 +146,25 @@ enum Uses {
 }
 
 impl Uses {
+    fn new(keyspace: &Keyspace, policy: EvictionPolicy) -> Uses {
+        match policy {
+            policy if policy.is_lfu() => Uses::Counted(keyspace.shared_pressure()),
+            EvictionPolicy::AllkeysLru | EvictionPolicy::VolatileLru => Uses::Timed,
+            _ => Uses::Unknown,
+        }
+    }
+
+    /// What stands before a value.
+    fn put_head(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
+        if let Some(deadline) = entry.deadline() {
+            out.bytes.push(DEADLINE_MS);
+            out.bytes.extend_from_slice(&deadline.0.to_le_bytes());
+        }
+        self.put(entry.access(), now, &mut out.bytes);
+        out.bytes.push(value::type_of(entry));
+        put_string(entry.key(), out);
+    }
+
     fn put(&self, access: u32, now: UnixMs, out: &mut Vec<u8>) {
         match self {
             Uses::Unknown => {}
@@ -183,11 +204,13 @@ pub fn save_file(
 /// # Errors
 /// See [`SaveError`].
 pub fn write_snapshot(
-    mut cut: Cut<'_>,
+    cut: Cut<'_>,
     file: &mut dyn DiskFile,
     options: Options<'_>,
     progress: &Progress,
 ) -> Result<Saved, SaveError> {
+    let record = part_recorder(cut.keyspace(), options.config.maxmemory_policy());
+    let mut cut = cut.in_parts(record);
     let sizes = cut.sizes().to_vec();
     progress.total.store(cut.keys(), Relaxed);
     let mut writer = Writer::new(file, options.config);
@@ -294,8 +317,17 @@ impl<'f> Writer<'f> {
     }
 
     fn push(&mut self, pieces: &Pieces) -> io::Result<()> {
-        finish(pieces, self.compressor.as_mut(), &mut self.buffer);
-        if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+        let mut result = Ok(());
+        pieces.each(|piece| {
+            match piece {
+                Piece::Plain(bytes) => self.buffer.extend_from_slice(bytes),
+                Piece::Text(text) => put_text(text, self.compressor.as_mut(), &mut self.buffer),
+            }
+            if self.buffer.len() >= WRITE_BYTES && result.is_ok() {
+                result = self.write();
+            }
+        });
+        result
     }
 
     fn write(&mut self) -> io::Result<()> {

@@ -16,7 +16,8 @@ use super::bytes::{Malformed, Reader, put_count, put_shared_string, put_string};
 use super::ziplist::{ziplist, zipmap};
 use super::{hash, stream};
 use crate::keyspace::entry::EntryRef;
-use crate::util::clock::UnixMs;
+use crate::keyspace::snapshot::Place;
+use crate::util::clock::{Ticks, UnixMs};
 use crate::util::number;
 use crate::util::pieces::Pieces;
 use crate::value::list::{Fill, List, LoadedNode, NodeRef, Side};
@@ -100,16 +101,76 @@ pub fn save(entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
     }
 }
 
+/// Elements that are saved between two looks at the clock, and nodes of some kilobytes.
+const SOME: usize = 32;
+const SOME_NODES: usize = 4;
+
+/// Appends some more of a collection's value, as [`save`] does all of it, for about `nanos`; `true` at its end. It must not change from the
+/// first call to the last.
+pub fn save_part(entry: EntryRef<'_>, now: UnixMs, place: &mut Place, nanos: u64, out: &mut Pieces) -> bool {
+    let started = Ticks::now();
+    loop {
+        let done = save_some(entry, now, place, out);
+        place.begun = true;
+        if done || Ticks::now().nanos_since(started) > nanos {
+            return done;
+        }
+    }
+}
+
+fn save_some(entry: EntryRef<'_>, now: UnixMs, place: &mut Place, out: &mut Pieces) -> bool {
+    match entry.object() {
+        Some(ObjectRef::List(list)) => {
+            if !place.begun {
+                put_count(list.nodes().count(), &mut out.bytes);
+            }
+            let done = usize::try_from(place.at).unwrap_or(usize::MAX);
+            let mut count = 0;
+            for node in list.nodes().skip(done).take(SOME_NODES) {
+                save_node(node, out);
+                count += 1;
+            }
+            place.at += count as u64;
+            count < SOME_NODES
+        }
+        Some(ObjectRef::Set(set)) if set.table().is_some() => {
+            if !place.begun {
+                put_count(set.len(), &mut out.bytes);
+            }
+            place.at = set.scan(place.at, SOME, &mut |member| {
+                put_string(member.text(&mut itoa::Buffer::new()), out);
+            });
+            place.at == 0
+        }
+        Some(ObjectRef::SortedSet(set)) if set.as_listpack().is_none() => {
+            if !place.begun {
+                put_count(set.len(), &mut out.bytes);
+            }
+            let left = set.len().saturating_sub(usize::try_from(place.at).unwrap_or(usize::MAX));
+            save_scored(set, left.saturating_sub(SOME)..left, out);
+            place.at += SOME.min(left) as u64;
+            left <= SOME
+        }
+        Some(ObjectRef::Hash(it)) if it.table().is_some() => hash::save_some(it, now.0, place, SOME, out),
+        _ => {
+            save(entry, now, out);
+            true
+        }
+    }
+}
+
 fn save_list(list: &List, out: &mut Pieces) {
     put_count(list.nodes().count(), &mut out.bytes);
-    for node in list.nodes() {
-        let (kind, bytes) = match node {
-            NodeRef::Plain(bytes) => (PLAIN, Cow::Borrowed(bytes)),
-            NodeRef::Packed(bytes) => (PACKED, bytes),
-        };
-        super::bytes::put_number(kind, &mut out.bytes);
-        put_string(&bytes, out);
-    }
+    list.nodes().for_each(|node| save_node(node, out));
+}
+
+fn save_node(node: NodeRef<'_>, out: &mut Pieces) {
+    let (kind, bytes) = match node {
+        NodeRef::Plain(bytes) => (PLAIN, Cow::Borrowed(bytes)),
+        NodeRef::Packed(bytes) => (PACKED, bytes),
+    };
+    super::bytes::put_number(kind, &mut out.bytes);
+    put_string(&bytes, out);
 }
 
 fn save_set(set: &Set, out: &mut Pieces) {
@@ -127,8 +188,12 @@ fn save_sorted_set(set: &SortedSet, out: &mut Pieces) {
         return put_string(&pack.bytes(), out);
     }
     put_count(set.len(), &mut out.bytes);
-    // From the highest score down, as Redis writes them: it then inserts at the head of its list each time.
-    for (member, score) in set.walk(0..set.len(), true) {
+    save_scored(set, 0..set.len(), out);
+}
+
+/// From the highest score down, as Redis writes them: it then inserts at the head of its list each time.
+fn save_scored(set: &SortedSet, ranks: std::ops::Range<usize>, out: &mut Pieces) {
+    for (member, score) in set.walk(ranks, true) {
         put_string(member.text(&mut itoa::Buffer::new()), out);
         out.bytes.extend_from_slice(&score.to_le_bytes());
     }
