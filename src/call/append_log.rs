@@ -463,3 +463,87 @@ impl Sink for AppendLog {
         self.log.append(unit, now_s);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::disk::DiskFile;
+    use crate::protocol::batch::OwnedRequest;
+    use std::io;
+    use std::path::Path;
+
+    /// Takes everything, or nothing.
+    struct Moody(Arc<AtomicBool>);
+
+    impl DiskFile for Moody {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.load(Relaxed) { Ok(bytes.len()) } else { Err(io::Error::other("not now")) }
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn truncate(&mut self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn again(&self) -> io::Result<Box<dyn DiskFile>> {
+            Ok(Box::new(Moody(Arc::clone(&self.0))))
+        }
+    }
+
+    fn log(policy: Policy) -> (AppendLog, Arc<AtomicBool>) {
+        let (log, takes) = (AppendLog::default(), Arc::new(AtomicBool::new(true)));
+        log.log.switch_to(LogFile::new(Box::new(Moody(Arc::clone(&takes))), Path::new("moody"), 0));
+        log.log.write().expect("nothing to write");
+        log.policy.store(policy as u8, Relaxed);
+        (log, takes)
+    }
+
+    fn append(log: &AppendLog) -> u64 {
+        Sink::append(log, &[(0, OwnedRequest::from_args([&b"A"[..]]).view())]);
+        log.owed()
+    }
+
+    #[test]
+    fn a_reply_waits_for_what_the_policy_demands() {
+        let (log, _) = log(Policy::EverySecond);
+        let owed = append(&log);
+        assert!(log.settle(owed, false) && log.log.written() == owed && log.log.synced() == 0);
+        log.policy.store(Policy::Always as u8, Relaxed);
+        assert!(!log.settle(owed, false) && !log.settle(owed, true), "who has read waits too");
+        log.write_group(false).expect("a good mood");
+        assert!(log.settle(owed, false) && log.log.synced() == owed);
+        let owed = append(&log);
+        log.write_group(true).expect("a good mood");
+        assert!(log.settle(owed, false), "when no sync is wanted, none is waited for");
+    }
+
+    #[test]
+    fn a_sync_in_progress_does_not_stop_a_worker() {
+        let (log, _) = log(Policy::EverySecond);
+        log.sync_runs.store(true, Relaxed);
+        let owed = append(&log);
+        assert!(!log.settle(owed, false) && log.delayed() == 1);
+        log.write_group(false).expect("a good mood");
+        assert!(log.settle(owed, false));
+    }
+
+    #[test]
+    fn who_has_written_waits_for_a_log_that_fails_and_nobody_else() {
+        let (log, takes) = log(Policy::EverySecond);
+        takes.store(false, Relaxed);
+        let owed = append(&log);
+        assert!(!log.settle(owed, false));
+        assert!(log.settle(owed, true) && !log.settle(owed, false));
+        assert_eq!(
+            log.refusal().map(|error| error.to_string()).as_deref(),
+            Some("MISCONF Errors writing to the AOF file: not now")
+        );
+        takes.store(true, Relaxed);
+        log.write_group(false).expect("a better mood");
+        log.log.forgive_write();
+        assert!(log.settle(owed, false) && log.refusal().is_none());
+    }
+}

@@ -15,6 +15,8 @@ pub struct Loading {
     on: AtomicBool,
     started_ms: AtomicI64,
     progress: Progress,
+    /// Checksums of snapshots and dumps are not verified (`DEBUG SET-SKIP-CHECKSUM-VALIDATION`).
+    pub skip_checksums: AtomicBool,
 }
 
 impl Loading {

@@ -62,6 +62,7 @@ pub fn find(shared: &Shared) -> Result<Option<Plan>, String> {
 pub fn load(shared: &'static Shared, plan: Plan) -> Result<(), String> {
     let started = Ticks::now();
     let len = replay::load(shared, &plan)?;
+    shared.stats.dirty.store(0, Relaxed); // nothing has changed since
     let nanos = Ticks::now().nanos_since(started);
     tracing::info!(
         "DB loaded from append only file: {}.{:03} seconds",

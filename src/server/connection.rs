@@ -627,7 +627,16 @@ impl Connection {
 
     /// Takes what others left for this client.
     fn read_mail(&mut self) {
+        if self.held && !self.is_held() {
+            // What has waited long enough is not to wait for what comes behind it.
+            let mut unsent = std::mem::take(&mut self.unsent);
+            self.write(&mut unsent);
+            self.unsent = unsent;
+        }
         let mut mail = self.session.client.take_mail();
+        if !mail.pushes.is_empty() {
+            self.owe();
+        }
         if self.unsent.is_empty() {
             self.unsent = mail.pushes;
         } else if !mail.pushes.is_empty() {
@@ -637,9 +646,6 @@ impl Connection {
             mail.pushes.move_rest_to(&mut self.unsent);
         }
         self.stalled = false;
-        if !self.unsent.is_empty() {
-            self.owe();
-        }
         if mail.overflowed {
             self.overflowed();
         } else if mail.killed {
@@ -655,6 +661,8 @@ impl Connection {
         if !bench.out.is_empty() {
             self.owe();
             if self.unsent.is_empty() && self.state == State::Open {
+                // One write of the log is to do for all connections that are ready.
+                let at_once = at_once && self.shared.append_log.frontier() >= self.owed;
                 if !at_once && bench.out.len() <= PUT_OFF_BYTES && bench.out.contiguous().is_some() && !self.is_busy() {
                     let fresh = bench.spare.pop().unwrap_or_default();
                     self.unsent = std::mem::replace(&mut bench.out, fresh);

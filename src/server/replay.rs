@@ -108,9 +108,7 @@ pub fn load(shared: &'static Shared, plan: &Plan) -> Result<u64, String> {
             }
             _ => {
                 accept_cut(shared, path, *bytes, offset, end)?;
-                if index + 1 < plan.parts.len() {
-                    cut_off(shared, path, offset)?;
-                }
+                cut_off(shared, path, offset)?;
             }
         }
         let nanos = Ticks::now().nanos_since(started);
@@ -138,7 +136,7 @@ fn accept_cut(shared: &Shared, path: &Path, bytes: u64, offset: u64, end: End) -
     Ok(())
 }
 
-/// Cuts a file off that is not the one to be written to: the next start is not to find it as it was.
+/// Cuts a file off, so that what is written next stands behind whole units, and the next start does not find it as it was.
 fn cut_off(shared: &Shared, path: &Path, len: u64) -> Result<(), String> {
     let cut = shared.append_log.disk.append(path).and_then(|mut file| {
         file.truncate(len)?;
@@ -168,8 +166,9 @@ fn load_snapshot(shared: &'static Shared, path: &Path, reader: Reader) -> Result
     let options = Options { keep_expired: true, ..loading::options(&shared.config, now) };
     let told = |offset: u64, what: &str| format!("{} at byte {offset}: {what}", path.display());
     tracing::info!("Reading RDB base file on AOF loading...");
+    let total = shared.append_log.disk.len(path).ok().flatten();
     let mut source = reader.into_source();
-    let loaded = rdb::load(&mut source, None, Some(&shared.keyspace), &options, shared.loading.progress());
+    let loaded = rdb::load(&mut source, total, Some(&shared.keyspace), &options, shared.loading.progress());
     let loaded = loaded.map_err(|fault| told(fault.offset, &fault.what))?;
     restore_libraries(shared, &loaded.libraries, RestorePolicy::Append)
         .map_err(|text| told(loaded.end, &String::from_utf8_lossy(&text)))?;

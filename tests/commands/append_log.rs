@@ -53,8 +53,7 @@ impl DiskFile for Paper {
 
 /// A server whose effects go to a file.
 fn logging() -> (Client, Paper) {
-    let (mut c, paper) = (Client::new(Resp::V2), Paper::default());
-    c.check("CONFIG SET enable-debug-command yes", "+OK");
+    let (c, paper) = (Client::new(Resp::V2), Paper::default());
     c.shared.append_log.log.switch_to(LogFile::new(Box::new(paper.clone()), Path::new("paper"), 0));
     c.shared.append_log.attach(c.shared);
     (c, paper)
@@ -62,8 +61,7 @@ fn logging() -> (Client, Paper) {
 
 /// A server that has run what `bytes` hold; and how they end.
 fn replayed(bytes: &[u8]) -> (Client, End) {
-    let mut c = Client::new(Resp::V2);
-    c.check("CONFIG SET enable-debug-command yes", "+OK");
+    let c = Client::new(Resp::V2);
     let mut reader = Reader::new(Box::new(Cursor::new(bytes.to_vec())), 0);
     let (mut dispatcher, mut session) = (Dispatcher::new(c.shared, 0), c.new_session());
     let (mut batch, mut out) = (Batch::new(), Output::new());

@@ -8,13 +8,14 @@ use larder::call::clients::Peer;
 use larder::call::session::Session;
 use larder::call::shared::{Identity, Shared, random_id};
 use larder::command::GROUPS;
-use larder::config::Config;
+use larder::config::{CommandLine, Config};
 use larder::dispatch::{Dispatcher, Next};
 use larder::keyspace::reclaim::{Reclaimer, Reclaiming};
 use larder::keyspace::{KeyHasher, Keyspace};
 use larder::protocol::batch::OwnedRequest;
 use larder::protocol::reply::{Output, Resp};
 use larder::util::clock::UnixMs;
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// One client of a server of its own.
@@ -40,7 +41,9 @@ impl Client {
 
     /// A client of an empty server, and what frees in the background for it.
     pub fn with_reclaiming(resp: Resp) -> (Client, Reclaiming) {
-        Client::with(resp, Config::default(), |_| {})
+        let line = CommandLine::read(["--enable-debug-command", "yes"].map(OsStr::new));
+        let config = Config::load(&line, &mut std::io::empty()).unwrap();
+        Client::with(resp, config, |_| {})
     }
 
     /// As [`Client::with_reclaiming`], with options, and with parts of the server exchanged by `prepare`.

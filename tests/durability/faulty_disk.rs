@@ -106,7 +106,8 @@ struct State {
 pub enum Cut {
     /// All of them.
     Everything,
-    /// Of each a part that this seed decides: bytes stay, go, stay up to somewhere or become NUL bytes; names stay or go.
+    /// A part that this seed decides. The first writes to a file stay, then bytes go, tear, become NUL bytes or a hole of them,
+    /// see [`Inode::tear`]; names stay or go.
     Some(u64),
 }
 
@@ -365,17 +366,38 @@ impl Inode {
         if self.cut && chance.happens() {
             left.truncate(self.data.len());
         }
-        for range in &self.dirty {
-            let kept = match chance.below(4) {
-                0 => continue,
-                1 => range.len(),
-                2 => chance.below(range.len() + 1),
-                _ => 0, // all NUL bytes: the length was written, the bytes were not
-            };
-            left.resize(left.len().max(range.end), 0);
-            left[range.start..range.start + kept].copy_from_slice(&self.data[range.start..range.start + kept]);
+        let whole = chance.below(self.dirty.len() + 1);
+        for range in self.dirty.iter().take(whole) {
+            self.keep(range.clone(), &mut left);
+        }
+        if let Some(first) = self.dirty.get(whole) {
+            self.tear(first.clone(), chance, &mut left);
         }
         Inode { data: left.clone(), durable: left, ..Inode::default() }
+    }
+}
+
+impl Inode {
+    /// Bytes that survive, behind what is not known to have survived.
+    fn keep(&self, range: Range<usize>, left: &mut Vec<u8>) {
+        left.resize(left.len().max(range.end), 0);
+        left[range.clone()].copy_from_slice(&self.data[range]);
+    }
+
+    /// What is left from the first write on that does not survive whole: nothing, a part of it, NUL bytes in place of all
+    /// that follows, or (as seen on ext4) only up to the next block, behind which everything is there.
+    fn tear(&self, first: Range<usize>, chance: &mut Chance, left: &mut Vec<u8>) {
+        match chance.below(4) {
+            0 => {}
+            1 => self.keep(first.start..first.start + chance.below(first.len()), left),
+            2 => left.resize(left.len().max(first.end + chance.below(self.data.len() - first.end + 1)), 0),
+            _ => {
+                let block = [512, 4096][chance.below(2)];
+                let from = first.start.next_multiple_of(block).min(self.data.len());
+                left.resize(left.len().max(self.data.len()), 0);
+                left[from..].copy_from_slice(&self.data[from..]);
+            }
+        }
     }
 }
 

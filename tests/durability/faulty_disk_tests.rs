@@ -83,24 +83,38 @@ fn a_rename_that_was_not_synced_leaves_the_old_file_and_never_none() -> io::Resu
 }
 
 #[test]
-fn unsynced_bytes_go_stay_tear_or_become_nul() -> io::Result<()> {
+fn unsynced_bytes_go_stay_tear_become_nul_or_leave_a_hole() -> io::Result<()> {
     let disk = FaultyDisk::new(&["data"]);
-    disk.put("data/a", b"begin:");
-    disk.append(Path::new("data/a"))?.write_all(b"123456")?;
-    let mut kinds = [0; 4];
-    for seed in 0..400 {
+    disk.put("data/a", &[b'0'; 100]);
+    let mut a = disk.append(Path::new("data/a"))?;
+    for digit in b"12345678" {
+        a.write_all(&[*digit; 1000])?;
+    }
+    let whole = disk.bytes("data/a").expect("the file");
+    let (mut kinds, mut kept_writes) = ([0; 5], [0; 9]);
+    for seed in 0..1000 {
         let left = disk.after_power_cut(Cut::Some(seed)).bytes("data/a").expect("a synced name");
-        let tail = left.strip_prefix(b"begin:").expect("synced bytes");
-        let kept = tail.iter().take_while(|byte| **byte != 0).count();
-        assert!(tail[..kept] == b"123456"[..kept] && tail[kept..].iter().all(|byte| *byte == 0));
-        kinds[match (tail.len(), kept) {
-            (0, _) => 0,
-            (6, 6) => 1,
-            (6, 0) => 2,
-            _ => 3,
+        let same = left.iter().zip(&whole).take_while(|(one, other)| one == other).count();
+        assert!(
+            left.len() <= whole.len() && same >= 100,
+            "what was synced is there, and nothing is longer than it was"
+        );
+        kept_writes[(same - 100) / 1000] += 1;
+        let nul = left[same..].iter().take_while(|byte| **byte == 0).count();
+        kinds[match (same == left.len(), (same - 100) % 1000) {
+            (true, _) if same == whole.len() => 0,
+            (true, 0) => 1,
+            (true, _) => 2,
+            (false, 0) if same + nul == left.len() => 3,
+            (false, 0) => {
+                let end = same + nul;
+                assert!(end % 512 == 0 && left[end..] == whole[end..], "a hole ends with its block");
+                4
+            }
+            (false, _) => panic!("a torn write is the end"),
         }] += 1;
     }
-    assert!(kinds.iter().all(|count| *count > 20), "{kinds:?}");
+    assert!(kinds.iter().chain(&kept_writes).all(|count| *count > 20), "{kinds:?} {kept_writes:?}");
     Ok(())
 }
 

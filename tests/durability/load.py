@@ -184,12 +184,13 @@ def change_set(d, n, c):
 
 
 def change_hash(d, n, c):
-    key, kind = b"h%d" % d.below(3), d.below(7)
+    """Values are pairs: text and deadline of the field."""
+    key, kind = b"h%d" % d.below(3), d.below(9)
     old = dict(c.dbs[0].get(key, {}))
     fields = [b"field-%d" % d.below(150 if key == b"h2" else 12) for _ in range(1 + d.below(4))]
     if kind < 3:
         for field in fields:
-            old[field] = b"%d" % n
+            old[field] = (b"%d" % n, None)
         c.put(key, old)
         return key, (b"HSET", key, *[w for f in fields for w in (f, b"%d" % n)])
     if kind == 3:
@@ -198,11 +199,19 @@ def change_hash(d, n, c):
         c.put(key, old)
         return key, (b"HDEL", key, *fields)
     if kind == 4:
-        old.setdefault(fields[0], b"%d" % n)
+        old.setdefault(fields[0], (b"%d" % n, None))
         c.put(key, old)
         return key, (b"HSETNX", key, fields[0], b"%d" % n)
-    count = int(old.get(b"count", b"0")) + n
-    old[b"count"] = b"%d" % count
+    if kind < 7:
+        at = FAR_MS + n if kind == 5 else None
+        for field in fields:
+            if field in old:
+                old[field] = (old[field][0], at)
+        c.put(key, old)
+        named = (b"FIELDS", b"%d" % len(fields), *fields)
+        return key, (b"HPEXPIREAT", key, b"%d" % at, *named) if at else (b"HPERSIST", key, *named)
+    count, at = old.get(b"count", (b"0", None))
+    old[b"count"] = (b"%d" % (int(count) + n), at)
     c.put(key, old)
     return key, (b"HINCRBY", key, b"count", b"%d" % n)
 
@@ -442,7 +451,8 @@ def read_value(client, key):
         return set(client("SMEMBERS", key))
     if kind == b"h":
         flat = client("HGETALL", key)
-        return dict(zip(flat[::2], flat[1::2]))
+        at = client("HPEXPIRETIME", key, "FIELDS", len(flat) // 2, *flat[::2]) if flat else []
+        return {field: (value, when if when > 0 else None) for field, value, when in zip(flat[::2], flat[1::2], at)}
     if kind == b"z":
         flat = client("ZRANGE", key, 0, -1, "WITHSCORES")
         return {member: float(score) for member, score in zip(flat[::2], flat[1::2])}

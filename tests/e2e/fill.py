@@ -5,7 +5,8 @@ FUNCTION = b"#!lua name=%s\nserver.register_function('%s', function(keys, args) 
 
 
 def fill(client, seed=1, databases=16, scale=1):
-    """Fills `databases` databases; what the server does not know (deadlines of fields) is left out."""
+    """Fills `databases` databases, with less of everything where `scale` is below 1; what the server does not know (deadlines of
+    fields) is left out."""
     chance = random.Random(seed)
     for db in range(databases):
         client("SELECT", db)
@@ -45,50 +46,51 @@ def text(chance, longest):
 
 
 def strings(client, chance, scale):
-    for number in range(40 * scale):
+    for number in range(int(40 * scale)):
         client("SET", b"string:%d" % number, text(chance, 300))
-    for number, length in enumerate([0, 1, 20, 21, 63, 64, 1024, 1025, 16383, 16384, 70_000, 300_000]):
+    for number, length in enumerate([0, 1, 20, 21, 63, 64, 1024, 1025, 16383, 16384, 70_000, 300_000][: 12 if scale >= 1 else 8]):
         client("SET", b"long:%d" % number, bytes(range(256)) * (length // 256) + bytes(length % 256))
     client("SET", b"\x00\xff key of bytes \r\n", b"\xfe" * 50)
     client("SETRANGE", "sparse", 5000, "end")
     client("PFADD", "hll:small", *range(20))
-    client("PFADD", "hll:large", *range(3000))
+    client("PFADD", "hll:large", *range(int(3000 * scale)))
 
 
 def lists(client, chance, scale):
     for number, (count, longest) in enumerate([(1, 10), (5, 60), (200, 60), (3000, 20), (3, 20_000)]):
+        count = max(1, int(count * min(scale, 1)))
         client("RPUSH", b"list:%d" % number, *[text(chance, longest) for _ in range(count)])
 
 
 def sets(client, chance, scale):
     client("SADD", "set:ints", *range(100))
     client("SADD", "set:ints64", 2**40, -(2**40), 5)
-    client("SADD", "set:manyints", *range(1000))
+    client("SADD", "set:manyints", *range(int(1000 * max(scale, 0.6))))
     client("SADD", "set:small", *[text(chance, 40) for _ in range(20)])
-    client("SADD", "set:large", *[b"member:%d" % n for n in range(2000 * scale)])
+    client("SADD", "set:large", *[b"member:%d" % n for n in range(int(2000 * max(scale, 0.1)))])
     client("SADD", "set:long", text(chance, 200) + b"x" * 100, "short")
 
 
 def sorted_sets(client, chance, scale):
     scores = [0, -0.0, 1.5, -1e300, 1e-300, "inf", "-inf", 3.141592653589793, 2**53]
     client("ZADD", "zset:small", *[part for n, score in enumerate(scores) for part in (score, b"m%d" % n)])
-    client("ZADD", "zset:large", *[part for n in range(1500 * scale) for part in (chance.random() * 1e6, b"member:%d" % n)])
+    client("ZADD", "zset:large", *[part for n in range(int(1500 * max(scale, 0.1))) for part in (chance.random() * 1e6, b"member:%d" % n)])
     client("ZADD", "zset:ints", *[part for n in range(60) for part in (n * n, n)])
     client("GEOADD", "geo", 13.361389, 38.115556, "Palermo", 15.087269, 37.502669, "Catania")
 
 
 def hashes(client, chance, scale):
     client("HSET", "hash:small", *[text(chance, 60) for _ in range(20)])
-    client("HSET", "hash:large", *[part for n in range(1500 * scale) for part in (b"field:%d" % n, text(chance, 30))])
+    client("HSET", "hash:large", *[part for n in range(int(1500 * max(scale, 0.1))) for part in (b"field:%d" % n, text(chance, 30))])
     client("HSET", "hash:long", "f", text(chance, 5000) + b"y" * 100)
-    for name, count in ((b"hash:timed", 10), (b"hash:timed:large", 1200)):
+    for name, count in ((b"hash:timed", 10), (b"hash:timed:large", int(1200 * min(scale, 1) + 550) if scale < 1 else 1200)):
         client("HSET", name, *[part for n in range(count) for part in (b"field:%d" % n, n)])
         if attempt(client, "HEXPIRE", name, 100_000, "FIELDS", 2, "field:1", "field:2"):
             client("HPEXPIREAT", name, 4_000_000_000_000, "FIELDS", 1, "field:3")
 
 
 def streams(client, chance, scale):
-    for number in range(250 * scale):
+    for number in range(int(250 * max(scale, 0.2))):
         client("XADD", "stream", b"%d-%d" % (1000 + number // 3, 1 + number % 3), "field", text(chance, 30), b"other%d" % (number % 7), number)
     client("XDEL", "stream", "1001-1", "1003-2")
     client("XGROUP", "CREATE", "stream", "group", "0")

@@ -4,8 +4,10 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -303,7 +305,7 @@ def test_clients_hear_that_data_is_being_loaded(start, tmp_path):
     server = start(dir=str(tmp_path), key_load_delay=1000)
     with server.connect() as client:
         text = "LOADING Valkey is loading the dataset in memory"
-        for request in (["PING"], ["GET", "key:1"], ["SET", "a", "b"], ["EVAL", "return 1", 0], ["DBSIZE"], ["SAVE"] if False else ["FLUSHALL"]):
+        for request in (["PING"], ["GET", "key:1"], ["SET", "a", "b"], ["EVAL", "return 1", 0], ["DBSIZE"], ["SAVE"], ["FLUSHALL"]):
             assert client.error(*request) == text, request
         info = support.parse_info(client("INFO", "persistence"))
         assert info["loading"] == "1" and info["async_loading"] == "0"
@@ -349,7 +351,7 @@ def test_a_configuration_file_is_no_subcommand(tmp_path, start):
     process = subprocess.Popen([*support.program(), "some.conf", "--dir", str(tmp_path)], cwd=tmp_path, stdout=subprocess.DEVNULL)
     try:
         def answers():
-            with contextlib.suppress(OSError), support.Client(__import__("socket").create_connection(("127.0.0.1", port), 1)) as client:
+            with contextlib.suppress(OSError), support.Client(socket.create_connection(("127.0.0.1", port), 1)) as client:
                 return client("PING") == "PONG"
         assert support.until(answers, 10)
     finally:
@@ -389,7 +391,7 @@ def test_words_of_reload(start):
         assert client("MGET", "a", "b", "c", "d") == [b"1", b"2", None, None]
         assert "only supports the MERGE, NOFLUSH and NOSAVE options" in client.error("DEBUG", "RELOAD", "NOW")
         assert client("MULTI") == "OK" and client("DEBUG", "RELOAD") == "QUEUED"
-        assert isinstance(pytest.raises(support.ReplyError, client, "EXEC").value, support.ReplyError)
+        assert "a transaction holds" in client.error("EXEC")
 
 
 def test_watched_keys_are_touched_by_a_reload(start):
@@ -404,13 +406,11 @@ def test_watched_keys_are_touched_by_a_reload(start):
 
 def one_more(client):
     """Another connection to the same server."""
-    return support.Client(__import__("socket").create_connection(client.socket.getpeername(), 10))
+    return support.Client(socket.create_connection(client.socket.getpeername(), 10))
 
 
 def test_no_acknowledged_write_is_lost_by_a_reload(start):
     """Writers go on while the data is reloaded again and again: they are refused or their writes are there."""
-    import threading
-
     server = start(enable_debug_command="local")
     stop, counts = threading.Event(), {}
 

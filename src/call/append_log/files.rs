@@ -87,7 +87,9 @@ fn without_manifest(disk: &dyn Disk, names: &Names) -> Result<Manifest, String> 
     let list = disk.list(names.directory()).map_err(|error| system_text(&error))?;
     let mut parts: Vec<String> = list.into_iter().filter_map(|name| name.into_string().ok()).collect();
     parts.retain(|name| names.is_part(name));
-    if parts.is_empty() {
+    // A new log whose first manifest was never written: the server ended while it made the files.
+    let unused = |name: &String| is_unused(disk, &names.path(name)).map_err(|error| system_text(&error));
+    if parts.iter().map(unused).collect::<Result<Vec<_>, _>>()?.into_iter().all(|unused| unused) {
         return Ok(Manifest::default());
     }
     parts.sort();
@@ -97,6 +99,15 @@ fn without_manifest(disk: &dyn Disk, names: &Names) -> Result<Manifest, String> 
         names.manifest().display(),
         parts.join(", ")
     ))
+}
+
+/// Whether a file is as a new log begins: nothing is lost with it.
+fn is_unused(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    match disk.len(path)? {
+        Some(0) => Ok(true),
+        Some(bytes) if bytes == EMPTY_SNAPSHOT.len() as u64 => Ok(read_all(disk, path)? == EMPTY_SNAPSHOT),
+        _ => Ok(false),
+    }
 }
 
 /// Takes the one file of a version before 7 into the directory, as the base.
@@ -150,17 +161,15 @@ impl Files {
         let Some((Plan { names, manifest, parts }, len)) = loaded else { return self.create(disk, config) };
         (self.names, self.manifest) = (Some(names.clone()), manifest);
         let bytes: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        self.base_bytes = parts.first().filter(|_| self.manifest.base.is_some()).map_or(0, |(_, bytes)| *bytes);
         if self.manifest.incremental.is_empty() {
-            (self.other_bytes, self.base_bytes) = (bytes, bytes);
+            self.other_bytes = bytes;
             return self.add_incremental(disk, &names, "server start");
         }
+        self.delete_unfinished(disk, &names);
         let (path, was) = parts.last().cloned().unwrap_or_default();
-        (self.other_bytes, self.base_bytes) = (bytes - was, bytes);
-        let mut file = disk.append(&path)?;
-        if len < was {
-            file.truncate(len)?;
-            file.sync()?;
-        }
+        self.other_bytes = bytes - was;
+        let file = disk.append(&path)?;
         tracing::info!("Opening AOF incr file {} on server start", path.display());
         self.delete_history(disk, config);
         Ok(LogFile::new(file, &path, len))
@@ -189,6 +198,8 @@ impl Files {
         tracing::info!("Creating AOF incr file {name} on {when}");
         let path = names.path(&name);
         let file = disk.create(&path)?;
+        // After a power cut no manifest names a file that is not there.
+        disk.sync_dir(names.directory())?;
         persist(disk, names, &manifest)?;
         self.manifest = manifest;
         Ok(LogFile::new(file, &path, 0))
@@ -279,6 +290,15 @@ impl Files {
         match persist(disk, &names, &manifest) {
             Ok(()) => self.manifest = manifest,
             Err(error) => tracing::warn!("Can't write the AOF manifest: {}", system_text(&error)),
+        }
+    }
+
+    /// Deletes the bases that rewrites did not finish before the server ended.
+    fn delete_unfinished(&self, disk: &dyn Disk, names: &Names) {
+        for name in disk.list(names.directory()).unwrap_or_default() {
+            if name.to_str().is_some_and(Names::is_unfinished) {
+                let _ = disk.remove(&names.directory().join(name)); // it does no harm but for its room
+            }
         }
     }
 

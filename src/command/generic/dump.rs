@@ -15,6 +15,7 @@ use crate::persistence::rdb::value::Loaded;
 use crate::util::clock::UnixMs;
 use crate::util::number;
 use crate::value::string::StringSource;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[
@@ -129,10 +130,12 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     let Some(time) = time.filter(|_| ttl >= 0) else {
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
     };
-    let value = dump::restore(bytes, &limits::values(&ctx.shared.config)).map_err(|refusal| match refusal {
-        Refusal::Envelope => CommandError::text("ERR DUMP payload version or checksum are wrong"),
-        Refusal::Content => CommandError::text("ERR Bad data format"),
-    })?;
+    let checked = !ctx.shared.loading.skip_checksums.load(Relaxed);
+    let value =
+        dump::restore(bytes, checked, &limits::values(&ctx.shared.config)).map_err(|refusal| match refusal {
+            Refusal::Envelope => CommandError::text("ERR DUMP payload version or checksum are wrong"),
+            Refusal::Content => CommandError::text("ERR Bad data format"),
+        })?;
     let deadline = (ttl != 0).then_some(UnixMs(time));
     let replaced = options.replace && ctx.db.remove(key);
     if deadline.is_some_and(|deadline| deadline <= ctx.now) {

@@ -1,8 +1,8 @@
 //! Scripts and functions: EVAL, EVALSHA, SCRIPT, FUNCTION, FCALL.
 //!
 //! A script runs with every shard of its database locked, because it may touch keys that it does not declare; one that may
-//! work in other databases, as far as its text and arguments tell, with every shard there is. EVALSHA of one whose text proves that it
-//! touches no others (`script/proof.rs`) locks the shards of its keys alone. One that runs for long leaves
+//! work in other databases, as far as its text and arguments tell, with every shard there is. One that is known, and
+//! whose text proves that it touches no others (`script/proof.rs`), locks the shards of its keys alone. One that runs for long leaves
 //! its worker between two steps, its locks held; dispatch then keeps other requests back.
 
 mod eval;
@@ -17,7 +17,7 @@ use crate::call::shared::Shared;
 use crate::call::spec::{Begin, Categories, CommandSpec, Find, Flags, Group, KeyFlags, KeySpec, Scope};
 use crate::call::table::Command;
 use crate::protocol::batch::RequestView;
-use crate::script::cache::{Script, may_select, sha};
+use crate::script::cache::{Script, Sha, digest, may_select, sha};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Arguments up to this length may be the name of a command that works beyond the current database, in bytes.
@@ -389,15 +389,19 @@ fn scope(selects: bool, request: RequestView<'_>) -> Scope {
     if selects || arguments_select(request) { Scope::Server } else { Scope::Database }
 }
 
-fn eval_scope(_: &Shared, request: RequestView<'_>) -> Scope {
-    scope(may_select(request.arg(1)), request)
+fn eval_scope(shared: &Shared, request: RequestView<'_>) -> Scope {
+    known_scope(shared, &digest(request.arg(1)), request).unwrap_or_else(|| scope(may_select(request.arg(1)), request))
 }
 
 fn evalsha_scope(shared: &Shared, request: RequestView<'_>) -> Scope {
-    let scope = |script: &Script| {
+    sha(request.arg(1)).and_then(|sha| known_scope(shared, &sha, request)).unwrap_or(Scope::Keys)
+}
+
+/// The scope of a script that is known.
+fn known_scope(shared: &Shared, sha: &Sha, request: RequestView<'_>) -> Option<Scope> {
+    shared.scripts.cache.with(sha, |script| {
         if is_narrow(shared, script) { Scope::Keys } else { scope(script.selects.load(Relaxed), request) }
-    };
-    sha(request.arg(1)).and_then(|sha| shared.scripts.cache.with(&sha, scope)).unwrap_or(Scope::Keys)
+    })
 }
 
 /// Whether a script is certain to touch no key but those that its request declares.

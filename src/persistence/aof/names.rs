@@ -58,6 +58,11 @@ impl Names {
         self.path(&format!("temp-rewriteaof-bg-{}.aof", std::process::id()))
     }
 
+    /// Whether a name is that of a base on its way.
+    pub fn is_unfinished(name: &str) -> bool {
+        name.starts_with("temp-rewriteaof-bg-")
+    }
+
     /// Whether a name could be that of a base or an incremental file of this log.
     pub fn is_part(&self, name: &str) -> bool {
         let behind = name.strip_prefix(&self.stem).and_then(|rest| rest.strip_prefix('.'));

@@ -27,6 +27,9 @@ use std::time::Duration;
 /// Bytes that an entry takes in a file, if its key and its value are small.
 const SMALL_ENTRY_BYTES: u64 = 8;
 
+/// What a file says about itself beyond so many fields is not kept.
+const MOST_AUX: usize = 1000;
+
 /// How a file is loaded.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -401,7 +404,9 @@ impl Loaded {
                     let bytes = number::parse_i64(value).and_then(|bytes| u64::try_from(bytes).ok());
                     job.progress.writer_bytes.store(bytes.unwrap_or(0), Relaxed);
                 }
-                self.aux.push((name.to_vec(), value.to_vec()));
+                if self.aux.len() < MOST_AUX {
+                    self.aux.push((name.to_vec(), value.to_vec()));
+                }
             }
             Record::Library(code) => self.libraries.push(code.to_vec()),
             Record::Sizes(_) | Record::Other | Record::Entry(_) | Record::End => {}

@@ -43,6 +43,18 @@ pub struct Limits {
     pub sorted_set: sorted_set::Limits,
 }
 
+impl Default for Limits {
+    /// Those of Redis and Valkey where nothing else is configured.
+    fn default() -> Limits {
+        Limits {
+            list: Fill::new(-2),
+            hash: crate::value::hash::Limits { entries: 512, value_bytes: 64 },
+            set: set::Limits { intset: 512, listpack: 128, value: 64 },
+            sorted_set: sorted_set::Limits { entries: 128, value_bytes: 64 },
+        }
+    }
+}
+
 /// Type bytes that are written.
 mod types {
     pub const STRING: u8 = 0;

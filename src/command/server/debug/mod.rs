@@ -68,6 +68,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("REPLYBUFFER", 2, 2, reply_buffer),
     Subcommand("SDSLEN", 1, 1, keys::sdslen),
     Subcommand("SET-ACTIVE-EXPIRE", 1, 1, set_active_expire),
+    Subcommand("SET-SKIP-CHECKSUM-VALIDATION", 1, 1, set_skip_checksums),
     Subcommand("SLEEP", 1, 1, sleep),
     Subcommand("STRUCTSIZE", 0, 0, struct_size),
     // Switches of what larder does not have: nothing happens either way, so that "OK" is the whole truth.
@@ -82,7 +83,6 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("HASHTABLE-CAN-ABORT-SHRINK", 1, 1, nothing_to_switch), // the table is never resized as a whole
     Subcommand("PAUSE-AFTER-FORK", 1, 1, nothing_to_switch),          // never forks
     Subcommand("SET-DISABLE-DENY-SCRIPTS", 1, 1, nothing_to_switch),  // no scripts
-    Subcommand("SET-SKIP-CHECKSUM-VALIDATION", 1, 1, nothing_to_switch), // reads no checksums
     // Refused.
     Subcommand("ASSERT", 0, ANY, refused_crash),
     Subcommand("CRASH-AND-RECOVER", 0, ANY, refused_crash),
@@ -166,6 +166,12 @@ fn load_aof<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
         ctx.shared.append_log.ask(Task::Load(Arc::clone(blocked)));
     }
     Ok(outcome)
+}
+
+/// `DEBUG SET-SKIP-CHECKSUM-VALIDATION 0|1`: whether RESTORE and RELOAD take bytes whose checksum is wrong.
+fn set_skip_checksums<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    ctx.shared.loading.skip_checksums.store(switch(args)?, Relaxed);
+    done(ctx)
 }
 
 /// `DEBUG PAUSE-CRON 0|1`: whether what the server does by the clock stands still.
@@ -279,13 +285,15 @@ const HELP: &[&str] = &[
     "    Show lengths of <key> and its value.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether expired keys are reclaimed before somebody looks at them.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Whether RESTORE and RELOAD take bytes whose checksum is wrong.",
     "SLEEP <seconds>",
     "    Let this client's worker do nothing for <seconds>.",
     "STRUCTSIZE",
     "    Show sizes of data structures.",
     "AOF-FLUSH-SLEEP, CLIENT-ENFORCE-REPLY-LIST, DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING,",
     "HASHTABLE-CAN-ABORT-SHRINK, PAUSE-AFTER-FORK, QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER,",
-    "SET-DISABLE-DENY-SCRIPTS, SET-SKIP-CHECKSUM-VALIDATION",
+    "SET-DISABLE-DENY-SCRIPTS",
     "    Accepted without effect: larder has nothing for them to switch.",
 ];
 

@@ -117,6 +117,8 @@ fn load(shared: &Shared, view: &mut View<'static>, options: &Options, now: UnixM
     let (disk, path) = (&*shared.saving.disk, shared.config.dir().join(shared.config.dbfilename()));
     let total = disk.len(&path).map_err(|error| error.to_string())?;
     shared.loading.begin(total.unwrap_or(0), now);
-    let how = loading::Options { replace: options.merge, ..loading::options(&shared.config, now) };
+    let usual = loading::options(&shared.config, now);
+    let checksum = usual.checksum && !shared.loading.skip_checksums.load(Relaxed);
+    let how = loading::Options { replace: options.merge, checksum, ..usual };
     load_held(disk, &path, view, &how, shared.loading.progress()).map_err(|error| error.to_string())
 }

@@ -5,22 +5,14 @@ use crate::keyspace::{KeyHasher, LockPlan, View};
 use crate::persistence::rdb::bytes::{checksum, finish, put_number, put_string};
 use crate::persistence::rdb::lzf::Compressor;
 use crate::util::pieces::Pieces;
-use crate::value::list::Fill;
-use crate::value::{hash, set, sorted_set};
 use proptest::prelude::*;
 use std::sync::Arc;
 
 const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
 fn options(threads: usize) -> Options {
-    let limits = Limits {
-        list: Fill::new(-2),
-        hash: hash::Limits { entries: 512, value_bytes: 64 },
-        set: set::Limits { intset: 512, listpack: 128, value: 64 },
-        sorted_set: sorted_set::Limits { entries: 128, value_bytes: 64 },
-    };
     Options {
-        limits,
+        limits: Limits::default(),
         now: NOW,
         keep_expired: false,
         replace: false,
@@ -227,4 +219,83 @@ proptest! {
         file.extend_from_slice(&rest);
         let _ = load(&mut &file[..], None, Some(&keyspace()), &options(1), &Progress::default());
     }
+}
+
+/// Snapshots of other servers, with every type (tests/e2e/fill.py): name and bytes.
+fn real_files() -> Vec<(&'static str, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/snapshots");
+    let read = |name: &'static str| {
+        let packed = std::fs::read(folder.join(name)).expect("a file of the repository");
+        (name, zstd::decode_all(&packed[..]).expect("a file that was packed"))
+    };
+    ["redis-7.0.rdb.zst", "redis-8.2.rdb.zst", "valkey-9.1.rdb.zst"].map(read).into()
+}
+
+/// What `source` gives when it gives little at a time.
+struct Drops<'a>(&'a [u8], usize);
+
+impl Read for Drops<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let count = into.len().min(self.1).min(self.0.len());
+        into[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        Ok(count)
+    }
+}
+
+#[test]
+fn real_files_are_loaded_however_they_come() {
+    for (name, file) in real_files() {
+        for (threads, drop, total) in [(1, 1 << 20, true), (3, 1, false), (2, 1000, true)] {
+            let (keyspace, progress) = (keyspace(), Progress::default());
+            let total = total.then_some(file.len() as u64);
+            let result = load(&mut Drops(&file, drop), total, Some(&keyspace), &options(threads), &progress);
+            let loaded = result.unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
+            assert!(loaded.checked && loaded.databases == 2 && loaded.libraries.len() == 2, "{name}: {loaded:?}");
+            assert_eq!(progress.bytes.load(Relaxed), file.len() as u64, "{name}");
+            let counts = [&progress.keys, &progress.expired, &progress.empty].map(|count| count.load(Relaxed));
+            assert_eq!(counts, [76, 22, 0], "{name}: some keys expire before {NOW:?}");
+            assert_eq!(text_of(&keyspace, 1, "long:3").map(|text| text.len()), Some(21), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_prefix_of_real_files_is_an_error() {
+    for (name, file) in real_files() {
+        for len in (0..file.len()).step_by(97).chain(file.len() - 20..file.len()) {
+            // As if the file ended there, and as if what follows could not be had.
+            for total in [len, file.len()] {
+                let target = keyspace();
+                let progress = Progress::default();
+                let result = load(&mut &file[..len], Some(total as u64), Some(&target), &options(1), &progress);
+                let fault = result.expect_err("a prefix");
+                assert!(fault.offset <= len as u64, "{name} of {len}: {fault:?}");
+            }
+        }
+    }
+}
+
+/// Whatever a flipped bit makes of a value of any type: a fault inside the file, or another value.
+#[test]
+fn flipped_bits_of_real_files_do_no_harm() {
+    let (mut loaded, mut refused) = (0, 0);
+    for (_, file) in real_files() {
+        for at in (9..file.len()).step_by(47) {
+            let mut file = file.clone();
+            file[at] ^= 1 << (at / 47 % 8);
+            let how = Options { checksum: false, ..options(1) };
+            let target = keyspace();
+            match load(&mut &file[..], Some(file.len() as u64), Some(&target), &how, &Progress::default()) {
+                Ok(_) => loaded += 1,
+                Err(fault) => {
+                    assert!(fault.offset <= file.len() as u64);
+                    refused += 1;
+                }
+            }
+            let fault = load(&mut &file[..], None, None, &options(1), &Progress::default());
+            assert!(fault.is_err(), "the checksum finds every flipped bit");
+        }
+    }
+    assert!(loaded > 200 && refused > 200, "{loaded} {refused}");
 }
