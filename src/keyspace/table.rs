@@ -17,7 +17,8 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, further, home_address, step_for,
+    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, further, home_address,
+    step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
