@@ -9,10 +9,10 @@
 
 #![no_main]
 
+use larder::call::loading;
 use larder::config::Config;
 use larder::keyspace::reclaim::Reclaimer;
 use larder::keyspace::{KeyHasher, Keyspace};
-use larder::call::loading;
 use larder::persistence::rdb::load::{Options, Progress, load};
 use larder::util::clock::UnixMs;
 use libfuzzer_sys::fuzz_target;

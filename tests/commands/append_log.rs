@@ -5,7 +5,7 @@ use larder::dispatch::Dispatcher;
 use larder::persistence::aof::reader::{End, Reader};
 use larder::persistence::aof::writer::LogFile;
 use larder::persistence::disk::DiskFile;
-use larder::protocol::batch::Batch;
+use larder::protocol::batch::{Batch, RequestView};
 use larder::protocol::reply::{Output, Resp};
 use std::io::{self, Cursor};
 use std::path::Path;
@@ -68,11 +68,12 @@ fn replayed(bytes: &[u8]) -> (Client, End) {
     let end = loop {
         match reader.next(&mut batch).expect("a log") {
             Ok(buffer) => {
-                let mut warn = |_: larder::protocol::batch::RequestView<'_>, text: &[u8]| {
-                    panic!("{}", String::from_utf8_lossy(text));
-                };
+                let mut errors = Vec::new();
+                let mut warn =
+                    |_: RequestView<'_>, text: &[u8]| errors.push(String::from_utf8_lossy(text).into_owned());
                 let run = dispatcher.replay((&batch, buffer), &mut session, &mut out, &mut warn);
                 assert!(run.is_ok(), "{:?}", run.err().map(|(_, error)| error.to_string()));
+                assert!(errors.is_empty(), "{errors:?}");
             }
             Err(end) => break end,
         }

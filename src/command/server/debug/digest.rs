@@ -4,7 +4,7 @@
 //! SHA-1 of some bytes into them (order does not matter), `mix` does that and hashes the result (order matters).
 
 use crate::call::args::Args;
-use crate::call::context::Context;
+use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::spec::Outcome;
 use crate::keyspace::entry::EntryRef;
@@ -114,12 +114,19 @@ impl fmt::Display for Digest {
 /// a digest of data that changes would be of no use.
 pub fn dataset<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let keyspace = &ctx.shared.keyspace;
-    let mut view = View::lock(keyspace, 0, ctx.now, false, LockPlan::All, std::iter::empty());
     let mut digest = Digest::default();
+    let mut own;
+    let view = match ctx.blocking {
+        // A transaction holds all of them already.
+        Blocking::Refused => &mut ctx.db,
+        _ => {
+            own = View::lock(keyspace, 0, ctx.now, false, LockPlan::All, std::iter::empty());
+            &mut own
+        }
+    };
     for db in 0..keyspace.databases() {
-        database(&mut view, db, &mut digest);
+        database(view, db, &mut digest);
     }
-    drop(view);
     ctx.reply.simple(&digest.to_string());
     Ok(Outcome::Done)
 }

@@ -97,6 +97,10 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("REPLICATE", 1, ANY, refused_replication),
 ];
 
+/// Those that lock what they look at themselves, and would wait for ever for the transaction that they are in.
+const LOCKING: &[&str] =
+    &["DIGEST-VALUE", "HTSTATS-KEY", "LISTPACK", "OBJECT", "POPULATE", "QUICKLIST", "RELOAD", "SDSLEN"];
+
 /// `DEBUG subcommand [argument ...]`
 fn debug<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     if !ctx.shared.config.enable_debug_command().allows(ctx.session.client.is_local()) {
@@ -108,6 +112,10 @@ fn debug<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
     let name = args.bytes()?;
     let known = SUBCOMMANDS.iter().find(|known| known.0.as_bytes().eq_ignore_ascii_case(name));
     match known {
+        Some(Subcommand(name, ..)) if ctx.blocking == Blocking::Refused && LOCKING.contains(name) => {
+            let text = format!("ERR DEBUG {name} locks what it looks at, which a transaction has locked already");
+            Err(text.into())
+        }
         Some(Subcommand(_, least, most, run)) if (*least..=*most).contains(&args.remaining()) => run(ctx, args),
         _ => Err(unknown_or_arity("DEBUG", name)),
     }
