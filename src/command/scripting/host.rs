@@ -78,7 +78,9 @@ impl ScriptHost<'_, '_> {
         if flags.has(Flags::WRITE) && self.standing.read_only {
             return Some(READ_ONLY);
         }
+        // Another thread may find the disk failing at any moment: a script that has written writes to its end, or half of it would stay.
         if flags.has(Flags::WRITE)
+            && !self.standing.wrote
             && let Some(refusal) = self.ctx.shared.refuses_writes(false)
         {
             return Some(refusal);
