@@ -272,6 +272,7 @@ impl<'k> Cut<'k> {
         Box::new(Walk { state, place: (0, 0), longs: Vec::new(), position: 0, touched, saved })
     }
 
+    #[expect(clippy::vec_box, reason = "a table holds its walk in a box, and nothing is allocated under the locks")]
     fn begin(&mut self, walks: &mut Vec<Box<Walk>>, at_cut: &mut dyn FnMut()) -> bool {
         let keyspace = self.keyspace;
         let (mut held, mut gates) = (Vec::with_capacity(walks.len()), Vec::new());

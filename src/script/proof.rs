@@ -78,7 +78,6 @@ pub fn calls_on_keys(text: &[u8]) -> Option<Vec<Call>> {
 }
 
 /// The command that is called where `redis` stands at `at`; `Some(None)` where none is, `None` where that is not certain.
-#[expect(clippy::option_option, reason = "unknown, nothing, something")]
 fn call_at(tokens: &[Token<'_>], at: usize, aliases: &[&[u8]]) -> Option<Option<Call>> {
     match *tokens.get(at + 1..)? {
         [Token::Sign(b'.'), Token::Name(name), ..] if HARMLESS.contains(&name) => Some(None),

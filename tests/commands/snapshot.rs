@@ -337,7 +337,7 @@ fn what_is_restored_or_expires_or_is_evicted_leaves_the_cut_as_it_was() {
     let mut after = rest_of(cut, Content::new());
     // A key that has expired meanwhile would not be loaded either.
     let soon = (0, b"soon".to_vec());
-    after.entry(soon.clone()).or_insert(before[&soon].clone());
+    after.entry(soon.clone()).or_insert_with(|| before[&soon].clone());
     assert!(after == before, "{:?}", difference(&before, &after));
 }
 

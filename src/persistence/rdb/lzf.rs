@@ -170,8 +170,8 @@ mod tests {
         #[test]
         fn gives_back_what_it_was_given(data in prop::collection::vec(0_u8..4, 0..3000), repeat in 1_usize..4) {
             let data = data.repeat(repeat);
-            let mut compressor = Compressor::default();
-            compressor.base = u32::MAX - 10_000; // so that it has to begin again now and then
+            // So that it has to begin again now and then.
+            let mut compressor = Compressor { base: u32::MAX - 10_000, ..Compressor::default() };
             compressor.compress(&data);
             compressor.compress(&data);
             if let Some(packed) = compressor.compress(&data).map(<[u8]>::to_vec) {
