@@ -30,6 +30,7 @@ class Failure(Exception):
 
 def arguments(description, rounds):
     """The command line that all tools share."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))   # so that what was started and mounted is ended and unmounted
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     ours = os.environ.get("LARDER", os.path.join(ROOT, "target", "release", "larder"))
     parser.add_argument("--server", default=ours, help="program or command with {port} and {dir} (default: $LARDER)")
@@ -47,18 +48,20 @@ class Rounds:
     def run(self):
         """All rounds, or as many as it takes to fail `MOST` times; returns what broke."""
         broken, fresh = [], True
-        for number in range(self.args.rounds):
-            try:
-                if fresh or number % self.FRESH_EVERY == 0:
-                    self.fresh()
-                fresh = False
-                self.round(number)
-            except (Failure, ConnectionError, TimeoutError, support.ReplyError) as failure:
-                broken.append(self._broken(number, failure))
-                fresh = True
-                if len(broken) == self.MOST:
-                    break
-        self.close()
+        try:
+            for number in range(self.args.rounds):
+                try:
+                    if fresh or number % self.FRESH_EVERY == 0:
+                        self.fresh()
+                    fresh = False
+                    self.round(number)
+                except (Failure, ConnectionError, TimeoutError, support.ReplyError) as failure:
+                    broken.append(self._broken(number, failure))
+                    fresh = True
+                    if len(broken) == self.MOST:
+                        break
+        finally:
+            self.close()
         return broken
 
     def _broken(self, number, failure):
