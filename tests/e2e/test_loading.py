@@ -391,7 +391,7 @@ def test_words_of_reload(start):
         assert client("MGET", "a", "b", "c", "d") == [b"1", b"2", None, None]
         assert "only supports the MERGE, NOFLUSH and NOSAVE options" in client.error("DEBUG", "RELOAD", "NOW")
         assert client("MULTI") == "OK" and client("DEBUG", "RELOAD") == "QUEUED"
-        assert "a transaction holds" in client.error("EXEC")
+        assert "a transaction has locked already" in client.error("EXEC")
 
 
 def test_watched_keys_are_touched_by_a_reload(start):
