@@ -19,6 +19,14 @@ const RULES: [Rule; 4] = [
 /// The rule to begin with: one that keeps what it has, which others can start from; the opposite costs a turnover of the cache.
 const START: usize = 2;
 
+/// A choice that another follows within so many times the patience was made too early: the next waits twice as long. A loop lets one arm
+/// hit for a while and then another, each by more than chance explains, and whoever follows them in turn has what neither needs.
+const FICKLE: f32 = 8.0;
+
+/// Turnovers of an arm to wait after a choice that was made too early; and after many such.
+const LEAST_PATIENCE: f32 = 1.0;
+const MOST_PATIENCE: f32 = 16.0;
+
 /// Keys that an arm holds at most, and half of which it holds at least where there are enough.
 const ARM_KEYS: usize = 2048;
 
@@ -159,12 +167,25 @@ pub struct Shadows {
     /// Requests in all, older ones counting less.
     total: f32,
     followed: usize,
+    /// Requests since another arm was last chosen, in turnovers of an arm.
+    since: f32,
+    /// So many of these there must be before another arm is chosen.
+    patience: f32,
 }
 
 impl Shadows {
     /// Empty arms, for a cache of about `live` keys.
     pub fn new(live: usize) -> Shadows {
-        let mut shadows = Shadows { arms: Vec::new(), capacity: 0, bits: 0, requests: 0, total: 0.0, followed: START };
+        let mut shadows = Shadows {
+            arms: Vec::new(),
+            capacity: 0,
+            bits: 0,
+            requests: 0,
+            total: 0.0,
+            followed: START,
+            since: 0.0,
+            patience: 0.0,
+        };
         shadows.fit(live, false);
         shadows
     }
@@ -246,6 +267,9 @@ impl Shadows {
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
         let requests = std::mem::take(&mut self.requests) as f32;
         self.total = self.total * memory + requests;
+        #[expect(clippy::cast_precision_loss, reason = "some thousand keys")]
+        let turnovers = requests / self.capacity as f32;
+        self.since += turnovers;
         for arm in &mut self.arms {
             arm.lead *= memory;
             arm.split *= memory;
@@ -255,6 +279,13 @@ impl Shadows {
         let proved = |arm: &Arm| arm.lead - margin - z * arm.split.sqrt();
         let best = (0..self.arms.len()).max_by(|a, b| proved(&self.arms[*a]).total_cmp(&proved(&self.arms[*b])));
         let Some(best) = best.filter(|best| proved(&self.arms[*best]) > 0.0) else { return false };
+        if self.since < self.patience {
+            return false;
+        }
+        let fickle = self.since < FICKLE * self.patience.max(LEAST_PATIENCE);
+        self.patience =
+            if fickle { (self.patience * 2.0).clamp(LEAST_PATIENCE, MOST_PATIENCE) } else { self.patience / 2.0 };
+        self.since = 0.0;
         self.followed = best;
         for arm in &mut self.arms {
             (arm.lead, arm.split) = (0.0, 0.0);
