@@ -80,7 +80,11 @@ impl Tool {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(tool) = &arguments.tool {
-        return if matches!(tool.run(), Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return match tool.run() {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => complain(&error),
+        };
     }
     if arguments.version {
         let printed = writeln!(std::io::stdout(), "{}", version());
@@ -88,12 +92,14 @@ fn main() -> ExitCode {
     }
     match start(&arguments.rest) {
         Ok((config, log)) => larder::server::run(config, log),
-        Err(why) => {
-            // Nowhere is left to report a failure of this write.
-            let _ = writeln!(std::io::stderr(), "{why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => complain(&why),
     }
+}
+
+fn complain(why: &dyn std::fmt::Display) -> ExitCode {
+    // Nowhere is left to report a failure of this write.
+    let _ = writeln!(std::io::stderr(), "{why}");
+    ExitCode::FAILURE
 }
 
 /// Reads the configuration, moves into `dir`, and starts the log.
