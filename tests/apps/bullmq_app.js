@@ -88,7 +88,8 @@ const connection = { host: "127.0.0.1", port: PORT, maxRetriesPerRequest: null }
   await step("a limit of two jobs a second holds", async () => {
     const slow = new Queue("limited", { connection });
     const limited = new Worker("limited", async () => Date.now(), { connection, limiter: { max: 2, duration: 500 } });
-    const slowEvents = new QueueEvents("limited", { connection });
+    // From the first event on: waitUntilReady does not wait for the first XREAD, and a job may end before that is run on another worker.
+    const slowEvents = new QueueEvents("limited", { connection, lastEventId: "0-0" });
     await slowEvents.waitUntilReady();
     const jobs = await slow.addBulk(Array.from({ length: 6 }, (_, n) => ({ name: "x", data: { n } })));
     const times = await Promise.all(jobs.map((job) => job.waitUntilFinished(slowEvents, 20000)));
