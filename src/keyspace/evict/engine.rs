@@ -11,7 +11,7 @@ use crate::config::EvictionPolicy;
 use crate::keyspace::Keyspace;
 use crate::keyspace::reclaim::{Garbage, Why};
 use crate::util::clock::{Ticks, UnixMs};
-use crate::util::memory::{own_bytes, used_bytes};
+use crate::util::memory::{own_bytes, set_drift_for, size_class, used_bytes};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -171,6 +171,7 @@ impl Engine {
     pub fn configure(&self, budget: Budget, keyspace: &Keyspace) {
         let mut state = self.state.lock();
         let pressure = keyspace.pressure();
+        set_drift_for(budget.limit);
         pressure.set_frequency(budget.log_factor, budget.decay_minutes);
         let (old, mode) = (std::mem::replace(&mut state.budget, budget), budget.mode());
         let same = (old.row(), old.policy, old.samples) == (budget.row(), budget.policy, budget.samples);
@@ -204,7 +205,7 @@ impl Engine {
         let far = over > FAR_OVER && state.live > MANY_KEYS;
         let enough = if far { used_bytes().saturating_sub(need * 2) } else { 0 };
         let room = state.make_room(limit, need, enough, nanos, keyspace, now);
-        self.bookkeeping.store(state.algorithm.memory_bytes() as u64, Relaxed);
+        self.note_bookkeeping(&state, keyspace);
         drop(state);
         self.note_over(room != Room::Made, now);
         room
@@ -224,6 +225,13 @@ impl Engine {
         if limit < SMALL_LIMIT { own_bytes() + self.bookkeeping.load(Relaxed) } else { 0 }
     }
 
+    /// Looks what eviction takes itself, where that counts.
+    fn note_bookkeeping(&self, state: &State, keyspace: &Keyspace) {
+        if state.budget.limit < SMALL_LIMIT {
+            self.bookkeeping.store(state.memory_bytes(keyspace) as u64, Relaxed);
+        }
+    }
+
     /// One turn in the background: `true` while there is more to do.
     pub fn relieve(&self, keyspace: &Keyspace, now: UnixMs) -> bool {
         let Some(mut state) = self.state.try_lock() else { return false };
@@ -236,6 +244,7 @@ impl Engine {
         if walking && room == Room::Made {
             state.walk_on(WALK_HOMES * 8, keyspace, now);
         }
+        self.note_bookkeeping(&state, keyspace);
         drop(state);
         self.note_over(room != Room::Made, now);
         room == Room::Soon || walking
@@ -271,6 +280,13 @@ impl Engine {
 }
 
 impl State {
+    fn memory_bytes(&self, keyspace: &Keyspace) -> usize {
+        let news = self.news.capacity() + keyspace.pressure().room_for_news();
+        self.algorithm.memory_bytes()
+            + size_class(news * size_of::<News>())
+            + size_class(self.near.capacity() * size_of::<u32>())
+    }
+
     fn restart(&mut self, keyspace: &Keyspace) {
         self.count(keyspace);
         let old = std::mem::replace(&mut self.algorithm, self.budget.make(self.live));
