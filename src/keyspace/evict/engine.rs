@@ -185,9 +185,8 @@ impl Engine {
     /// Makes room for `need` bytes within the limit. To be called without any lock.
     #[inline]
     pub fn make_room(&self, limit: u64, need: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
-        let limit = limit + self.allowance(limit);
         let freeing = keyspace.reclaimer().stats().pending_bytes.load(Relaxed);
-        if used_bytes() + need <= limit + freeing && keyspace.pressure().untold() < UNTOLD {
+        if used_bytes() + need <= limit + self.allowance(limit) + freeing && keyspace.pressure().untold() < UNTOLD {
             if self.over_since_ms.load(Relaxed) != 0 {
                 self.note_over(false, now);
             }
@@ -220,7 +219,7 @@ impl Engine {
             && self.make_room(limit, need, keyspace, now) == Room::Made
     }
 
-    /// Bytes above the limit that are not the keys' fault.
+    /// Bytes above the limit that are not the keys' fault, when last asked.
     fn allowance(&self, limit: u64) -> u64 {
         if limit < SMALL_LIMIT { own_bytes() + self.bookkeeping.load(Relaxed) } else { 0 }
     }
@@ -238,7 +237,7 @@ impl Engine {
         if state.budget.limit == 0 {
             return false;
         }
-        let limit = state.budget.limit + self.allowance(state.budget.limit);
+        let limit = state.budget.limit;
         let room = state.make_room(limit, 0, 0, BACKGROUND_NANOS, keyspace, now);
         let walking = state.walk.is_some();
         if walking && room == Room::Made {
@@ -287,6 +286,11 @@ impl State {
             + size_class(self.near.capacity() * size_of::<u32>())
     }
 
+    /// See [`Engine::allowance`]; as it is now.
+    fn allowance(&self, limit: u64, keyspace: &Keyspace) -> u64 {
+        if limit < SMALL_LIMIT { own_bytes() + self.memory_bytes(keyspace) as u64 } else { 0 }
+    }
+
     fn restart(&mut self, keyspace: &Keyspace) {
         self.count(keyspace);
         let old = std::mem::replace(&mut self.algorithm, self.budget.make(self.live));
@@ -310,6 +314,8 @@ impl State {
         let (mut started, mut turns) = (None, 0_u32);
         loop {
             let (used, freeing) = (used_bytes(), keyspace.reclaimer().stats().pending_bytes.load(Relaxed));
+            // What the algorithm takes changes from turn to turn.
+            let limit = limit + self.allowance(limit, keyspace);
             if used + need <= limit + freeing {
                 return Room::Made;
             }
@@ -334,8 +340,10 @@ impl State {
         if self.until_count == 0 {
             self.count(keyspace);
         }
-        let State { algorithm, budget, sizes, cursor, .. } = self;
-        algorithm.evict(&mut Keys { keyspace, policy: budget.policy, now, sizes, cursor })
+        let State { algorithm, budget, sizes, cursor, live, .. } = self;
+        let turn = algorithm.evict(&mut Keys { keyspace, policy: budget.policy, now, sizes, cursor });
+        *live = live.saturating_sub(usize::from(turn == Turn::Evicted));
+        turn
     }
 
     /// Requests from memory what the evictions after the coming ones will look at: entries, where the call before has requested the
