@@ -436,4 +436,36 @@ mod tests {
         }
         assert!(hits > 24_000, "{hits} hits of 60000, and LRU has none");
     }
+
+    /// On a server, what the keys may take comes and goes by some keys, and a loop then hit nothing: whenever there was room the window
+    /// grew, and what it held too much of passed to main without a duel.
+    #[test]
+    fn a_loop_hits_though_room_comes_and_goes() {
+        let (mut keys, mut duo, mut hits) = (Keys::default(), Duo::new(0), 0);
+        for turn in 0..100_000_u32 {
+            let mark = (turn % 1000).wrapping_mul(0x9e37_79b1);
+            hits += u32::from(keys.0.contains_key(&mark));
+            put(&mut keys, &mut duo, mark);
+            let room = 252 - (turn / 100 * 7 % 12) as usize;
+            while keys.0.len() > room {
+                duo.evict(&mut keys);
+            }
+        }
+        assert!(hits > 20_000, "{hits} hits of 100000");
+    }
+
+    #[test]
+    fn recency_is_followed_where_popularity_drifts() {
+        let (mut keys, mut duo, mut random) = (Keys::default(), Duo::new(0), 1_u32);
+        for turn in 0..200_000_u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // The 1000 last keys of a long row that goes by, one at every other request, the newest ones most.
+            let distance = 1000 * (random >> 22) / 1024 * (random >> 12 & 1023) / 1024;
+            put(&mut keys, &mut duo, (turn / 2 + 1000 - distance).wrapping_mul(0x9e37_79b1));
+            while keys.0.len() > 300 {
+                duo.evict(&mut keys);
+            }
+        }
+        assert_eq!(duo.rule().kind, Kind::Recent);
+    }
 }
