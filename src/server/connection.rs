@@ -112,6 +112,8 @@ pub struct Connection {
     owed: u64,
     /// They have had to wait for that, and the log will wake the client.
     held: bool,
+    /// When it was last read from, as [`super::pace`] counts.
+    span: u32,
 }
 
 /// When the replies of a batch leave.
@@ -164,6 +166,7 @@ impl Connection {
             stalled: false,
             owed: 0,
             held: false,
+            span: 0,
         }
     }
 
@@ -321,7 +324,7 @@ impl Connection {
                 return Poll::Pending;
             }
             let count = buffer.filled().len();
-            self.note_read(count);
+            self.note_read(bench, count);
             if (1..=PARKED_READ).contains(&count) && at + count <= PARKED_BYTES && !self.is_busy() {
                 self.park(bench, at, count);
                 cx.waker().wake_by_ref();
@@ -348,7 +351,7 @@ impl Connection {
             self.tail = tail;
             return Poll::Pending;
         }
-        self.note_read(count);
+        self.note_read(bench, count);
         let consumed = self.received(bench, &tail, None);
         if self.gather.is_none() {
             tail.drain(..consumed);
@@ -360,7 +363,8 @@ impl Connection {
         Poll::Ready(Ok(count > 0))
     }
 
-    fn note_read(&self, count: usize) {
+    fn note_read(&mut self, bench: &Bench, count: usize) {
+        bench.pace.note_read(&mut self.span);
         let client = &self.session.client;
         let stats = &self.shared.stats.workers[client.worker];
         stats.reads.add(1);
