@@ -29,7 +29,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "pfcount",
         arity: -2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::MAY_REPLICATE),
         categories: Categories::HYPERLOGLOG,
         keys: &[KeySpec {
             notes: "Changed too: the estimate is kept in the value",

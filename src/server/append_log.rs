@@ -47,6 +47,21 @@ pub fn start(shared: &'static Shared) -> io::Result<()> {
     thread("larder-rewrite", keep_always)
 }
 
+/// Whether the log was about to begin when the server ended: then the snapshot is the data, and the log begins behind it.
+///
+/// # Errors
+/// The files cannot be read.
+pub fn is_half_begun(shared: &Shared) -> Result<bool, String> {
+    let half = files::is_half_begun(&*shared.append_log.disk, &shared.config)?;
+    if half {
+        tracing::warn!(
+            "The server ended before the append-only file had its first base: the snapshot is loaded instead"
+        );
+        shared.append_log.follow(&shared.config);
+    }
+    Ok(half)
+}
+
 /// What there is to load, if the log is on; `None` for nothing.
 ///
 /// # Errors
@@ -91,6 +106,7 @@ pub fn open(shared: &'static Shared, loaded: Option<(Plan, u64)>) -> Result<(), 
     log.log.switch_to(file);
     log.log.write().map_err(|fault| format!("Can't open the append-only file: {}", fault.text()))?;
     log.attach(shared);
+    log.has_begun();
     Ok(())
 }
 
@@ -240,7 +256,7 @@ fn is_due(shared: &Shared) -> bool {
     if busy || UnixMs::now() < log.report().not_before {
         return false;
     }
-    if matches!(log.log.fault(), Some(Fault::Sync(_))) {
+    if matches!(log.log.fault(), Some(Fault::Sync(_))) || log.is_beginning() {
         return true;
     }
     let (percent, files) = (config.auto_aof_rewrite_percentage(), log.files());
@@ -312,6 +328,7 @@ fn try_rewrite(shared: &'static Shared, begin: bool) -> Result<u64, String> {
         tracing::warn!("The append-only file has new files: the server can write again");
     }
     log.writing.ring();
+    log.has_begun();
     let mut files = log.files();
     files.base_bytes = files.bytes(log.log.file_bytes());
     if !logs {

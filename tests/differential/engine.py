@@ -120,6 +120,7 @@ class Pair:
             commands += [[b"CONFIG", b"SET", name, values[name]] for name in sorted(self.changed_config) if name in values]
             if b"slowlog-log-slower-than" in values:
                 commands.append([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"])
+            commands += [reset for group in self.groups for reset in group.resets]
             commands += [[b"SLOWLOG", b"RESET"], [b"COMMANDLOG", b"RESET", b"slow"], [b"LATENCY", b"RESET"]]
             control.exchange([wire.encode(c) for c in commands])
             for _ in range(100):
