@@ -153,6 +153,8 @@ pub struct AppendLog {
     slow: AtomicBool,
     sync_runs: AtomicBool,
     delayed: AtomicU64,
+    /// The longest write since somebody asked, and the longest sync that replies waited for, in nanoseconds.
+    longest: [AtomicU64; 2],
     waiters: Mutex<Vec<Waiter>>,
     waiting_for_sync: Mutex<Vec<SyncWaiter>>,
     tasks: Mutex<VecDeque<Task>>,
@@ -182,6 +184,7 @@ impl AppendLog {
             slow: AtomicBool::new(false),
             sync_runs: AtomicBool::new(false),
             delayed: AtomicU64::new(0),
+            longest: Default::default(),
             waiters: Mutex::default(),
             waiting_for_sync: Mutex::default(),
             tasks: Mutex::default(),
@@ -253,7 +256,7 @@ impl AppendLog {
         let started = Ticks::now();
         self.doze();
         let result = self.log.write_soon();
-        if Ticks::now().nanos_since(started) > SLOW_NANOS {
+        if self.note(0, started) > SLOW_NANOS {
             self.slow.store(true, Relaxed);
         }
         if matches!(result, Some(Err(_))) {
@@ -356,14 +359,30 @@ impl AppendLog {
         let started = Ticks::now();
         self.doze();
         self.log.write()?;
-        self.slow.store(Ticks::now().nanos_since(started) > SLOW_NANOS, Relaxed);
+        self.slow.store(self.note(0, started) > SLOW_NANOS, Relaxed);
         if self.policy() == Policy::Always && self.log.synced() < self.log.written() {
+            let started = Ticks::now();
             match lax {
                 false => self.log.sync()?,
                 true => self.log.presume_synced(),
             }
+            self.note(1, started);
         }
         Ok(())
+    }
+
+    /// Notes how long a write (0) or a sync (1) took, and returns it in nanoseconds.
+    fn note(&self, what: usize, started: Ticks) -> u64 {
+        let nanos = Ticks::now().nanos_since(started);
+        if nanos > self.longest[what].load(Relaxed) {
+            self.longest[what].fetch_max(nanos, Relaxed);
+        }
+        nanos
+    }
+
+    /// The longest write since this was last asked, and the longest sync that replies waited for, in nanoseconds.
+    pub fn take_longest(&self) -> [u64; 2] {
+        [0, 1].map(|what: usize| self.longest[what].swap(0, Relaxed))
     }
 
     /// Syncs what is written while others write on.
