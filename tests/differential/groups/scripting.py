@@ -7,6 +7,7 @@ Nor is an error an empty table, which ends Redis 7.0.
 import hashlib
 import re
 
+import wire
 from script import Composite, Group
 
 group = Group("scripting")
@@ -300,14 +301,23 @@ def _dumped(connection):
     return replies + [connection.call(b"FUNCTION", b"RESTORE", dump[:-1]), connection.call(b"FUNCTION", b"RESTORE", b"")]
 
 
-@command("config|set", 4, mutable=False, label="no memory left")
-def _(g):
-    return [b"CONFIG", b"SET", b"maxmemory", g.pick((b"1", b"1", b"0"))]
+def _without_memory(words):
+    """A request at the limit of memory: alone with it, because what is evicted when is each server's own."""
+    def run(connection):
+        policy = connection.call(b"CONFIG", b"GET", b"maxmemory-policy")
+        if not isinstance(policy, list) or len(policy) != 2:
+            return policy
+        limits = [[b"CONFIG", b"SET", b"maxmemory-policy", b"noeviction", b"maxmemory", b"1"], [b"CONFIG", b"SET", b"maxmemory", b"0", b"maxmemory-policy", policy[1]]]
+        return connection.exchange([wire.encode(w) for w in (limits[0], words, limits[1])])
+
+    return run
 
 
-@command("config|set", 4, mutable=False, label="memory again")
+@command("config|set", 15, mutable=False, label="no memory left")
 def _(g):
-    return [b"CONFIG", b"SET", b"maxmemory", b"0"]
+    label = g.pick(("eval", "eval", "eval_ro", "evalsha", "fcall", "fcall_ro", "function|load", "script|load"))
+    words = group.generators[label][1](g)
+    return Composite(label, _without_memory(words), words)
 
 
 @command("set", 20, mutable=False, label="values for scripts")
