@@ -200,7 +200,10 @@ fn estimate_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64, CommandError
         }
     })?;
     let estimate = estimate?;
-    ctx.dirty += u64::from(kept.is_none());
+    if kept.is_none() {
+        ctx.dirty += 1;
+        ctx.modified(key);
+    }
     Ok(estimate)
 }
 
