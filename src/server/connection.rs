@@ -109,6 +109,8 @@ pub struct Connection {
     owed: u64,
     /// They have had to wait for that, and the log will wake the client.
     held: bool,
+    /// When it was last read from, as [`super::pace`] counts.
+    span: u32,
 }
 
 /// When the replies of a batch leave.
@@ -160,6 +162,7 @@ impl Connection {
             stalled: false,
             owed: 0,
             held: false,
+            span: 0,
         }
     }
 
@@ -318,7 +321,7 @@ impl Connection {
                 return Poll::Pending;
             }
             let count = buffer.filled().len();
-            self.note_read(count);
+            self.note_read(bench, count);
             if (1..=PARKED_READ).contains(&count) && at + count <= PARKED_BYTES && !self.is_busy() {
                 self.park(bench, at, count);
                 cx.waker().wake_by_ref();
@@ -345,7 +348,7 @@ impl Connection {
             self.tail = tail;
             return Poll::Pending;
         }
-        self.note_read(count);
+        self.note_read(bench, count);
         let consumed = self.received(bench, &tail, None);
         if self.gather.is_none() {
             tail.drain(..consumed);
@@ -357,7 +360,8 @@ impl Connection {
         Poll::Ready(Ok(count > 0))
     }
 
-    fn note_read(&self, count: usize) {
+    fn note_read(&mut self, bench: &Bench, count: usize) {
+        bench.pace.note_read(&mut self.span);
         let client = &self.session.client;
         let stats = &self.shared.stats.workers[client.worker];
         stats.reads.add(1);
