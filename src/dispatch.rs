@@ -440,7 +440,7 @@ impl Dispatcher {
                 Next::Continue
             }
             Ok(command) => match self.shared.clients.pause(self.now) {
-                Some(pause) if pause.all || flags_of(command, session).0 & PAUSED_FLAGS.0 != 0 => Next::Paused,
+                Some(pause) if pause.all || self.may_write(command, request, session) => Next::Paused,
                 _ if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) => Next::Paused,
                 _ if session.transaction.is_some() && !command.spec.at_once => {
                     self.queue(command, request, session, out)
@@ -467,6 +467,14 @@ impl Dispatcher {
             session.client.take_pushes(out);
         }
         next
+    }
+
+    /// Whether a pause of writes holds a request back.
+    #[cold]
+    fn may_write(&self, command: &Command, request: RequestView<'_>, session: &Session) -> bool {
+        flags_of(command, session).0 & PAUSED_FLAGS.0 != 0
+            && !(session.transaction.is_none()
+                && command.spec.only_reads.is_some_and(|only_reads| only_reads(self.shared, request)))
     }
 
     /// Everything that can refuse a request before it runs.

@@ -28,6 +28,9 @@ pub const PARKED_BYTES: usize = 64 * 1024;
 /// Clients with mail that are woken before the sockets are looked at again: that costs a tenth of what writing to these does.
 const MAIL_AT_ONCE: usize = 8;
 
+/// So many are woken at once at most: some may have to be closed, which takes longer than writing.
+const MAIL_AT_MOST: usize = 64;
+
 /// About what it takes to write to one of them.
 const MAIL_NANOS: u64 = 5_000;
 
@@ -165,7 +168,7 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.shared.clients.remove(&self.client);
-        self.shared.pubsub.leave(&self.client);
+        self.shared.pubsub.forget(&self.client);
         self.shared.untrack(&self.client);
         self.shared.stats.workers[self.worker].clients.fetch_sub(1, Relaxed);
     }
@@ -188,7 +191,7 @@ async fn deliver(shared: &'static Shared, number: usize) {
             woken.drain(..).for_each(|client| client.wake().notify_one());
             tokio::task::yield_now().await;
             let others_nanos = Ticks::now().nanos_since(began).saturating_sub(writes * MAIL_NANOS);
-            count = usize::try_from(others_nanos / MAIL_NANOS).unwrap_or(0).max(MAIL_AT_ONCE);
+            count = usize::try_from(others_nanos / MAIL_NANOS).unwrap_or(0).clamp(MAIL_AT_ONCE, MAIL_AT_MOST);
         }
     }
 }
