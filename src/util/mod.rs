@@ -4,6 +4,7 @@ pub mod clock;
 pub mod extended;
 pub mod glob;
 pub mod hash;
+pub mod hashes;
 pub mod heavy;
 pub mod memory;
 pub mod number;

@@ -24,12 +24,13 @@ use super::value;
 use crate::config::{Config, EvictionPolicy, REDIS_VERSION};
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::evict::pressure::Pressure;
-use crate::keyspace::snapshot::{Cut, Record, RecordPart, Size};
+use crate::keyspace::snapshot::{Cut, PartRecorder, Recorder, Size};
 use crate::keyspace::{Keyspace, access_seconds};
 use crate::persistence::disk::{Disk, DiskFile};
 use crate::util::clock::UnixMs;
 use crate::util::memory::used_bytes;
 use crate::util::pieces::{Piece, Pieces};
+use crate::value::walk::Part;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -123,23 +124,31 @@ pub struct Options<'a> {
 }
 
 /// What is to be given to [`Keyspace::cut`] for [`write_snapshot`].
-pub fn recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<Record> {
-    let uses = Uses::new(keyspace, policy);
-    Box::new(move |entry, now, out| {
-        uses.put_head(entry, now, out);
-        value::save(entry, now, out);
-    })
+pub fn recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<dyn Recorder> {
+    Box::new(Uses::new(keyspace, policy))
 }
 
-/// As [`recorder`], for long collections.
-fn part_recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<RecordPart> {
-    let uses = Uses::new(keyspace, policy);
-    Box::new(move |entry, now, place, nanos, out| {
-        if !place.begun {
-            uses.put_head(entry, now, out);
-        }
-        value::save_part(entry, now, place, nanos, out)
-    })
+impl Recorder for Uses {
+    fn entry(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
+        self.put_head(entry, now, out);
+        value::save(entry, now, out);
+    }
+
+    fn parts(&self) -> Option<&dyn PartRecorder> {
+        Some(self)
+    }
+}
+
+impl PartRecorder for Uses {
+    fn head(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) -> u8 {
+        self.put_head(entry, now, out);
+        value::save_head(entry, now, out);
+        value::type_of(entry)
+    }
+
+    fn part(&self, kind: u8, part: Part<'_>, now: UnixMs, out: &mut Pieces) {
+        value::save_part(kind, part, now, out);
+    }
 }
 
 /// What the access clock of entries means.
@@ -208,13 +217,11 @@ pub fn save_file(
 /// # Errors
 /// See [`SaveError`].
 pub fn write_snapshot(
-    cut: Cut<'_>,
+    mut cut: Cut<'_>,
     file: &mut dyn DiskFile,
     options: Options<'_>,
     progress: &Progress,
 ) -> Result<Saved, SaveError> {
-    let record = part_recorder(cut.keyspace(), options.config.maxmemory_policy());
-    let mut cut = cut.in_parts(record);
     let sizes = cut.sizes().to_vec();
     progress.total.store(cut.keys(), Relaxed);
     let mut writer = Writer::new(file, options.config);
@@ -222,7 +229,7 @@ pub fn write_snapshot(
     let mut pieces = Pieces::default();
     loop {
         std::thread::sleep(REST);
-        let Some(db) = cut.turn(TURN_NANOS, &mut pieces) else { break };
+        let Some((db, _)) = cut.turn(TURN_NANOS, &mut pieces) else { break };
         if progress.cancelled.load(Relaxed) || cut.is_cancelled() {
             return Err(SaveError::Cancelled);
         }

@@ -4,6 +4,7 @@
 //! partition of the group's. Must not know: the entries themselves, the clock (times come in as Unix ms).
 
 use super::id::StreamId;
+use super::kept::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a consumer within its group, as long as it exists.
@@ -57,7 +58,9 @@ pub struct Group {
     pub last_id: StreamId,
     /// How many entries of the stream's history lie up to `last_id`, where that is known.
     pub entries_read: Option<i64>,
-    pending: BTreeMap<StreamId, Pending>,
+    pub(super) pending: BTreeMap<StreamId, Pending>,
+    /// What a walk needs of deliveries that change; before each change it is told.
+    pub(super) kept: Slot<Pending>,
     /// By number; a free place is `None`.
     consumers: Vec<Option<Consumer>>,
     names: BTreeMap<Box<[u8]>, ConsumerId>,
@@ -67,7 +70,7 @@ impl Group {
     /// A group that goes on behind `last_id`.
     pub fn new(last_id: StreamId, entries_read: Option<i64>) -> Group {
         let (pending, consumers, names) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Group { last_id, entries_read, pending, consumers, names }
+        Group { last_id, entries_read, pending, kept: Slot::default(), consumers, names }
     }
 
     /// Number of deliveries not acknowledged. O(1).
@@ -101,6 +104,11 @@ impl Group {
     /// The consumers in order of their names.
     pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
         self.names.values().filter_map(|id| self.consumer(*id))
+    }
+
+    /// Who they are, in the order of [`Group::consumers`].
+    pub fn consumer_ids(&self) -> impl Iterator<Item = ConsumerId> {
+        self.names.values().copied()
     }
 
     /// The consumer of this name. O(log n).
@@ -145,7 +153,8 @@ impl Group {
         let id = self.names.remove(name)?;
         let consumer = self.consumers.get_mut(id.0 as usize)?.take()?;
         for id in &consumer.pending {
-            self.pending.remove(id);
+            let pending = self.pending.remove(id);
+            self.kept.note(*id, || pending);
         }
         Some(consumer.pending.len())
     }
@@ -155,6 +164,7 @@ impl Group {
     /// Notes that `id` was delivered to `consumer`, whoever had it before. O(log n).
     pub fn deliver(&mut self, id: StreamId, consumer: ConsumerId, delivered_ms: i64, count: u64) {
         let before = self.pending.insert(id, Pending { consumer, delivered_ms, count });
+        self.kept.note(id, || before);
         match before {
             Some(before) if before.consumer == consumer => return,
             Some(before) => self.forget(before.consumer, id),
@@ -168,6 +178,7 @@ impl Group {
     /// Forgets the delivery of `id`; returns it, `None` when it was not pending. O(log n).
     pub fn acknowledge(&mut self, id: StreamId) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
+        self.kept.note(id, || Some(pending));
         self.forget(pending.consumer, id);
         Some(pending)
     }
@@ -181,6 +192,7 @@ impl Group {
     /// Notes another delivery of what is pending, to the same consumer; `false` when it is not pending. O(log n).
     pub fn redeliver(&mut self, id: StreamId, delivered_ms: i64) -> bool {
         let Some(pending) = self.pending.get_mut(&id) else { return false };
+        self.kept.note(id, || Some(*pending));
         pending.delivered_ms = delivered_ms;
         pending.count = pending.count.wrapping_add(1);
         true
@@ -211,63 +223,106 @@ impl Group {
 
 /// The groups of a stream, in order of their names.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Groups(BTreeMap<Box<[u8]>, Group>);
+pub struct Groups {
+    all: BTreeMap<Box<[u8]>, Group>,
+    /// Groups that were removed before a walk had come to them.
+    gone: Gone,
+}
+
+/// Removed groups, which belong to a walk and not to the stream: so copies have none, and they make no difference.
+#[derive(Default, Debug)]
+struct Gone(Vec<(Box<[u8]>, Group)>);
+
+impl Clone for Gone {
+    fn clone(&self) -> Gone {
+        Gone::default()
+    }
+}
+
+impl PartialEq for Gone {
+    fn eq(&self, _: &Gone) -> bool {
+        true
+    }
+}
+
+impl Eq for Gone {}
 
 impl Groups {
     /// Number of groups. O(1).
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// The group of this name. O(log n).
     pub fn get(&self, name: &[u8]) -> Option<&Group> {
-        self.0.get(name)
+        self.all.get(name)
     }
 
     /// The group of this name, to change it. O(log n).
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
-        self.0.get_mut(name)
+        self.all.get_mut(name)
     }
 
     /// Adds a group; `false` when there is one of this name, which stays. O(log n).
     pub fn insert(&mut self, name: &[u8], group: Group) -> bool {
-        let free = !self.0.contains_key(name);
+        let free = !self.all.contains_key(name);
         if free {
-            self.0.insert(name.into(), group);
+            self.all.insert(name.into(), group);
         }
         free
     }
 
     /// Removes a group; `false` when there is none.
     pub fn remove(&mut self, name: &[u8]) -> bool {
-        self.0.remove(name).is_some()
+        let Some(group) = self.all.remove(name) else { return false };
+        if group.kept.is_wanted() {
+            self.gone.0.push((name.into(), group));
+        }
+        true
+    }
+
+    /// All groups, to begin a walk.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut Group)> {
+        self.gone.0.clear();
+        self.all.iter_mut().map(|(name, group)| (&**name, group))
+    }
+
+    /// The group of this name that a walk has begun with, wherever it is now.
+    pub(super) fn walked(&mut self, name: &[u8]) -> Option<&mut Group> {
+        let there = self.all.get_mut(name).filter(|group| group.kept.is_wanted());
+        there.or_else(|| self.gone.0.iter_mut().find(|(it, _)| **it == *name).map(|(_, group)| group))
     }
 
     /// The groups in order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
-        self.0.iter().map(|(name, group)| (&**name, group))
+        self.all.iter().map(|(name, group)| (&**name, group))
+    }
+
+    /// Number of deliveries of all groups that are not acknowledged. O(groups).
+    pub fn pending_len(&self) -> usize {
+        self.all.values().map(Group::pending_len).sum()
     }
 
     /// Whether any group waits for the acknowledgement of `id`, or has not got to it yet. O(groups log n).
     pub fn refer_to(&self, id: StreamId) -> bool {
-        self.0.values().any(|group| group.last_id < id || group.pending.contains_key(&id))
+        self.all.values().any(|group| group.last_id < id || group.pending.contains_key(&id))
     }
 
     /// Makes every group forget the delivery of `id`. O(groups log n).
     pub fn forget(&mut self, id: StreamId) {
-        for group in self.0.values_mut() {
+        for group in self.all.values_mut() {
             group.acknowledge(id);
         }
     }
 
     /// Bytes taken from the allocator, about. O(groups and consumers).
     pub fn memory_bytes(&self) -> usize {
-        self.0.iter().map(|(name, group)| size_of::<Group>() + name.len() + 16 + group.memory_bytes()).sum()
+        self.all.iter().map(|(name, group)| size_of::<Group>() + name.len() + 16 + group.memory_bytes()).sum()
     }
 }
 
