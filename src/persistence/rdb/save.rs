@@ -36,6 +36,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 const IDLE: u8 = 248;
@@ -52,6 +53,12 @@ const TURN_NANOS: u64 = 50_000;
 /// The rest before each turn. Who has just slept is not interrupted soon: so it is before a lock that others who need the processor come
 /// first, and not while it is held. It is about as long as a turn, with what the system adds to so short a sleep.
 const REST: Duration = Duration::from_micros(20);
+
+/// Batches of some 50 KB that wait to be written, at most: then the walk waits.
+const QUEUE: usize = 32;
+
+/// How much less the writing thread gets of a processor for which others wait too, in the steps of nice(1).
+const WRITER_NICE: i32 = 5;
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -214,6 +221,9 @@ pub fn save_file(
 
 /// Writes a snapshot behind what is in `file`, and syncs it. Blocks; holds a lock for about [`TURN_NANOS`] at a time.
 ///
+/// Two threads share the work. This one takes what is recorded, and sleeps before each lock: so the system has no reason to interrupt it
+/// while it holds one. The other one, which needs a processor for longer, holds no lock, and gives way to those who serve requests.
+///
 /// # Errors
 /// See [`SaveError`].
 pub fn write_snapshot(
@@ -226,26 +236,61 @@ pub fn write_snapshot(
     progress.total.store(cut.keys(), Relaxed);
     let mut writer = Writer::new(file, options.config);
     writer.header(&options, sizes.iter().any(|size| size.volatile > 0));
+    let (sender, receiver) = sync_channel(QUEUE);
+    let (empties, empty) = channel();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("larder-write".to_owned());
+        let writing = thread.spawn_scoped(scope, move || {
+            give_way();
+            writer.run(&receiver, &empties, &sizes)
+        })?;
+        let walked = walk(&mut cut, &sender, &empty, options.config, progress);
+        let (keys, kept_bytes, longest_nanos) = (cut.recorded(), cut.saved_bytes(), cut.longest_nanos());
+        drop((cut, sender));
+        let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        walked?;
+        Ok(Saved { keys, bytes: written?, kept_bytes, longest_nanos })
+    })
+}
+
+/// What is written next: some records and their database; `None` at the end.
+type Batch = Option<(usize, Pieces)>;
+
+/// Lets this thread wait for others who need the processor; it stays as it is where that is not allowed.
+fn give_way() {
+    if let Ok(nice) = rustix::process::getpriority_process(None) {
+        let _ = rustix::process::setpriority_process(None, nice + WRITER_NICE);
+    }
+}
+
+/// Takes everything that is recorded, and hands it over. Ends early, without an error, when nobody takes it any more.
+fn walk(
+    cut: &mut Cut<'_>,
+    sender: &SyncSender<Batch>,
+    empty: &Receiver<Pieces>,
+    config: &Config,
+    progress: &Progress,
+) -> Result<(), SaveError> {
     let mut pieces = Pieces::default();
     loop {
         std::thread::sleep(REST);
-        let Some((db, _)) = cut.turn(TURN_NANOS, &mut pieces) else { break };
+        let Some((db, _)) = cut.turn(TURN_NANOS, &mut pieces) else {
+            let _ = sender.send(None);
+            return Ok(());
+        };
         if progress.cancelled.load(Relaxed) || cut.is_cancelled() {
             return Err(SaveError::Cancelled);
         }
         if !pieces.is_empty() {
-            writer.select(db, &sizes);
-            writer.push(&pieces)?;
-            pieces.clear();
+            let full = std::mem::replace(&mut pieces, empty.try_recv().unwrap_or_default());
+            if sender.send(Some((db, full))).is_err() {
+                return Ok(());
+            }
         }
         let before = progress.keys.swap(cut.recorded(), Relaxed);
         progress.kept_bytes.store(cut.saved_bytes(), Relaxed);
-        delay(options.config, cut.recorded().saturating_sub(before), progress);
+        delay(config, cut.recorded().saturating_sub(before), progress);
     }
-    let (keys, kept_bytes, longest_nanos) = (cut.recorded(), cut.saved_bytes(), cut.longest_nanos());
-    drop(cut);
-    let bytes = writer.end()?;
-    Ok(Saved { keys, bytes, kept_bytes, longest_nanos })
 }
 
 /// Waits as long as tests want it to for so many keys.
@@ -361,6 +406,17 @@ impl<'f> Writer<'f> {
             self.unsynced = 0;
         }
         Ok(())
+    }
+
+    /// Writes what comes, and gives the emptied pieces back; returns the length of the file.
+    fn run(mut self, batches: &Receiver<Batch>, empties: &Sender<Pieces>, sizes: &[Size]) -> Result<u64, SaveError> {
+        while let Some((db, mut pieces)) = batches.recv().map_err(|_| SaveError::Cancelled)? {
+            self.select(db, sizes);
+            self.push(&pieces)?;
+            pieces.clear();
+            let _ = empties.send(pieces); // nobody wants it behind the last
+        }
+        Ok(self.end()?)
     }
 
     /// Returns the length of the file.
