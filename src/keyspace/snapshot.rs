@@ -59,7 +59,7 @@ pub trait PartRecorder {
 const BATCH_BYTES: usize = 64 * 1024;
 
 /// Hashes that writers touch in a shard while it is walked: from so many on the sets of them have parts that grow apart.
-const TOUCHED: usize = 64 * 1024;
+const TOUCHED: usize = 256 * 1024;
 
 /// What all walks of one cut share.
 struct State {

@@ -5,7 +5,7 @@
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::snapshot::{Cut, Given, PartRecorder, Recorder};
 use crate::persistence::disk::{Disk, DiskFile};
-use crate::persistence::rdb::dump::{dump, seal};
+use crate::persistence::rdb::dump::seal;
 use crate::persistence::rdb::value;
 use crate::protocol::batch::encode;
 use crate::util::clock::UnixMs;
@@ -30,12 +30,25 @@ pub fn recorder() -> Box<dyn Recorder> {
     Box::new(Restores)
 }
 
-/// Records a RESTORE for each key. What is recorded in parts is put together to one when all are there: see [`Long`].
+/// Records, for each key, a frame that says which it is (deadline, 8 bytes; type; key), and one with the value: as it is, for what is
+/// compressed and summed is so under no lock.
 struct Restores;
+
+impl Restores {
+    fn put_head(entry: EntryRef<'_>, out: &mut Pieces) {
+        let deadline = entry.deadline().map_or(0, |deadline| deadline.0);
+        out.bytes.extend_from_slice(&deadline.to_le_bytes());
+        out.bytes.push(value::type_of(entry));
+        out.bytes.extend_from_slice(entry.key());
+        out.end_frame();
+    }
+}
 
 impl Recorder for Restores {
     fn entry(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
-        put_restore(entry.key(), deadline_of(entry), &dump(entry, now), &mut out.bytes);
+        Restores::put_head(entry, out);
+        value::save(entry, now, out);
+        out.end_frame();
     }
 
     fn parts(&self) -> Option<&dyn PartRecorder> {
@@ -45,13 +58,10 @@ impl Recorder for Restores {
 
 impl PartRecorder for Restores {
     fn head(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) -> u8 {
-        let kind = value::type_of(entry);
-        out.bytes.extend_from_slice(&deadline_of(entry).to_le_bytes());
-        out.bytes.extend_from_slice(&(entry.key().len() as u64).to_le_bytes());
-        out.bytes.extend_from_slice(entry.key());
-        out.bytes.push(kind);
+        Restores::put_head(entry, out);
         value::save_head(entry, now, out);
-        kind
+        out.end_frame();
+        value::type_of(entry)
     }
 
     fn part(&self, kind: u8, part: Part<'_>, now: UnixMs, out: &mut Pieces) {
@@ -59,40 +69,12 @@ impl PartRecorder for Restores {
     }
 }
 
-fn deadline_of(entry: EntryRef<'_>) -> i64 {
-    entry.deadline().map_or(0, |deadline| deadline.0)
-}
-
-fn put_restore(key: &[u8], deadline: i64, payload: &[u8], out: &mut Vec<u8>) {
-    let mut digits = itoa::Buffer::new();
-    let words: [&[u8]; 5] = [b"RESTORE", key, digits.format(deadline).as_bytes(), payload, b"ABSTTL"];
-    encode(words.into_iter(), out);
-}
-
-/// A collection that comes in parts.
-#[derive(Default)]
-struct Long {
-    key: Vec<u8>,
-    deadline: i64,
-    kind: u8,
-    value: Pieces,
-}
-
-impl Long {
-    /// Reads what [`Restores::head`] records: deadline, length of the key (8 bytes each), key, type, and how the value begins.
-    fn begin(head: &[u8]) -> Option<Long> {
-        let (deadline, rest) = head.split_first_chunk()?;
-        let (len, rest) = rest.split_first_chunk()?;
-        let (key, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
-        let (kind, begin) = rest.split_first()?;
-        let mut value = Pieces::default();
-        value.bytes.extend_from_slice(begin);
-        Some(Long { key: key.to_vec(), deadline: i64::from_le_bytes(*deadline), kind: *kind, value })
-    }
-
-    fn put_restore(&self, out: &mut Vec<u8>) {
-        put_restore(&self.key, self.deadline, &seal(self.kind, &self.value), out);
-    }
+/// Encodes the request that makes a key again.
+fn put_restore(head: &Pieces, value: &Pieces, out: &mut Vec<u8>) {
+    let Some((deadline, [kind, key @ ..])) = head.bytes.split_first_chunk() else { return };
+    let (mut digits, payload) = (itoa::Buffer::new(), seal(*kind, value));
+    let deadline = digits.format(i64::from_le_bytes(*deadline)).as_bytes();
+    encode([&b"RESTORE"[..], key, deadline, &payload, b"ABSTTL"].into_iter(), out);
 }
 
 /// Writes a base into the file at `path`, and syncs it; returns its length. `functions` are the texts of libraries; with `syncs` it
@@ -105,7 +87,7 @@ pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8
     for code in functions {
         encode([&b"FUNCTION"[..], b"LOAD", code].into_iter(), &mut out.buffer);
     }
-    let (mut pieces, mut long, mut selected) = (Pieces::default(), None, None);
+    let (mut pieces, mut long, mut selected) = (Pieces::default(), None::<(Pieces, Pieces)>, None);
     loop {
         std::thread::sleep(REST);
         let Some((db, given)) = cut.turn(TURN_NANOS, &mut pieces) else { break };
@@ -116,15 +98,22 @@ pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8
             selected = Some(db);
             encode([&b"SELECT"[..], itoa::Buffer::new().format(db).as_bytes()].into_iter(), &mut out.buffer);
         }
-        match (&mut long, given) {
-            (_, Given::Entries) => out.push(&pieces.bytes)?,
-            (None, _) => long = Long::begin(&pieces.bytes),
-            (Some(long), _) => long.value.append(&mut pieces),
+        match &mut long {
+            Some((_, value)) => value.append(&mut pieces),
+            None => {
+                for frames in pieces.frames().chunks_exact_mut(2) {
+                    let [head, value] = [0, 1].map(|at| std::mem::take(&mut frames[at]));
+                    match given {
+                        Given::Entries => put_restore(&head, &value, &mut out.buffer),
+                        Given::Part | Given::LastPart => long = Some((head, value)),
+                    }
+                }
+            }
         }
-        if let Some(long) = long.take_if(|_| given == Given::LastPart) {
-            long.put_restore(&mut out.buffer);
-            out.push(&[])?;
+        if let Some((head, value)) = long.take_if(|_| given == Given::LastPart) {
+            put_restore(&head, &value, &mut out.buffer);
         }
+        out.write_when_full()?;
         pieces.clear();
     }
     drop(cut);
@@ -142,8 +131,7 @@ struct Out {
 }
 
 impl Out {
-    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.buffer.extend_from_slice(bytes);
+    fn write_when_full(&mut self) -> io::Result<()> {
         if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
     }
 

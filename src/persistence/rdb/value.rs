@@ -104,7 +104,7 @@ pub fn save(entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
 /// Appends what stands before the parts of a long collection, its type left out: how many there are.
 pub fn save_head(entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
     let count = match entry.object() {
-        Some(ObjectRef::List(list)) => list.nodes().count(),
+        Some(ObjectRef::List(list)) => list.walkable().map_or(1, |nodes| nodes.len()),
         Some(ObjectRef::Hash(it)) => it.live_len(now.0),
         Some(ObjectRef::Stream(it)) => it.entries().nodes().len(),
         object => object.map_or(0, ObjectRef::len),

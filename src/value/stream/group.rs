@@ -223,106 +223,73 @@ impl Group {
 
 /// The groups of a stream, in order of their names.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Groups {
-    all: BTreeMap<Box<[u8]>, Group>,
-    /// Groups that were removed before a walk had come to them.
-    gone: Gone,
-}
-
-/// Removed groups, which belong to a walk and not to the stream: so copies have none, and they make no difference.
-#[derive(Default, Debug)]
-struct Gone(Vec<(Box<[u8]>, Group)>);
-
-impl Clone for Gone {
-    fn clone(&self) -> Gone {
-        Gone::default()
-    }
-}
-
-impl PartialEq for Gone {
-    fn eq(&self, _: &Gone) -> bool {
-        true
-    }
-}
-
-impl Eq for Gone {}
+pub struct Groups(BTreeMap<Box<[u8]>, Group>);
 
 impl Groups {
     /// Number of groups. O(1).
     pub fn len(&self) -> usize {
-        self.all.len()
+        self.0.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.0.is_empty()
     }
 
     /// The group of this name. O(log n).
     pub fn get(&self, name: &[u8]) -> Option<&Group> {
-        self.all.get(name)
+        self.0.get(name)
     }
 
     /// The group of this name, to change it. O(log n).
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
-        self.all.get_mut(name)
+        self.0.get_mut(name)
     }
 
     /// Adds a group; `false` when there is one of this name, which stays. O(log n).
     pub fn insert(&mut self, name: &[u8], group: Group) -> bool {
-        let free = !self.all.contains_key(name);
+        let free = !self.0.contains_key(name);
         if free {
-            self.all.insert(name.into(), group);
+            self.0.insert(name.into(), group);
         }
         free
     }
 
-    /// Removes a group; `false` when there is none.
-    pub fn remove(&mut self, name: &[u8]) -> bool {
-        let Some(group) = self.all.remove(name) else { return false };
-        if group.kept.is_wanted() {
-            self.gone.0.push((name.into(), group));
-        }
-        true
+    /// Takes a group out; see [`Stream::remove_group`](super::Stream::remove_group).
+    pub(super) fn take(&mut self, name: &[u8]) -> Option<Group> {
+        self.0.remove(name)
     }
 
     /// All groups, to begin a walk.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut Group)> {
-        self.gone.0.clear();
-        self.all.iter_mut().map(|(name, group)| (&**name, group))
-    }
-
-    /// The group of this name that a walk has begun with, wherever it is now.
-    pub(super) fn walked(&mut self, name: &[u8]) -> Option<&mut Group> {
-        let there = self.all.get_mut(name).filter(|group| group.kept.is_wanted());
-        there.or_else(|| self.gone.0.iter_mut().find(|(it, _)| **it == *name).map(|(_, group)| group))
+        self.0.iter_mut().map(|(name, group)| (&**name, group))
     }
 
     /// The groups in order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
-        self.all.iter().map(|(name, group)| (&**name, group))
+        self.0.iter().map(|(name, group)| (&**name, group))
     }
 
     /// Number of deliveries of all groups that are not acknowledged. O(groups).
     pub fn pending_len(&self) -> usize {
-        self.all.values().map(Group::pending_len).sum()
+        self.0.values().map(Group::pending_len).sum()
     }
 
     /// Whether any group waits for the acknowledgement of `id`, or has not got to it yet. O(groups log n).
     pub fn refer_to(&self, id: StreamId) -> bool {
-        self.all.values().any(|group| group.last_id < id || group.pending.contains_key(&id))
+        self.0.values().any(|group| group.last_id < id || group.pending.contains_key(&id))
     }
 
     /// Makes every group forget the delivery of `id`. O(groups log n).
     pub fn forget(&mut self, id: StreamId) {
-        for group in self.all.values_mut() {
+        for group in self.0.values_mut() {
             group.acknowledge(id);
         }
     }
 
     /// Bytes taken from the allocator, about. O(groups and consumers).
     pub fn memory_bytes(&self) -> usize {
-        self.all.iter().map(|(name, group)| size_of::<Group>() + name.len() + 16 + group.memory_bytes()).sum()
+        self.0.iter().map(|(name, group)| size_of::<Group>() + name.len() + 16 + group.memory_bytes()).sum()
     }
 }
 

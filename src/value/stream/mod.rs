@@ -57,6 +57,13 @@ impl Stream {
         &mut self.0.groups
     }
 
+    /// Removes a group; `false` when there is none.
+    pub fn remove_group(&mut self, name: &[u8]) -> bool {
+        let Some(group) = self.0.groups.take(name) else { return false };
+        self.0.walk.keep(name, group);
+        true
+    }
+
     /// The entries and one group, to read those while that notes it; `None` when there is no such group.
     pub fn with_group(&mut self, name: &[u8]) -> Option<(&mut Entries, &mut Group)> {
         let Body { entries, groups, .. } = &mut *self.0;

@@ -124,11 +124,22 @@ struct State {
     /// Until they are shown.
     figures: Option<Figures>,
     groups: VecDeque<GroupHead>,
+    /// Groups that were removed before the walk came to them.
+    gone: Vec<(Box<[u8]>, Group)>,
 }
 
 /// Room for a walk in a stream. It is no part of its value: copies have none, and it makes no difference.
 #[derive(Default)]
 pub struct Walk(Option<Box<State>>);
+
+impl Walk {
+    /// Keeps a group that was removed, if a walk has yet to come to it.
+    pub(super) fn keep(&mut self, name: &[u8], group: Group) {
+        if let Some(state) = self.0.as_mut().filter(|_| group.kept.is_wanted()) {
+            state.gone.push((name.into(), group));
+        }
+    }
+}
 
 impl Stream {
     /// Begins a walk. O(groups and consumers).
@@ -141,7 +152,7 @@ impl Stream {
             groups.push_back(GroupHead::of(name, group));
         }
         let figures = Some(*body.entries.figures());
-        body.walk = Walk(Some(Box::new(State { claim: Some(claim.clone()), figures, groups })));
+        body.walk = Walk(Some(Box::new(State { claim: Some(claim.clone()), figures, groups, gone: Vec::new() })));
     }
 
     /// Who walks through it.
@@ -177,7 +188,8 @@ impl super::Body {
                 visit(Part::Group(&head.name, head.last_id, head.entries_read, head.pending));
                 head.begun = true;
             }
-            if head.shown.is_none() && !self.walk_pending(head, more, visit) {
+            let gone = state.gone.iter_mut().find(|(name, _)| *name == head.name).map(|(_, group)| group);
+            if head.shown.is_none() && !self.walk_pending(head, gone, more, visit) {
                 return false;
             }
             if !head.walk_consumers(more, visit) {
@@ -195,11 +207,13 @@ impl super::Body {
     fn walk_pending(
         &mut self,
         head: &mut GroupHead,
+        gone: Option<&mut Group>,
         more: &mut dyn FnMut() -> bool,
         visit: &mut dyn FnMut(Part<'_>),
     ) -> bool {
-        let name = head.name.clone();
-        let Some(group) = self.groups.walked(&name) else { return true };
+        // One of the same name may have come in its place.
+        let there = self.groups.get_mut(&head.name).filter(|group| group.kept.is_wanted());
+        let Some(group) = gone.or(there) else { return true };
         group.kept.walk_on(&group.pending, more, &mut |id, pending| {
             visit(Part::Pending(id, pending));
             head.own(id, pending.consumer);
