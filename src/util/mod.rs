@@ -12,3 +12,4 @@ pub mod pieces;
 pub mod process;
 mod shortest;
 pub mod sync;
+pub mod turns;

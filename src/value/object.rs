@@ -249,8 +249,7 @@ impl<'a> ObjectMut<'a> {
         }
     }
 
-    /// Goes on with a walk: shows parts as they were when it began, until `more`, which is asked after some, says no, or somewhat less;
-    /// `true` when all have been shown, and when there is no walk.
+    /// Goes on with a walk: shows parts as they were when it began, until `more`, which is asked after some, says no; `true` when all have been shown, and when there is no walk.
     pub fn walk_on(self, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(Part<'_>)) -> bool {
         match self {
             ObjectMut::Stream(it) => it.walk_on(more, &mut |part| visit(Part::Stream(part))),

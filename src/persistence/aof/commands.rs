@@ -10,6 +10,7 @@ use crate::persistence::rdb::value;
 use crate::protocol::batch::encode;
 use crate::util::clock::UnixMs;
 use crate::util::pieces::Pieces;
+use crate::util::turns::take_short_turns;
 use crate::value::walk::Part;
 use std::io;
 use std::path::Path;
@@ -21,9 +22,10 @@ const WRITE_BYTES: usize = 1 << 20;
 /// Bytes between two syncs.
 const SYNC_BYTES: usize = 4 << 20;
 
-/// The longest turn under a lock, in nanoseconds, and the rest before each, as for a snapshot.
+/// The longest turn under a lock, in nanoseconds, and the rest before each and the slice of processor time, as for a snapshot.
 const TURN_NANOS: u64 = 50_000;
 const REST: Duration = Duration::from_micros(20);
+const SLICE: Duration = Duration::from_micros(100);
 
 /// What is to be given to [`Keyspace::cut`](crate::keyspace::Keyspace::cut) for [`save`].
 pub fn recorder() -> Box<dyn Recorder> {
@@ -88,6 +90,7 @@ pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8
         encode([&b"FUNCTION"[..], b"LOAD", code].into_iter(), &mut out.buffer);
     }
     let (mut pieces, mut long, mut selected) = (Pieces::default(), None::<(Pieces, Pieces)>, None);
+    take_short_turns(SLICE);
     loop {
         std::thread::sleep(REST);
         let Some((db, given)) = cut.turn(TURN_NANOS, &mut pieces) else { break };

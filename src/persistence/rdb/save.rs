@@ -30,6 +30,7 @@ use crate::persistence::disk::{Disk, DiskFile};
 use crate::util::clock::UnixMs;
 use crate::util::memory::used_bytes;
 use crate::util::pieces::{Piece, Pieces};
+use crate::util::turns::{give_way, take_short_turns};
 use crate::value::walk::Part;
 use std::fmt;
 use std::io;
@@ -54,11 +55,15 @@ const TURN_NANOS: u64 = 50_000;
 /// first, and not while it is held. It is about as long as a turn, with what the system adds to so short a sleep.
 const REST: Duration = Duration::from_micros(20);
 
-/// Batches of some 50 KB that wait to be written, at most: then the walk waits.
+/// What is recorded is handed over to be written from so many bytes on, and so often before the walk has to wait.
+const HAND_OVER_BYTES: usize = 64 * 1024;
 const QUEUE: usize = 32;
 
 /// How much less the writing thread gets of a processor for which others wait too, in the steps of nice(1).
 const WRITER_NICE: i32 = 5;
+
+/// The slices of processor time in which the other thread has its share: two turns.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -241,7 +246,7 @@ pub fn write_snapshot(
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("larder-write".to_owned());
         let writing = thread.spawn_scoped(scope, move || {
-            give_way();
+            give_way(WRITER_NICE);
             writer.run(&receiver, &empties, &sizes)
         })?;
         let walked = walk(&mut cut, &sender, &empty, options.config, progress);
@@ -256,13 +261,6 @@ pub fn write_snapshot(
 /// What is written next: some records and their database; `None` at the end.
 type Batch = Option<(usize, Pieces)>;
 
-/// Lets this thread wait for others who need the processor; it stays as it is where that is not allowed.
-fn give_way() {
-    if let Ok(nice) = rustix::process::getpriority_process(None) {
-        let _ = rustix::process::setpriority_process(None, nice + WRITER_NICE);
-    }
-}
-
 /// Takes everything that is recorded, and hands it over. Ends early, without an error, when nobody takes it any more.
 fn walk(
     cut: &mut Cut<'_>,
@@ -271,22 +269,27 @@ fn walk(
     config: &Config,
     progress: &Progress,
 ) -> Result<(), SaveError> {
-    let mut pieces = Pieces::default();
+    take_short_turns(SLICE);
+    let (mut waiting, mut of, mut pieces) = (Pieces::default(), 0, Pieces::default());
     loop {
         std::thread::sleep(REST);
-        let Some((db, _)) = cut.turn(TURN_NANOS, &mut pieces) else {
-            let _ = sender.send(None);
-            return Ok(());
-        };
+        let turn = cut.turn(TURN_NANOS, &mut pieces);
         if progress.cancelled.load(Relaxed) || cut.is_cancelled() {
             return Err(SaveError::Cancelled);
         }
-        if !pieces.is_empty() {
-            let full = std::mem::replace(&mut pieces, empty.try_recv().unwrap_or_default());
-            if sender.send(Some((db, full))).is_err() {
+        let to_hand_over = turn.is_none_or(|(db, _)| db != of) || waiting.bytes.len() >= HAND_OVER_BYTES;
+        if to_hand_over && !waiting.is_empty() {
+            let full = std::mem::replace(&mut waiting, empty.try_recv().unwrap_or_default());
+            if sender.send(Some((of, full))).is_err() {
                 return Ok(());
             }
         }
+        let Some((db, _)) = turn else {
+            let _ = sender.send(None);
+            return Ok(());
+        };
+        of = db;
+        waiting.append(&mut pieces);
         let before = progress.keys.swap(cut.recorded(), Relaxed);
         progress.kept_bytes.store(cut.saved_bytes(), Relaxed);
         delay(config, cut.recorded().saturating_sub(before), progress);

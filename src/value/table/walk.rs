@@ -70,16 +70,18 @@ impl Table {
         self.walk.as_ref().and_then(|walk| walk.claim.as_ref())
     }
 
-    /// Shows elements as they were when the walk began, up to the end of a segment, or until `more`, which is asked after some, says no;
-    /// `true` when all have been shown: then the walk has ended.
+    /// Shows elements as they were when the walk began, until `more`, which is asked after some, says no; `true` when all have been shown: then the walk has ended.
     pub fn walk_on(&mut self, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(&Element)) -> bool {
         let Some(mut walk) = self.walk.take() else { return true };
         walk.give(more, visit);
-        if let Some(from) = walk.position.filter(|_| walk.kept.is_empty()) {
+        while let Some(from) = walk.position.filter(|_| walk.kept.is_empty()) {
             let (segment, base) = self.segment_at(from);
             segment.prefetch_elements();
             let end = Table::behind(base, segment.depth());
             walk.position = self.walk_homes(&walk, from, end, more, visit);
+            if !more() {
+                break;
+            }
         }
         let done = walk.position.is_none() && walk.kept.is_empty();
         if !done {
