@@ -17,8 +17,8 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, further, home_address,
-    step_for,
+    BUCKET_BYTES, Further, Item, Mark, NEAR_BUCKETS, Place, SPLIT_STEP, Scratch, Segment, addresses,
+    candidates_between, further, home_address, step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
@@ -81,13 +81,15 @@ pub struct Peek {
 }
 
 impl Peek {
-    /// Address of the home bucket of `hash`.
+    /// Calls `line` with the addresses of the home bucket of `hash` and of the next, in which one key in twenty lies. Behind the last
+    /// bucket comes the first; the address that is given then is of no use, and of no harm.
     #[inline]
-    pub fn bucket(&self, hash: u64, guard: &Guard) -> *mut u8 {
+    pub fn buckets(&self, hash: u64, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
         // SAFETY: the directory is never null and is retired through the epoch.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
-        home_address(segment, step, Mark::new(hash, self.prefix_bits + depth))
+        let home = home_address(segment, step, Mark::new(hash, self.prefix_bits + depth));
+        (0..NEAR_BUCKETS).for_each(|number| line(home.wrapping_add(number * BUCKET_BYTES)));
     }
 
     /// Address of the segment of `hash`, where its header lies.
@@ -105,7 +107,7 @@ impl Peek {
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
         let mark = Mark::new(hash, self.prefix_bits + depth);
         // SAFETY: as above.
-        match unsafe { further(home_address(segment, step, mark), mark) } {
+        match unsafe { further(segment, step, mark) } {
             Further::Entry(entry) => {
                 line(entry);
                 line(entry.wrapping_add(64));
@@ -367,6 +369,7 @@ impl Table {
     /// Adds an entry whose key, of this hash, is not in the table.
     pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
         self.keep(hash);
+        follow(&entry);
         let mut segment = self.segment_of(hash);
         while segment.is_full() {
             self.grow(hash, segment);
@@ -701,17 +704,29 @@ impl Drop for Table {
     }
 }
 
-/// Records the entries of this hash, unless that is done; and that nothing is left to do for them. Usually there is one, or,
-/// for a key that comes into being, none.
-fn keep(walk: &mut Walk, hasher: &KeyHasher, segment: Segment, mark: Mark, hash: u64) {
+/// Records the entries of this hash, unless that is done, or begins to; and that nothing is left to do for them. Usually there is one,
+/// or, for a key that comes into being, none.
+fn keep(walk: &mut Walk, hasher: &KeyHasher, mut segment: Segment, mark: Mark, hash: u64) {
     if walk.is_open(hash) {
+        let is_it = |entry: EntryRef<'_>| hasher.hash(entry.key()) == hash;
+        while let Some(place) = segment.find(segment.step(), mark, |entry| is_it(entry) && walk.is_long(entry)) {
+            walk.begin_long(segment.entry_mut(place));
+        }
         segment.find(segment.step(), mark, |entry| {
-            if hasher.hash(entry.key()) == hash {
-                walk.save(entry, hash);
+            if is_it(entry) && walk.is_whole(entry) {
+                walk.save(entry);
             }
             false
         });
         walk.close(hash);
+    }
+}
+
+/// Tells whoever walks through the collection of an entry where that is now.
+#[inline]
+fn follow(entry: &Entry) {
+    if let Some(claim) = entry.get().object().and_then(ObjectRef::claim) {
+        claim.rename(entry.get().key());
     }
 }
 
@@ -766,6 +781,11 @@ impl<'t> Occupied<'t> {
         self.segment.entry_mut(self.place)
     }
 
+    /// Goes on with a walk through the collection of the entry, which changes nothing that anybody else can see.
+    pub fn unkept(&mut self) -> EntryMut<'_> {
+        self.segment.entry_mut(self.place)
+    }
+
     /// Changes the value of the entry for as long as the table is borrowed; what it waits for must stay.
     #[inline]
     pub fn into_mut(mut self) -> EntryMut<'t> {
@@ -787,6 +807,7 @@ impl<'t> Occupied<'t> {
     /// was still there.
     pub fn replace(&mut self, entry: Entry, before: Dues, now: UnixMs) -> Entry {
         self.table.keep(self.hash);
+        follow(&entry);
         self.table.count(before, entry.get().dues());
         self.segment.replace(self.place, entry, now)
     }

@@ -48,7 +48,7 @@ pub async fn run(shared: &'static Shared) {
         as_own(|| shared.census.step(&mut pass, &shared.keyspace, now));
         if count % TICKS_A_SECOND == 0 {
             close_idle(shared, now);
-            look_at_stalled(shared);
+            look_at_stalled(shared, now);
             shared.forget_reads();
             shared.hot.turn(now);
         }
@@ -124,11 +124,14 @@ fn remember(shared: &Shared, now: UnixMs) {
     shared.history.add(Sample { at: now, hits: stats.hits, misses: stats.misses, evicted });
 }
 
-/// Lets clients that do not take what is sent look at their limits, some of which are about time.
-fn look_at_stalled(shared: &Shared) {
+/// Closes clients that do not take what is sent to them: some limits are about time, and limits may have been lowered.
+fn look_at_stalled(shared: &Shared, now: UnixMs) {
     for client in shared.clients.all() {
         if client.output_bytes.load(Relaxed) > 0 {
-            client.notify();
+            let limit = shared.config.output_limits(client.class());
+            if client.exceeds(client.waiting_bytes() as u64, &limit, now) {
+                client.overflow();
+            }
         }
     }
 }

@@ -112,7 +112,9 @@ impl IntoIterator for Table {
     type Item = Element;
     type IntoIter = IntoIter;
 
+    /// Copies of the elements while somebody else walks through them.
     fn into_iter(self) -> IntoIter {
-        IntoIter { table: self, walk: Walk::default() }
+        let table = if self.claim().is_some() { self.clone() } else { self };
+        IntoIter { table, walk: Walk::default() }
     }
 }
