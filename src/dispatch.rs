@@ -25,7 +25,6 @@ use crate::util::clock::{Ticks, UnixMs};
 use crate::value::object::ObjectRef;
 use crate::value::table::Table;
 use bytes::Bytes;
-use crossbeam_epoch::Guard;
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -36,6 +35,12 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Keys whose cache lines are requested before the first request of a group runs: about what a core's first-level cache
 /// holds beside the batch itself.
 const PREFETCHED_KEYS: usize = 128;
+
+/// Keys whose entries are requested from memory before the request that needs them runs.
+const KEYS_AHEAD: usize = 12;
+
+/// Entries requested together: each may take two of the some twenty lines that a core can wait for at once.
+const KEYS_AT_ONCE: usize = 4;
 
 /// Elements of a collection that are requested from memory together.
 const WARMED_ELEMENTS: usize = 32;
@@ -174,8 +179,10 @@ impl Dispatcher {
         while first < batch.len() {
             let end = self.plan(batch, buffer, first, session.db);
             self.make_room_ahead(parked, batch, buffer, first..end, session);
-            let mut warm = first;
+            let (mut warm, mut fetched) = (first, self.parked.keys);
+            let last_key = self.keys.len().min(fetched + PREFETCHED_KEYS);
             for index in first..end {
+                self.fetch_ahead(&mut fetched, parked + index - first, last_key, session.db);
                 if index == warm {
                     warm = self.warm(parked + index - first, batch, buffer, index..end, session.db);
                 }
@@ -257,14 +264,34 @@ impl Dispatcher {
             self.plan_one(batch.request(end, buffer));
             end += 1;
         }
-        let keys = &self.keys[self.parked.keys..];
-        if keys.len() > 1 {
-            let (keyspace, guard) = (&self.shared.keyspace, &crossbeam_epoch::pin());
-            let keys = &keys[..keys.len().min(PREFETCHED_KEYS)];
-            keys.iter().for_each(|key| keyspace.prefetch_bucket(db, key.hash, guard));
-            keys.iter().for_each(|key| keyspace.prefetch_entry(db, key.hash, guard));
-        }
+        self.fetch_buckets(db);
         end
+    }
+
+    /// Requests the buckets of the keys behind those parked from memory.
+    fn fetch_buckets(&self, db: usize) {
+        let (keyspace, guard) = (&self.shared.keyspace, &crossbeam_epoch::pin());
+        let keys = &self.keys[self.parked.keys..];
+        keys[..keys.len().min(PREFETCHED_KEYS)].iter().for_each(|key| keyspace.prefetch_bucket(db, key.hash, guard));
+    }
+
+    /// Requests from memory the entries of the keys of the request planned as number `planned` and of some keys behind them, a few at a
+    /// time, so that the lines which a core can wait for at once are never all taken. `fetched` is the first key, up to `end`, whose
+    /// entry has not been requested.
+    #[inline]
+    fn fetch_ahead(&self, fetched: &mut usize, planned: usize, end: usize, db: usize) {
+        let wanted = (self.planned[planned].keys.1 + KEYS_AHEAD).min(end);
+        if wanted >= *fetched + KEYS_AT_ONCE || (wanted == end && wanted > *fetched) {
+            self.fetch_entries(fetched, wanted, db);
+        }
+    }
+
+    fn fetch_entries(&self, fetched: &mut usize, wanted: usize, db: usize) {
+        let guard = &crossbeam_epoch::pin();
+        for key in &self.keys[*fetched..wanted] {
+            self.shared.keyspace.prefetch_entry(db, key.hash, guard);
+        }
+        *fetched = wanted;
     }
 
     fn forget_batch(&mut self) {
@@ -273,8 +300,8 @@ impl Dispatcher {
     }
 
     /// Plans requests of `parked` that are to run later with [`Dispatcher::run_parked`]; they are the next ones after those
-    /// parked before. Buckets are requested from memory now, entries when the next connection parks: by then the
-    /// buckets are there.
+    /// parked before. Buckets are requested from memory now; the entries of the first few keys when the next connection parks, the others
+    /// while the requests before them run: by then the buckets are there.
     pub fn park(&mut self, parked: &Batch, buffer: &[u8], requests: Range<usize>, db: usize) {
         self.forget_batch();
         debug_assert_eq!(requests.start, self.planned.len());
@@ -284,19 +311,13 @@ impl Dispatcher {
         for index in requests {
             self.plan_one(parked.request(index, buffer));
         }
-        let (keyspace, guard) = (&self.shared.keyspace, &crossbeam_epoch::pin());
-        let keys = &self.keys[self.parked.keys..];
-        keys[..keys.len().min(PREFETCHED_KEYS)].iter().for_each(|key| keyspace.prefetch_bucket(db, key.hash, guard));
-        self.prefetch_parked(db, guard);
-        self.parked = Extent { planned: self.planned.len(), keys: self.keys.len() };
-    }
-
-    /// Requests the entries of parked keys whose buckets were requested a while ago.
-    fn prefetch_parked(&mut self, db: usize, guard: &Guard) {
-        for key in &self.keys[self.unfetched..self.parked.keys] {
-            self.shared.keyspace.prefetch_entry(db, key.hash, guard);
+        self.fetch_buckets(db);
+        let (mut fetched, ahead) = (self.unfetched, self.parked.keys.min(KEYS_AHEAD));
+        if fetched < ahead {
+            self.fetch_entries(&mut fetched, ahead, db);
+            self.unfetched = fetched;
         }
-        self.unfetched = self.parked.keys;
+        self.parked = Extent { planned: self.planned.len(), keys: self.keys.len() };
     }
 
     /// Runs parked requests; as [`Dispatcher::run_batch`].
@@ -308,17 +329,16 @@ impl Dispatcher {
         session: &mut Session,
         out: &mut Output,
     ) -> (usize, Next) {
-        if self.unfetched < self.parked.keys {
-            self.prefetch_parked(session.db, &crossbeam_epoch::pin());
-        }
         self.ticks = Ticks::now();
         if self.ticks.nanos_since(self.begun) > STALE_NANOS {
             self.begin();
         }
         let end = requests.end;
         self.make_room_ahead(requests.start, parked, buffer, requests.clone(), session);
-        let mut warm = requests.start;
+        let (mut warm, mut fetched) = (requests.start, self.unfetched);
         for index in requests {
+            self.fetch_ahead(&mut fetched, index, self.parked.keys, session.db);
+            self.unfetched = fetched;
             if index == warm {
                 warm = self.warm(index, parked, buffer, index..end, session.db);
             }
@@ -420,7 +440,7 @@ impl Dispatcher {
                 Next::Continue
             }
             Ok(command) => match self.shared.clients.pause(self.now) {
-                Some(pause) if pause.all || flags_of(command, session).0 & PAUSED_FLAGS.0 != 0 => Next::Paused,
+                Some(pause) if pause.all || self.may_write(command, request, session) => Next::Paused,
                 _ if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) => Next::Paused,
                 _ if session.transaction.is_some() && !command.spec.at_once => {
                     self.queue(command, request, session, out)
@@ -447,6 +467,14 @@ impl Dispatcher {
             session.client.take_pushes(out);
         }
         next
+    }
+
+    /// Whether a pause of writes holds a request back.
+    #[cold]
+    fn may_write(&self, command: &Command, request: RequestView<'_>, session: &Session) -> bool {
+        flags_of(command, session).0 & PAUSED_FLAGS.0 != 0
+            && !(session.transaction.is_none()
+                && command.spec.only_reads.is_some_and(|only_reads| only_reads(self.shared, request)))
     }
 
     /// Everything that can refuse a request before it runs.

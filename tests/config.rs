@@ -192,6 +192,7 @@ const NOT_IN_72: &[&str] = &[
     "cluster-manual-failover-timeout",
     "cluster-slot-migration-log-max-len",
     "cluster-slot-stats-enabled",
+    "coalesce-us",
     "compaction",
     "dual-channel-replication-enabled",
     "eviction-algorithm",

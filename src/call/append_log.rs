@@ -22,7 +22,7 @@ use files::Files;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
 /// A write that takes longer than this is slow: the next ones are left to the log's own thread.
@@ -147,10 +147,14 @@ pub struct AppendLog {
     /// `DEBUG AOF-FLUSH-SLEEP`, in microseconds: a writer sleeps before it writes.
     pub flush_sleep_us: AtomicU64,
     policy: AtomicU8,
+    /// The log is to begin, or has begun and has no base yet: nothing of it would be found at the next start.
+    beginning: AtomicBool,
     stamps: AtomicBool,
     slow: AtomicBool,
     sync_runs: AtomicBool,
     delayed: AtomicU64,
+    /// The longest write since somebody asked, and the longest sync that replies waited for, in nanoseconds.
+    longest: [AtomicU64; 2],
     waiters: Mutex<Vec<Waiter>>,
     waiting_for_sync: Mutex<Vec<SyncWaiter>>,
     tasks: Mutex<VecDeque<Task>>,
@@ -175,10 +179,12 @@ impl AppendLog {
             keeping: Bell::default(),
             flush_sleep_us: AtomicU64::new(0),
             policy: AtomicU8::new(Policy::Off as u8),
+            beginning: AtomicBool::new(false),
             stamps: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             sync_runs: AtomicBool::new(false),
             delayed: AtomicU64::new(0),
+            longest: Default::default(),
             waiters: Mutex::default(),
             waiting_for_sync: Mutex::default(),
             tasks: Mutex::default(),
@@ -250,7 +256,7 @@ impl AppendLog {
         let started = Ticks::now();
         self.doze();
         let result = self.log.write_soon();
-        if Ticks::now().nanos_since(started) > SLOW_NANOS {
+        if self.note(0, started) > SLOW_NANOS {
             self.slow.store(true, Relaxed);
         }
         if matches!(result, Some(Err(_))) {
@@ -296,7 +302,7 @@ impl AppendLog {
             waits
         });
         drop(waiters);
-        let synced = if self.is_on() { self.log.synced() } else { u64::MAX };
+        let synced = self.durable();
         self.waiting_for_sync.lock().retain(|SyncWaiter { position, blocked, ends }| {
             let waits = *position > synced;
             if !waits {
@@ -307,6 +313,26 @@ impl AppendLog {
             }
             waits && !blocked.ticket.is_done()
         });
+    }
+
+    /// Up to where a next start would find the log; everything when there is none.
+    pub fn durable(&self) -> u64 {
+        match () {
+            () if self.beginning.load(Acquire) => 0,
+            () if self.is_on() => self.log.synced(),
+            () => u64::MAX,
+        }
+    }
+
+    /// Whether the log is yet to begin, or has no base yet.
+    pub fn is_beginning(&self) -> bool {
+        self.beginning.load(Acquire)
+    }
+
+    /// The files of the log are found by a next start.
+    pub fn has_begun(&self) {
+        self.beginning.store(false, Release);
+        self.syncing.ring();
     }
 
     /// Closes the clients that wait, without an answer: nobody knows whether what they did will last.
@@ -333,14 +359,30 @@ impl AppendLog {
         let started = Ticks::now();
         self.doze();
         self.log.write()?;
-        self.slow.store(Ticks::now().nanos_since(started) > SLOW_NANOS, Relaxed);
+        self.slow.store(self.note(0, started) > SLOW_NANOS, Relaxed);
         if self.policy() == Policy::Always && self.log.synced() < self.log.written() {
+            let started = Ticks::now();
             match lax {
                 false => self.log.sync()?,
                 true => self.log.presume_synced(),
             }
+            self.note(1, started);
         }
         Ok(())
+    }
+
+    /// Notes how long a write (0) or a sync (1) took, and returns it in nanoseconds.
+    fn note(&self, what: usize, started: Ticks) -> u64 {
+        let nanos = Ticks::now().nanos_since(started);
+        if nanos > self.longest[what].load(Relaxed) {
+            self.longest[what].fetch_max(nanos, Relaxed);
+        }
+        nanos
+    }
+
+    /// The longest write since this was last asked, and the longest sync that replies waited for, in nanoseconds.
+    pub fn take_longest(&self) -> [u64; 2] {
+        [0, 1].map(|what: usize| self.longest[what].swap(0, Relaxed))
     }
 
     /// Syncs what is written while others write on.
@@ -375,8 +417,9 @@ impl AppendLog {
     /// Puts the options into effect.
     pub fn follow(&self, config: &Config) {
         self.stamps.store(config.aof_timestamp_enabled(), Relaxed);
-        if self.is_on() {
-            self.set_policy(config);
+        match self.is_on() {
+            true => self.set_policy(config),
+            false => self.beginning.store(config.appendonly(), Release),
         }
     }
 
@@ -401,6 +444,7 @@ impl AppendLog {
         shared.effects.attach(None, attention);
         let result = self.log.write().and_then(|()| self.log.sync());
         self.policy.store(Policy::Off as u8, Release);
+        self.beginning.store(false, Release);
         self.log.close();
         self.wake();
         result

@@ -3,7 +3,9 @@
 //! Invariant: nothing here owns a connection. A client is named by its id, looked up, and perhaps gone; its connection
 //! reads its mailbox when it is woken. Must not know: sockets.
 
+use super::listeners::Listeners;
 use super::tracked::{Name, Tracked};
+use crate::config::{ClientClass, OutputLimit};
 use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;
 use crate::util::sync::atomic::AtomicBool as ModelBool;
@@ -36,6 +38,13 @@ pub struct Mailbox {
     pub overflowed: bool,
     /// The socket takes nothing: the connection looks when it does, and is not woken for pushes before.
     stalled: bool,
+}
+
+impl Mailbox {
+    fn overflow(&mut self) {
+        (self.killed, self.overflowed) = (true, true);
+        self.pushes = Output::new();
+    }
 }
 
 /// Clients of one worker that have mail and do not know. The worker tells them, a few at a time, when it has read the requests
@@ -140,6 +149,8 @@ pub struct Client {
     pub query_bytes: AtomicUsize,
     /// Bytes of replies that it has not taken.
     pub output_bytes: AtomicUsize,
+    /// Since when more than the soft limit waits for it, in milliseconds since the epoch; 0 for not.
+    over_soft_ms: AtomicI64,
     /// Bytes received.
     pub net_in: AtomicU64,
     /// Bytes sent.
@@ -164,6 +175,9 @@ pub struct Client {
     pub subscribed: AtomicBool,
     /// What it is told of the keys that it caches; changed through the table of these.
     pub tracked: Tracked,
+    /// See [`Client::has_home`].
+    home: PlainMutex<Option<Arc<Listeners>>>,
+    lags: AtomicBool,
     mailbox: Mutex<Mailbox>,
     mail: ModelBool,
     wake: Notify,
@@ -177,6 +191,11 @@ impl Client {
         self.unix || address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
     }
 
+    /// Which output limits hold for it.
+    pub fn class(&self) -> ClientClass {
+        if self.subscribed.load(Relaxed) { ClientClass::Pubsub } else { ClientClass::Normal }
+    }
+
     /// The protocol version that it speaks, as others see it.
     #[inline]
     pub fn protocol(&self) -> Resp {
@@ -186,21 +205,114 @@ impl Client {
     /// Sends it bytes, RESP already, out of band and in order. When more than `limit_bytes` wait it is closed instead, as one
     /// that does not read.
     pub fn push(self: &Arc<Client>, bytes: &Bytes, limit_bytes: usize) {
+        self.settle();
+        self.leave_letter(bytes, limit_bytes, false);
+    }
+
+    /// The same for a message of those who listen; `false`, and nothing is left, when the client takes nothing and `may_lag`.
+    pub(super) fn leave_letter(self: &Arc<Client>, bytes: &Bytes, limit_bytes: usize, may_lag: bool) -> bool {
         let mut mailbox = self.mailbox.lock();
         if mailbox.killed {
-            return;
+            return true;
+        }
+        if mailbox.stalled && may_lag && self.home.lock().is_some() {
+            return false;
         }
         mailbox.pushes.raw_shared(bytes);
         if mailbox.pushes.held_bytes() + self.output_bytes.load(Relaxed) > limit_bytes {
-            (mailbox.killed, mailbox.overflowed) = (true, true);
-            mailbox.pushes = Output::new();
+            mailbox.overflow();
         } else if mailbox.stalled {
-            return;
+            return true;
         }
         drop(mailbox);
-        // Who has been woken and has not looked yet will find this too.
+        self.send_for();
+        true
+    }
+
+    /// Lets its connection look at its mail; who has been woken and has not looked yet will find all of it.
+    fn send_for(self: &Arc<Client>) {
         if !self.mail.swap(true, std::sync::atomic::Ordering::AcqRel) {
             self.post.add(self);
+        }
+    }
+
+    /// Closes its connection because of what waits for it, which is forgotten.
+    pub fn overflow(self: &Arc<Client>) {
+        self.mailbox.lock().overflow();
+        self.send_for();
+    }
+
+    /// Whether so many waiting bytes are too many: more than the hard limit, or for too long more than the soft one.
+    pub fn exceeds(&self, waiting_bytes: u64, limit: &OutputLimit, now: UnixMs) -> bool {
+        if limit.soft_bytes == 0 || waiting_bytes <= limit.soft_bytes {
+            self.over_soft_ms.store(0, Relaxed);
+        } else if self.over_soft_ms.load(Relaxed) == 0 {
+            self.over_soft_ms.store(now.0, Relaxed);
+        }
+        let (since_ms, allowed_s) = (self.over_soft_ms.load(Relaxed), i64::try_from(limit.soft_seconds));
+        let allowed_ms = allowed_s.unwrap_or(i64::MAX).saturating_mul(1000);
+        let too_long = since_ms != 0 && now.0.saturating_sub(since_ms) > allowed_ms;
+        too_long || (limit.hard_bytes != 0 && waiting_bytes > limit.hard_bytes)
+    }
+
+    /// Lets it lag behind those who listen to the only name that it listens to, when it takes nothing.
+    pub(super) fn has_home(&self, listeners: Arc<Listeners>) {
+        *self.home.lock() = Some(listeners);
+    }
+
+    /// From now on it does not lag.
+    pub(super) fn has_no_home(&self) {
+        let home = self.home.lock().take();
+        if let Some(listeners) = home {
+            listeners.settle(self); // waits for a message on its way, which may have found the home there
+        }
+    }
+
+    /// What would be sent to it is no longer of interest.
+    pub(super) fn is_gone(&self) {
+        self.mailbox.lock().overflow();
+    }
+
+    /// Whether messages are kept for it in the backlog of its home.
+    #[inline]
+    pub fn lags(&self) -> bool {
+        self.lags.load(Relaxed)
+    }
+
+    /// Notes whether it lags; under the lock of its home. If it takes something by now it is told.
+    pub(super) fn set_lags(self: &Arc<Client>, lags: bool) {
+        self.lags.store(lags, Relaxed);
+        if lags && !self.mailbox.lock().stalled {
+            self.send_for();
+        }
+    }
+
+    /// Puts what is kept for it elsewhere into its mailbox, for those who want to put something behind that.
+    #[inline]
+    pub fn settle(&self) {
+        if self.lags() {
+            let home = self.home.lock().clone();
+            if let Some(listeners) = home {
+                listeners.settle(self);
+            }
+        }
+    }
+
+    /// Does `act` with the pushes of its mailbox, unless it is being closed.
+    pub(super) fn with_pushes(&self, act: impl FnOnce(&mut Output)) {
+        let mut mailbox = self.mailbox.lock();
+        if !mailbox.killed {
+            act(&mut mailbox.pushes);
+        }
+    }
+
+    /// Appends some of what is kept for it to `out`; for its connection, when nothing else waits to be sent.
+    pub fn catch_up(&self, out: &mut Output) {
+        if self.lags() {
+            let home = self.home.lock().clone();
+            if let Some(listeners) = home {
+                listeners.catch_up(self, out);
+            }
         }
     }
 
@@ -230,6 +342,7 @@ impl Client {
 
     /// Moves what was pushed so far behind the bytes of `out`, for its own connection.
     pub fn take_pushes(&self, out: &mut Output) {
+        self.settle();
         self.mailbox.lock().pushes.move_rest_to(out);
     }
 
@@ -247,6 +360,12 @@ impl Client {
 
     /// Bytes that wait for it: replies not taken, and pushes on their way.
     pub fn waiting_bytes(&self) -> usize {
+        let home = if self.lags() { self.home.lock().clone() } else { None };
+        home.map_or(0, |listeners| listeners.kept_bytes(self)) + self.waiting_elsewhere_bytes()
+    }
+
+    /// Of these, the ones that are not in a backlog.
+    pub(super) fn waiting_elsewhere_bytes(&self) -> usize {
         self.output_bytes.load(Relaxed) + self.mailbox.lock().pushes.len()
     }
 
@@ -324,6 +443,7 @@ impl Clients {
             watched: AtomicUsize::new(0),
             query_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            over_soft_ms: AtomicI64::new(0),
             net_in: AtomicU64::new(0),
             net_out: AtomicU64::new(0),
             commands: AtomicU64::new(0),
@@ -336,6 +456,8 @@ impl Clients {
             subscriptions: Mutex::default(),
             subscribed: AtomicBool::new(false),
             tracked: Tracked::default(),
+            home: PlainMutex::default(),
+            lags: AtomicBool::new(false),
             mailbox: Mutex::default(),
             mail: ModelBool::new(false),
             wake: Notify::new(),

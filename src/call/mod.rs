@@ -20,6 +20,7 @@ pub mod history;
 pub mod hot;
 pub mod keys;
 pub mod limits;
+pub mod listeners;
 pub mod loading;
 pub mod logs;
 pub mod notify;

@@ -7,43 +7,35 @@
 //! for a receiver. Must not know: commands, sockets. Source: the Redis documentation of pub/sub.
 
 use super::clients::{Client, Listen};
+use super::listeners::{Listeners, Message};
 use super::tracked::Name;
 use crate::config::{ClientClass, Config};
-use crate::protocol::reply::{Output, Reply, Resp};
 use crate::util::glob;
-use bytes::Bytes;
 use dashmap::DashMap;
-use parking_lot::{Mutex, RwLock};
-use std::cell::OnceCell;
+use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Those who listen to one name, by the number of the client.
-type Members = Mutex<BTreeMap<u64, Arc<Client>>>;
-
 /// Names that are looked up as they are.
 #[derive(Default)]
 struct Channels {
-    map: DashMap<Name, Members, ahash::RandomState>,
+    map: DashMap<Name, Arc<Listeners>, ahash::RandomState>,
     count: AtomicUsize,
 }
 
 impl Channels {
-    fn add(&self, name: &Name, client: &Arc<Client>) {
+    fn add(&self, name: &Name, client: &Arc<Client>) -> Arc<Listeners> {
         let place = self.map.entry(Arc::clone(name)).or_insert_with(|| {
             self.count.fetch_add(1, Relaxed);
-            Members::default()
+            Arc::default()
         });
-        place.lock().insert(client.id, Arc::clone(client));
+        place.add(client);
+        Arc::clone(&place)
     }
 
     fn remove(&self, name: &[u8], client: &Client) {
-        let emptied = self.map.remove_if_mut(name, |_, members| {
-            let members = members.get_mut();
-            members.remove(&client.id);
-            members.is_empty()
-        });
+        let emptied = self.map.remove_if(name, |_, listeners| listeners.remove(client) == 0);
         if emptied.is_some() {
             self.count.fetch_sub(1, Relaxed);
         }
@@ -52,32 +44,6 @@ impl Channels {
     fn len(&self) -> usize {
         self.count.load(Relaxed)
     }
-}
-
-/// One message on its way, encoded when the first receiver of a protocol version is met.
-struct Message<'a> {
-    words: &'a [&'a [u8]],
-    encoded: [OnceCell<Bytes>; 2],
-}
-
-impl<'a> Message<'a> {
-    fn new(words: &'a [&'a [u8]]) -> Message<'a> {
-        Message { words, encoded: Default::default() }
-    }
-
-    #[inline]
-    fn bytes(&self, resp: Resp) -> &Bytes {
-        self.encoded[usize::from(resp == Resp::V3)].get_or_init(|| push_of(self.words, resp))
-    }
-}
-
-/// A push message of bulk strings.
-pub fn push_of(words: &[&[u8]], resp: Resp) -> Bytes {
-    let mut out = Output::new();
-    let mut reply = Reply::new(&mut out, resp);
-    reply.push(words.len());
-    words.iter().for_each(|word| reply.bulk(word));
-    Bytes::from(out.to_vec())
 }
 
 /// What became of a message.
@@ -94,7 +60,7 @@ pub struct Published {
 pub struct PubSub {
     channels: Channels,
     shard_channels: Channels,
-    patterns: RwLock<BTreeMap<Name, Members>>,
+    patterns: RwLock<BTreeMap<Name, Arc<Listeners>>>,
     pattern_count: AtomicUsize,
     clients: AtomicUsize,
 }
@@ -107,10 +73,14 @@ impl PubSub {
             return false;
         }
         let name = Name::from(name);
-        match kind {
+        client.has_no_home();
+        let listeners = match kind {
             Listen::Channel => self.channels.add(&name, client),
             Listen::Shard => self.shard_channels.add(&name, client),
             Listen::Pattern => self.add_pattern(&name, client),
+        };
+        if subscriptions.is_empty() {
+            client.has_home(listeners);
         }
         subscriptions.names(kind).insert(name);
         if !client.subscribed.swap(true, Relaxed) {
@@ -125,6 +95,7 @@ impl PubSub {
         if !subscriptions.names(kind).remove(name) {
             return false;
         }
+        client.has_no_home();
         match kind {
             Listen::Channel => self.channels.remove(name, client),
             Listen::Shard => self.shard_channels.remove(name, client),
@@ -141,6 +112,12 @@ impl PubSub {
         client.subscriptions.lock().names(kind).iter().cloned().collect()
     }
 
+    /// Ends all subscriptions of a client that is gone: what has not reached it is forgotten. O(subscriptions).
+    pub fn forget(&self, client: &Client) {
+        client.is_gone();
+        self.leave(client);
+    }
+
     /// Ends all subscriptions of a client. O(subscriptions).
     pub fn leave(&self, client: &Client) {
         if !client.subscribed.load(Relaxed) {
@@ -153,20 +130,17 @@ impl PubSub {
         }
     }
 
-    fn add_pattern(&self, name: &Name, client: &Arc<Client>) {
+    fn add_pattern(&self, name: &Name, client: &Arc<Client>) -> Arc<Listeners> {
         let mut patterns = self.patterns.write();
-        patterns.entry(Arc::clone(name)).or_default().get_mut().insert(client.id, Arc::clone(client));
+        let listeners = Arc::clone(patterns.entry(Arc::clone(name)).or_default());
+        listeners.add(client);
         self.pattern_count.store(patterns.len(), Relaxed);
+        listeners
     }
 
     fn remove_pattern(&self, name: &[u8], client: &Client) {
         let mut patterns = self.patterns.write();
-        let emptied = patterns.get_mut(name).is_some_and(|members| {
-            let members = members.get_mut();
-            members.remove(&client.id);
-            members.is_empty()
-        });
-        if emptied {
+        if patterns.get(name).is_some_and(|listeners| listeners.remove(client) == 0) {
             patterns.remove(name);
         }
         self.pattern_count.store(patterns.len(), Relaxed);
@@ -183,14 +157,14 @@ impl PubSub {
     pub fn publish(&self, channel: &[u8], payload: &[u8], own: u64, config: &Config) -> Published {
         let mut published = Published::default();
         if self.channels.len() != 0
-            && let Some(members) = self.channels.map.get(channel)
+            && let Some(listeners) = self.channels.map.get(channel)
         {
-            deliver(&[b"message", channel, payload], &members, own, config, &mut published);
+            deliver(&[b"message", channel, payload], &listeners, own, config, &mut published);
         }
         if self.pattern_count.load(Relaxed) != 0 {
-            for (pattern, members) in self.patterns.read().iter() {
+            for (pattern, listeners) in self.patterns.read().iter() {
                 if glob::matches(pattern, channel, false) {
-                    deliver(&[b"pmessage", pattern, channel, payload], members, own, config, &mut published);
+                    deliver(&[b"pmessage", pattern, channel, payload], listeners, own, config, &mut published);
                 }
             }
         }
@@ -200,8 +174,8 @@ impl PubSub {
     /// Sends a message to those who listen to a sharded channel; see [`PubSub::publish`].
     pub fn publish_sharded(&self, channel: &[u8], payload: &[u8], own: u64, config: &Config) -> Published {
         let mut published = Published::default();
-        if let Some(members) = self.shard_channels.map.get(channel) {
-            deliver(&[b"smessage", channel, payload], &members, own, config, &mut published);
+        if let Some(listeners) = self.shard_channels.map.get(channel) {
+            deliver(&[b"smessage", channel, payload], &listeners, own, config, &mut published);
         }
         published
     }
@@ -215,7 +189,7 @@ impl PubSub {
 
     /// How many clients listen to a channel. `kind` is not [`Listen::Pattern`].
     pub fn listeners(&self, kind: Listen, channel: &[u8]) -> usize {
-        self.of(kind).map.get(channel).map_or(0, |members| members.lock().len())
+        self.of(kind).map.get(channel).map_or(0, |listeners| listeners.count())
     }
 
     /// How many different channels or patterns somebody listens to.
@@ -233,14 +207,10 @@ impl PubSub {
     }
 }
 
-fn deliver(words: &[&[u8]], members: &Members, own: u64, config: &Config, published: &mut Published) {
-    let (message, limit_bytes) = (Message::new(words), push_limit(config, ClientClass::Pubsub));
-    let members = members.lock();
-    for client in members.values() {
-        client.push(message.bytes(client.protocol()), limit_bytes);
-    }
-    published.receivers += members.len();
-    published.own |= members.contains_key(&own);
+fn deliver(words: &[&[u8]], listeners: &Listeners, own: u64, config: &Config, published: &mut Published) {
+    let told = listeners.tell(&Message::new(words), own, push_limit(config, ClientClass::Pubsub));
+    published.receivers += told.receivers;
+    published.own |= told.own;
 }
 
 /// Bytes that may wait for a client of this class.

@@ -381,6 +381,8 @@ pub struct CommandSpec {
     /// Index of the argument that names an element of the collection at the key in argument 1 (a field, a member), by which
     /// the element is prefetched; 0 for none.
     pub element: usize,
+    /// Whether a given request does not write though the command may: a pause of writes lets it run.
+    pub only_reads: Option<fn(&Shared, RequestView<'_>) -> bool>,
     /// Allowed for a RESP2 client that listens to channels: nothing else is.
     pub while_subscribed: bool,
     /// Which shards are locked.
@@ -423,6 +425,7 @@ impl CommandSpec {
         behind_keyword: None,
         own_keys: None,
         element: 0,
+        only_reads: None,
         while_subscribed: false,
         scope: Scope::Keys,
         at_once: false,

@@ -29,7 +29,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "pfcount",
         arity: -2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::MAY_REPLICATE),
         categories: Categories::HYPERLOGLOG,
         keys: &[KeySpec {
             notes: "Changed too: the estimate is kept in the value",
@@ -200,7 +200,10 @@ fn estimate_one(ctx: &mut Context<'_>, key: Key<'_>) -> Result<u64, CommandError
         }
     })?;
     let estimate = estimate?;
-    ctx.dirty += u64::from(kept.is_none());
+    if kept.is_none() {
+        ctx.dirty += 1;
+        ctx.modified(key);
+    }
     Ok(estimate)
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 const ASKING: Flags = Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE);
 const LISTENING: Flags = ASKING.and(Flags::NOSCRIPT);
-const SENDING: Flags = ASKING.and(Flags::FAST);
+const SENDING: Flags = ASKING.and(Flags::FAST).and(Flags::MAY_REPLICATE);
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[

@@ -447,6 +447,12 @@ impl Config {
         EVICTION_POLICIES.get(at).copied().unwrap_or(EvictionPolicy::NoEviction)
     }
 
+    /// Microseconds that a worker lets requests gather.
+    #[inline]
+    pub fn coalesce_us(&self) -> u64 {
+        u64::from(self.small(const { row("coalesce-us") }))
+    }
+
     /// How the LRU and LFU policies choose keys: 0 for `duo`, 1 for `sampled`.
     pub fn eviction_algorithm(&self) -> usize {
         usize::try_from(self.number(const { row("eviction-algorithm") })).unwrap_or(0)

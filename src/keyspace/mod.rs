@@ -169,11 +169,11 @@ impl Keyspace {
         self.databases[db].get().is_some()
     }
 
-    /// Starts loading the home bucket of `hash`. Takes no lock.
+    /// Starts loading the home bucket of `hash` and the next. Takes no lock.
     #[inline]
     pub fn prefetch_bucket(&self, db: usize, hash: u64, guard: &Guard) {
         if let Some(cells) = self.databases[db].get() {
-            prefetch(cells[self.shard_of(hash)].peek.bucket(hash, guard));
+            cells[self.shard_of(hash)].peek.buckets(hash, guard, &mut prefetch);
         }
     }
 

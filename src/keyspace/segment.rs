@@ -191,27 +191,40 @@ pub enum Further {
     Nothing,
 }
 
-/// What the search for `mark` needs behind its home bucket, found without a lock.
+/// What the search for `mark` needs behind its home bucket and the next, found without a lock.
 ///
 /// # Safety
-/// `bucket` comes from [`home_address`] of a segment that cannot be freed meanwhile (an epoch guard sees to it).
+/// `segment`, of that step, cannot be freed meanwhile (an epoch guard sees to it).
 #[inline]
-pub unsafe fn further(bucket: *mut u8, mark: Mark) -> Further {
-    // Behind the last bucket comes the first; the address that is given then is of no use, and of no harm.
-    let next = bucket.wrapping_add(size_of::<Bucket>());
-    // SAFETY: buckets consist of atomics and stay allocated (the caller's promise).
-    let bucket = unsafe { &*bucket.cast::<Bucket>() };
-    let tags = bucket.tags.load(Relaxed);
-    let mut matches = equal_bytes(tags, mark.fingerprint);
-    while matches != 0 {
-        let (h16, start) = unpack(bucket.slots[slot_of(matches)].load(Relaxed));
-        if h16 == mark.h16 {
-            return Further::Entry(start);
+pub unsafe fn further(segment: *mut u8, step: u8, mark: Mark) -> Further {
+    let buckets = buckets_at(step);
+    let mut index = home_of(mark.h16, buckets);
+    for _ in 0..NEAR_BUCKETS {
+        // SAFETY: a segment of this step has so many buckets behind its header; they consist of atomics, and stay allocated
+        // (the caller's promise).
+        let bucket = unsafe { &*segment.add((1 + index) * size_of::<Bucket>()).cast::<Bucket>() };
+        let tags = bucket.tags.load(Relaxed);
+        let mut matches = equal_bytes(tags, mark.fingerprint);
+        while matches != 0 {
+            let (h16, start) = unpack(bucket.slots[slot_of(matches)].load(Relaxed));
+            if h16 == mark.h16 {
+                return Further::Entry(start);
+            }
+            matches &= matches - 1;
         }
-        matches &= matches - 1;
+        if tags >> 56 == 0 {
+            return Further::Nothing;
+        }
+        index = if index + 1 == buckets { 0 } else { index + 1 };
     }
-    if tags >> 56 == 0 { Further::Nothing } else { Further::Bucket(next) }
+    Further::Bucket(segment.wrapping_add((1 + index) * size_of::<Bucket>()))
 }
+
+/// Buckets that are requested from memory together: the home bucket and, for the keys that lie behind it, the next.
+pub const NEAR_BUCKETS: usize = 2;
+
+/// Bytes of a bucket.
+pub const BUCKET_BYTES: usize = size_of::<Bucket>();
 
 /// Calls `found` with the addresses of the entries whose 16 bits lie from `first` to `last`, looked for in one bucket, without a lock.
 ///

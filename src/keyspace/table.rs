@@ -17,8 +17,8 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Further, Item, Mark, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, further, home_address,
-    step_for,
+    BUCKET_BYTES, Further, Item, Mark, NEAR_BUCKETS, Place, SPLIT_STEP, Scratch, Segment, addresses,
+    candidates_between, further, home_address, step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
@@ -81,13 +81,15 @@ pub struct Peek {
 }
 
 impl Peek {
-    /// Address of the home bucket of `hash`.
+    /// Calls `line` with the addresses of the home bucket of `hash` and of the next, in which one key in twenty lies. Behind the last
+    /// bucket comes the first; the address that is given then is of no use, and of no harm.
     #[inline]
-    pub fn bucket(&self, hash: u64, guard: &Guard) -> *mut u8 {
+    pub fn buckets(&self, hash: u64, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
         // SAFETY: the directory is never null and is retired through the epoch.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
-        home_address(segment, step, Mark::new(hash, self.prefix_bits + depth))
+        let home = home_address(segment, step, Mark::new(hash, self.prefix_bits + depth));
+        (0..NEAR_BUCKETS).for_each(|number| line(home.wrapping_add(number * BUCKET_BYTES)));
     }
 
     /// Address of the segment of `hash`, where its header lies.
@@ -105,7 +107,7 @@ impl Peek {
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
         let mark = Mark::new(hash, self.prefix_bits + depth);
         // SAFETY: as above.
-        match unsafe { further(home_address(segment, step, mark), mark) } {
+        match unsafe { further(segment, step, mark) } {
             Further::Entry(entry) => {
                 line(entry);
                 line(entry.wrapping_add(64));

@@ -35,6 +35,17 @@ pub(super) fn split(buffer: &[u8], start: usize, end: usize, batch: &mut Batch) 
     Ok(())
 }
 
+/// The words of a line, quoted as those of an inline request; `None` when a quote is open at its end. O(length).
+pub fn words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut words, mut at) = (Vec::new(), 0);
+    while let Some(skipped) = line[at..].iter().position(|byte| !is_space(*byte)) {
+        let (word, length) = unquote(&line[at + skipped..]).ok()?;
+        words.push(word);
+        at += skipped + length;
+    }
+    Some(words)
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

@@ -9,7 +9,7 @@
 
 pub mod batch;
 pub mod error;
-mod inline;
+pub mod inline;
 pub mod reply;
 pub mod request;
 

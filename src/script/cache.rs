@@ -4,7 +4,7 @@
 //! SCRIPT FLUSH. A worker that has compiled a script asks the script itself whether it is still there, so that the table
 //! is not touched when it runs.
 
-use super::header::{HeaderError, ScriptFlags, body, script_flags};
+use super::header::{HeaderError, ScriptFlags, ScriptHeader, body, script_header};
 use super::proof::{Call, calls_on_keys};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -69,7 +69,7 @@ impl Script {
         Ok(Script {
             sha: digest(text),
             text: text.into(),
-            flags: script_flags(text)?,
+            flags: script_header(text)?.map(ScriptHeader::of_lua).transpose()?,
             selects: AtomicBool::new(may_select(text)),
             calls: calls_on_keys(body(text)),
             narrow: OnceLock::new(),

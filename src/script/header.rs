@@ -1,5 +1,6 @@
 //! The first line of a script or library: `#!lua name=... flags=...`.
 
+use crate::protocol::inline;
 use std::fmt;
 
 /// What a script says of itself, one bit each.
@@ -49,6 +50,8 @@ impl ScriptFlags {
 pub enum HeaderError {
     /// It has no end.
     Unfinished,
+    /// A quote is open at its end.
+    Quotes,
     /// Its engine is not Lua.
     Engine(Vec<u8>),
     /// A word that no script may say.
@@ -61,6 +64,7 @@ impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HeaderError::Unfinished => f.write_str("Invalid script shebang"),
+            HeaderError::Quotes => f.write_str("Invalid engine in script shebang"),
             HeaderError::Engine(name) => {
                 write!(f, "Could not find scripting engine '{}'", String::from_utf8_lossy(name))
             }
@@ -72,30 +76,54 @@ impl fmt::Display for HeaderError {
     }
 }
 
+/// What the first line of a script says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScriptHeader {
+    engine: Vec<u8>,
+    /// Its flags, of whatever engine.
+    pub flags: ScriptFlags,
+}
+
+impl ScriptHeader {
+    /// Its flags, if its engine is Lua.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn of_lua(self) -> Result<ScriptFlags, HeaderError> {
+        if self.engine.eq_ignore_ascii_case(b"lua") { Ok(self.flags) } else { Err(HeaderError::Engine(self.engine)) }
+    }
+}
+
 /// What the first line of a script says: `None` without one.
 ///
 /// # Errors
 /// It begins with `#!` and is not understood.
-pub fn script_flags(text: &[u8]) -> Result<Option<ScriptFlags>, HeaderError> {
-    let Some(rest) = text.strip_prefix(b"#!") else { return Ok(None) };
-    let end = memchr::memchr(b'\n', rest).ok_or(HeaderError::Unfinished)?;
-    let mut words = words(&rest[..end]);
-    let engine = words.next().unwrap_or(&[]);
-    if !engine.eq_ignore_ascii_case(b"lua") {
-        return Err(HeaderError::Engine(engine.to_vec()));
-    }
+pub fn script_header(text: &[u8]) -> Result<Option<ScriptHeader>, HeaderError> {
+    let Some((line, _)) = first_line(text) else {
+        return if text.starts_with(b"#!") { Err(HeaderError::Unfinished) } else { Ok(None) };
+    };
+    let (engine, words) = engine_and_words(line).ok_or(HeaderError::Quotes)?;
     let mut flags = ScriptFlags::default();
     for word in words {
-        let list = word.strip_prefix(b"flags=").ok_or_else(|| HeaderError::Option(word.to_vec()))?;
-        for name in list.split(|byte| *byte == b',').filter(|name| !name.is_empty()) {
+        let list = word.strip_prefix(b"flags=").ok_or_else(|| HeaderError::Option(word.clone()))?;
+        for name in list.split(|byte| *byte == b',').filter(|_| !list.is_empty()) {
             flags = flags.and(ScriptFlags::named(name).ok_or_else(|| HeaderError::Flag(name.to_vec()))?);
         }
     }
-    Ok(Some(flags))
+    Ok(Some(ScriptHeader { engine, flags }))
 }
 
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty())
+/// The line that begins with `#!`, and the rest from its end on; it has no end if a NUL comes first.
+fn first_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr2(b'\n', 0, text).filter(|end| text.starts_with(b"#!") && text[*end] == b'\n')?;
+    Some(text.split_at(end))
+}
+
+/// What stands behind `#!`, which may be nothing, and the words that follow; `None` when a quote is open.
+fn engine_and_words(line: &[u8]) -> Option<(Vec<u8>, impl Iterator<Item = Vec<u8>>)> {
+    let mut words = inline::words(line)?.into_iter();
+    let engine = words.next()?.get(2..)?.to_vec();
+    Some((engine, words))
 }
 
 /// The name in the first line of a library.
@@ -103,17 +131,17 @@ fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// # Errors
 /// The whole text behind `ERR `.
 pub fn library_name(text: &[u8]) -> Result<Vec<u8>, String> {
-    let rest = text.strip_prefix(b"#!").ok_or("Missing library metadata")?;
-    let end = memchr::memchr(b'\n', rest).ok_or("Invalid library metadata")?;
-    let mut words = words(&rest[..end]);
-    let engine = words.next().unwrap_or(&[]);
-    if !engine.eq_ignore_ascii_case(b"lua") {
-        return Err(format!("Engine '{}' not found", String::from_utf8_lossy(engine)));
+    const INVALID: &str = "Invalid library metadata";
+    if !text.starts_with(b"#!") {
+        return Err("Missing library metadata".to_owned());
     }
+    let (line, _) = first_line(text).ok_or(INVALID)?;
+    let (engine, words) = engine_and_words(line).ok_or(INVALID)?;
     let mut name = None;
     for word in words {
-        let Some(value) = word.strip_prefix(b"name=") else {
-            return Err(format!("Invalid metadata value given: {}", String::from_utf8_lossy(word)));
+        let Some((_, value)) = word.split_at_checked(5).filter(|(option, _)| option.eq_ignore_ascii_case(b"name="))
+        else {
+            return Err(format!("Invalid metadata value given: {}", String::from_utf8_lossy(&word)));
         };
         if name.replace(value.to_vec()).is_some() {
             return Err("Invalid metadata value, name argument was given multiple times".to_owned());
@@ -122,6 +150,9 @@ pub fn library_name(text: &[u8]) -> Result<Vec<u8>, String> {
     let name = name.ok_or("Library name was not given")?;
     if !is_name(&name) {
         return Err(format!("Library {BAD_NAME}"));
+    }
+    if !engine.eq_ignore_ascii_case(b"lua") {
+        return Err(format!("Engine '{}' not found", String::from_utf8_lossy(&engine)));
     }
     Ok(name)
 }
@@ -140,7 +171,7 @@ pub fn body(text: &[u8]) -> &[u8] {
     if !text.starts_with(b"#!") {
         return text;
     }
-    memchr::memchr(b'\n', text).map_or(&[], |end| &text[end..])
+    first_line(text).map_or(&[], |(_, rest)| rest)
 }
 
 #[cfg(test)]
@@ -149,15 +180,25 @@ mod tests {
 
     #[test]
     fn first_lines() {
-        assert_eq!(script_flags(b"return 1"), Ok(None));
-        assert_eq!(script_flags(b"#!LUA \nreturn 1"), Ok(Some(ScriptFlags::default())));
+        let flags = |text: &[u8]| script_header(text).and_then(|header| header.map(ScriptHeader::of_lua).transpose());
+        assert_eq!(flags(b"return 1"), Ok(None));
+        assert_eq!(flags(b"#!LUA \nreturn 1"), Ok(Some(ScriptFlags::default())));
         let both = ScriptFlags::NO_WRITES.and(ScriptFlags::ALLOW_OOM);
-        assert_eq!(script_flags(b"#!lua flags=no-writes,allow-oom\n"), Ok(Some(both)));
-        let text = |header: &[u8]| script_flags(header).map_err(|error| error.to_string());
+        assert_eq!(flags(b"#!lua flags=no-writes,allow-oom\n"), Ok(Some(both)));
+        assert_eq!(flags(b"#!lua\t'flags=no-writes' flags=allow-oom flags=\r\n"), Ok(Some(both)));
+        let text = |header: &[u8]| flags(header).map_err(|error| error.to_string());
         assert_eq!(text(b"#!lua"), Err("Invalid script shebang".to_owned()));
+        assert_eq!(text(b"#!lua \"flags\n"), Err("Invalid engine in script shebang".to_owned()));
         assert_eq!(text(b"#!\n"), Err("Could not find scripting engine ''".to_owned()));
+        assert_eq!(text(b"#! flags=no-writes\n"), Err("Could not find scripting engine ''".to_owned()));
+        assert_eq!(text(b"#!x y\n"), Err("Unknown lua shebang option: y".to_owned()));
         assert_eq!(text(b"#!lua name=x\n"), Err("Unknown lua shebang option: name=x".to_owned()));
         assert_eq!(text(b"#!lua flags=x\n"), Err("Unexpected flag in script shebang: x".to_owned()));
+        assert_eq!(text(b"#!lua flags=no-writes, z\n"), Err("Unexpected flag in script shebang: ".to_owned()));
+        assert_eq!(library_name(b"#!lua 'NAME=q'\nx"), Ok(b"q".to_vec()));
+        assert_eq!(library_name(b"#!\nx"), Err("Library name was not given".to_owned()));
+        assert_eq!(library_name(b"#! name=a\nx"), Err("Engine '' not found".to_owned()));
+        assert_eq!(library_name(b"#! lua name=a\nx"), Err("Invalid metadata value given: lua".to_owned()));
         assert_eq!(library_name(b"#!lua name=ab_1\nx"), Ok(b"ab_1".to_vec()));
         assert_eq!(body(b"#!lua\nreturn 1"), b"\nreturn 1");
     }

@@ -76,7 +76,7 @@ impl Libraries {
 
     /// How many functions there are.
     pub fn functions(&self) -> usize {
-        self.functions.len()
+        self.libraries.iter().map(|library| library.functions.len()).sum()
     }
 
     /// Bytes that the interpreter holds.
@@ -98,6 +98,10 @@ impl Libraries {
     /// Every library, in the order in which they came.
     pub fn all(&self) -> impl Iterator<Item = &Library> {
         self.libraries.iter()
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.libraries.iter().any(|library| library.name == name)
     }
 
     /// Takes the interpreter, to be given back.
@@ -129,8 +133,8 @@ impl Libraries {
     /// What is wrong with it; nothing has changed then.
     pub fn load(&mut self, code: &[u8], replace: bool, host: &mut dyn Host) -> Result<Vec<u8>, Refused> {
         let name = library_name(code).map_err(refused)?;
-        let there = self.libraries.iter().position(|library| library.name == name);
-        if there.is_some() && !replace {
+        let there = self.has(&name);
+        if there && !replace {
             return Err(refused(format!("Library '{}' already exists", String::from_utf8_lossy(&name))));
         }
         let mut vm = self.take_vm().map_err(|Away| refused("the interpreter is in use"))?;
@@ -144,12 +148,13 @@ impl Libraries {
         });
         self.give_vm(vm);
         let functions = result?;
-        if there.is_some() {
+        if there {
             self.delete(&name);
         }
         for function in &functions {
             let entry = Function { chunk: function.chunk, flags: function.flags };
-            self.functions.insert(function.name.to_ascii_lowercase(), entry);
+            // Of names in one library that differ in letter case alone the first is found by all of them.
+            self.functions.entry(function.name.to_ascii_lowercase()).or_insert(entry);
         }
         self.libraries.push(Library { name: name.clone(), code: code.into(), functions });
         Ok(name)
@@ -157,20 +162,21 @@ impl Libraries {
 
     /// Whether functions of a library may have their names.
     fn check(&self, library: &[u8], functions: &[Registered]) -> Result<(), Refused> {
-        if functions.is_empty() {
-            return Err(refused("No functions registered"));
-        }
         for (index, function) in functions.iter().enumerate() {
             if !is_name(&function.name) {
                 return Err(refused(format!("Function {BAD_NAME}")));
             }
-            let same = |other: &Registered| other.name.eq_ignore_ascii_case(&function.name);
-            if functions[..index].iter().any(same) {
+            if functions[..index].iter().any(|other| other.name == function.name) {
                 return Err(refused("Function already exists in the library"));
             }
+        }
+        if functions.is_empty() {
+            return Err(refused("No functions registered"));
+        }
+        for name in functions.iter().map(|function| &function.name) {
+            let same = |other: &Registered| other.name.eq_ignore_ascii_case(name);
             if self.libraries.iter().any(|other| other.name != library && other.functions.iter().any(same)) {
-                let name = String::from_utf8_lossy(&function.name);
-                return Err(refused(format!("Function {name} already exists")));
+                return Err(refused(format!("Function {} already exists", String::from_utf8_lossy(name))));
             }
         }
         Ok(())
@@ -193,6 +199,11 @@ impl Libraries {
         *self = Libraries::default();
     }
 
+    fn check_absent(&self, codes: &[Vec<u8>]) -> Result<(), Refused> {
+        let there = codes.iter().filter_map(|code| library_name(code).ok()).find(|name| self.has(name));
+        there.map_or(Ok(()), |name| Err(refused(format!("Library {} already exists", String::from_utf8_lossy(&name)))))
+    }
+
     /// Loads libraries from their texts: all, or none.
     ///
     /// # Errors
@@ -205,6 +216,9 @@ impl Libraries {
             }
             *self = fresh;
             return Ok(());
+        }
+        if policy == RestorePolicy::Append {
+            self.check_absent(codes)?;
         }
         let before: Vec<Box<[u8]>> = self.libraries.iter().map(|library| library.code.clone()).collect();
         for code in codes {

@@ -47,6 +47,21 @@ pub fn start(shared: &'static Shared) -> io::Result<()> {
     thread("larder-rewrite", keep_always)
 }
 
+/// Whether the log was about to begin when the server ended: then the snapshot is the data, and the log begins behind it.
+///
+/// # Errors
+/// The files cannot be read.
+pub fn is_half_begun(shared: &Shared) -> Result<bool, String> {
+    let half = files::is_half_begun(&*shared.append_log.disk, &shared.config)?;
+    if half {
+        tracing::warn!(
+            "The server ended before the append-only file had its first base: the snapshot is loaded instead"
+        );
+        shared.append_log.follow(&shared.config);
+    }
+    Ok(half)
+}
+
 /// What there is to load, if the log is on; `None` for nothing.
 ///
 /// # Errors
@@ -91,6 +106,7 @@ pub fn open(shared: &'static Shared, loaded: Option<(Plan, u64)>) -> Result<(), 
     log.log.switch_to(file);
     log.log.write().map_err(|fault| format!("Can't open the append-only file: {}", fault.text()))?;
     log.attach(shared);
+    log.has_begun();
     Ok(())
 }
 
@@ -105,10 +121,34 @@ pub fn finish(shared: &Shared) {
     }
 }
 
+/// Notes for LATENCY what took long, under the names that Redis gives it.
+fn note_latency(shared: &Shared) {
+    let [write, sync] = shared.append_log.take_longest();
+    let circumstance = match () {
+        () if shared.append_log.is_syncing() => "aof-write-pending-fsync",
+        () if is_saving(shared) => "aof-write-active-child",
+        () => "aof-write-alone",
+    };
+    for (event, nanos) in [("aof-write", write), (circumstance, write), ("aof-fsync-always", sync)] {
+        note_event(shared, event, nanos);
+    }
+}
+
+fn note_event(shared: &Shared, event: &'static str, nanos: u64) {
+    let (ms, threshold_ms) = (nanos / 1_000_000, shared.config.latency_monitor_threshold_ms());
+    if threshold_ms > 0 && ms >= threshold_ms {
+        shared.latency.add(event, ms, UnixMs::now());
+    }
+}
+
+/// Whether a snapshot or a rewrite is being written.
+fn is_saving(shared: &Shared) -> bool {
+    shared.append_log.report().since.is_some() || shared.saving.running().is_some()
+}
+
 /// Whether the log is not to be synced now.
 fn is_lax(shared: &Shared) -> bool {
-    let busy = || shared.append_log.report().since.is_some() || shared.saving.running().is_some();
-    shared.config.no_appendfsync_on_rewrite() && busy()
+    shared.config.no_appendfsync_on_rewrite() && is_saving(shared)
 }
 
 // The thread that writes
@@ -128,6 +168,7 @@ fn write_always(shared: &'static Shared) {
             write(shared, &mut trouble);
         }
         log.wake();
+        note_latency(shared);
     }
 }
 
@@ -240,7 +281,7 @@ fn is_due(shared: &Shared) -> bool {
     if busy || UnixMs::now() < log.report().not_before {
         return false;
     }
-    if matches!(log.log.fault(), Some(Fault::Sync(_))) {
+    if matches!(log.log.fault(), Some(Fault::Sync(_))) || log.is_beginning() {
         return true;
     }
     let (percent, files) = (config.auto_aof_rewrite_percentage(), log.files());
@@ -306,12 +347,15 @@ fn try_rewrite(shared: &'static Shared, begin: bool) -> Result<u64, String> {
     let file = logs.then(|| log.files().begin_rewrite(disk, config, begin)).transpose().map_err(told)?;
     let (temporary, path) = log.files().next_base(disk, config, rdb).map_err(told)?;
     let (base, kept_bytes) = save(shared, begin, file, (&path, &temporary)).map_err(|error| error.to_string())?;
+    let renaming = Ticks::now();
     log.files().install_base(disk, config, rdb, usize::from(logs), base).map_err(told)?;
+    note_event(shared, "aof-rename", Ticks::now().nanos_since(renaming));
     if log.log.is_faulty() {
         log.log.start_over();
         tracing::warn!("The append-only file has new files: the server can write again");
     }
     log.writing.ring();
+    log.has_begun();
     let mut files = log.files();
     files.base_bytes = files.bytes(log.log.file_bytes());
     if !logs {

@@ -14,7 +14,6 @@ use crate::call::error::CommandError;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::Slices;
-use crate::config::ClientClass;
 use crate::dispatch::Next;
 use crate::protocol::batch::{Batch, OwnedRequest};
 use crate::protocol::error::ProtocolError;
@@ -96,8 +95,6 @@ pub struct Connection {
     gather: Option<Gather>,
     /// Replies that the socket did not take.
     unsent: Output,
-    /// When the soft limit of unsent replies was passed.
-    over_soft: Option<UnixMs>,
     /// Requests that wait for a long or a paused one.
     waiting: VecDeque<OwnedRequest>,
     slices: Option<Box<dyn Slices>>,
@@ -112,6 +109,8 @@ pub struct Connection {
     owed: u64,
     /// They have had to wait for that, and the log will wake the client.
     held: bool,
+    /// When it was last read from, as [`super::pace`] counts.
+    span: u32,
 }
 
 /// When the replies of a batch leave.
@@ -154,7 +153,6 @@ impl Connection {
             tail: Vec::new(),
             gather: None,
             unsent: Output::new(),
-            over_soft: None,
             waiting: VecDeque::new(),
             slices: None,
             blocked: None,
@@ -164,6 +162,7 @@ impl Connection {
             stalled: false,
             owed: 0,
             held: false,
+            span: 0,
         }
     }
 
@@ -289,7 +288,8 @@ impl Connection {
             State::Closing => return Poll::Pending,
             State::Open => {}
         }
-        if self.session.client.has_mail() {
+        let client = &self.session.client;
+        if client.has_mail() || (client.lags() && self.unsent.is_empty()) {
             self.read_mail();
             return Poll::Ready(());
         }
@@ -321,7 +321,7 @@ impl Connection {
                 return Poll::Pending;
             }
             let count = buffer.filled().len();
-            self.note_read(count);
+            self.note_read(bench, count);
             if (1..=PARKED_READ).contains(&count) && at + count <= PARKED_BYTES && !self.is_busy() {
                 self.park(bench, at, count);
                 cx.waker().wake_by_ref();
@@ -348,7 +348,7 @@ impl Connection {
             self.tail = tail;
             return Poll::Pending;
         }
-        self.note_read(count);
+        self.note_read(bench, count);
         let consumed = self.received(bench, &tail, None);
         if self.gather.is_none() {
             tail.drain(..consumed);
@@ -360,7 +360,8 @@ impl Connection {
         Poll::Ready(Ok(count > 0))
     }
 
-    fn note_read(&self, count: usize) {
+    fn note_read(&mut self, bench: &Bench, count: usize) {
+        bench.pace.note_read(&mut self.span);
         let client = &self.session.client;
         let stats = &self.shared.stats.workers[client.worker];
         stats.reads.add(1);
@@ -646,6 +647,9 @@ impl Connection {
             mail.pushes.move_rest_to(&mut self.unsent);
         }
         self.stalled = false;
+        if self.unsent.is_empty() && !mail.killed {
+            self.session.client.catch_up(&mut self.unsent);
+        }
         if mail.overflowed {
             self.overflowed();
         } else if mail.killed {
@@ -779,23 +783,14 @@ impl Connection {
         let waiting = self.unsent.held_bytes() as u64;
         self.session.client.output_bytes.store(self.unsent.len(), Relaxed);
         if self.unsent.is_empty() {
-            self.over_soft = None;
             return;
         }
-        let subscribed = self.session.client.subscribed.load(Relaxed);
-        let class = if subscribed { ClientClass::Pubsub } else { ClientClass::Normal };
-        let limit = self.shared.config.output_limits(class);
-        let now = UnixMs::now();
-        let hard = if self.session.authenticated { limit.hard_bytes } else { STRANGER_BYTES };
-        let mut over = hard != 0 && waiting > hard;
-        if limit.soft_bytes != 0 && waiting > limit.soft_bytes {
-            let since = *self.over_soft.get_or_insert(now);
-            let allowed_ms = i64::try_from(limit.soft_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
-            over |= now.0.saturating_sub(since.0) > allowed_ms;
-        } else {
-            self.over_soft = None;
+        let client = &self.session.client;
+        let mut limit = self.shared.config.output_limits(client.class());
+        if !self.session.authenticated {
+            limit.hard_bytes = STRANGER_BYTES;
         }
-        if over {
+        if client.exceeds(waiting, &limit, UnixMs::now()) {
             self.overflowed();
         }
     }

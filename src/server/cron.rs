@@ -8,7 +8,7 @@ use crate::call::shared::Shared;
 use crate::call::stats::Rates;
 use crate::keyspace::{LockPlan, View};
 use crate::util::clock::UnixMs;
-use crate::util::memory::used_bytes;
+use crate::util::memory::{as_own, used_bytes};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -42,18 +42,18 @@ pub async fn run(shared: &'static Shared) {
         }
         let now = UnixMs::now();
         shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
-        sample(shared, now, &mut samples);
+        as_own(|| sample(shared, now, &mut samples));
         evict_clients(shared);
         saving::look(shared, now);
-        shared.census.step(&mut pass, &shared.keyspace, now);
+        as_own(|| shared.census.step(&mut pass, &shared.keyspace, now));
         if count % TICKS_A_SECOND == 0 {
             close_idle(shared, now);
-            look_at_stalled(shared);
+            look_at_stalled(shared, now);
             shared.forget_reads();
             shared.hot.turn(now);
         }
         if count % (TICKS_A_SECOND * EVERY_S) == 0 {
-            remember(shared, now);
+            as_own(|| remember(shared, now));
         }
         if count % (TICKS_A_SECOND * 60) == 0 {
             shared.keyspace.victims().turn();
@@ -124,11 +124,14 @@ fn remember(shared: &Shared, now: UnixMs) {
     shared.history.add(Sample { at: now, hits: stats.hits, misses: stats.misses, evicted });
 }
 
-/// Lets clients that do not take what is sent look at their limits, some of which are about time.
-fn look_at_stalled(shared: &Shared) {
+/// Closes clients that do not take what is sent to them: some limits are about time, and limits may have been lowered.
+fn look_at_stalled(shared: &Shared, now: UnixMs) {
     for client in shared.clients.all() {
         if client.output_bytes.load(Relaxed) > 0 {
-            client.notify();
+            let limit = shared.config.output_limits(client.class());
+            if client.exceeds(client.waiting_bytes() as u64, &limit, now) {
+                client.overflow();
+            }
         }
     }
 }

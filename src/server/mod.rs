@@ -10,6 +10,7 @@ mod cron;
 mod expiry;
 mod listener;
 pub mod log;
+mod pace;
 mod recovery;
 mod replay;
 mod saving;

@@ -74,7 +74,7 @@ impl Recovery {
 
 /// What there is to load, and its length in bytes. A log that is on and has no files yet is begun.
 fn find(shared: &'static Shared) -> Result<Option<(Source, u64)>, String> {
-    if shared.config.appendonly() {
+    if shared.config.appendonly() && !append_log::is_half_begun(shared)? {
         return match append_log::find(shared)? {
             Some(plan) => {
                 let bytes = plan.bytes();

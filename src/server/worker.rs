@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::expiry;
+use super::pace::{Pace, be_punctual};
 use super::socket::RawSocket;
 use crate::call::clients::Client;
 use crate::call::session::Session;
@@ -15,6 +16,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// One read of a socket takes at most this many bytes: some thousand small requests.
@@ -25,6 +27,9 @@ pub const PARKED_BYTES: usize = 64 * 1024;
 
 /// Clients with mail that are woken before the sockets are looked at again: that costs a tenth of what writing to these does.
 const MAIL_AT_ONCE: usize = 8;
+
+/// So many are woken at once at most: some may have to be closed, which takes longer than writing.
+const MAIL_AT_MOST: usize = 64;
 
 /// About what it takes to write to one of them.
 const MAIL_NANOS: u64 = 5_000;
@@ -49,10 +54,14 @@ impl Workers {
         let mut senders = Vec::new();
         for number in 0..shared.stats.workers.len() {
             let (sender, arrivals) = unbounded_channel();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let pace = Arc::new(Pace::new());
+            let runtime = runtime(shared, &pace)?;
             std::thread::Builder::new().name(format!("larder-{number}")).spawn(move || {
                 let tasks = tokio::task::LocalSet::new();
-                tasks.block_on(&runtime, work(shared, number, arrivals));
+                if !be_punctual() {
+                    tracing::debug!("Pauses of worker {number} may take longer than coalesce-us");
+                }
+                tasks.block_on(&runtime, work(shared, number, pace, arrivals));
             })?;
             senders.push(sender);
         }
@@ -75,6 +84,16 @@ impl Workers {
     }
 }
 
+/// A runtime that asks `pace` before it looks at the sockets.
+fn runtime(shared: &'static Shared, pace: &Arc<Pace>) -> io::Result<Runtime> {
+    let (before, after) = (Arc::clone(pace), Arc::clone(pace));
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(move || before.before_look(shared.config.coalesce_us()))
+        .on_thread_unpark(move || after.after_look())
+        .build()
+}
+
 /// What the connections of a worker share, one at a time: the read buffer, the batch, the output, the dispatcher.
 pub struct Bench {
     /// Bytes of a read, when a connection has none left over from before.
@@ -93,6 +112,8 @@ pub struct Bench {
     pub parkers: usize,
     /// What runs them.
     pub dispatcher: Dispatcher,
+    /// How the worker goes about looking for more.
+    pub pace: Arc<Pace>,
 }
 
 impl Bench {
@@ -107,7 +128,7 @@ impl Bench {
     }
 }
 
-async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedReceiver<Arrival>) {
+async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arrivals: UnboundedReceiver<Arrival>) {
     let bench = Rc::new(RefCell::new(Bench {
         read: vec![0; PARKED_BYTES + READ_BYTES],
         batch: Batch::new(),
@@ -117,6 +138,7 @@ async fn work(shared: &'static Shared, number: usize, mut arrivals: UnboundedRec
         parked_bytes: 0,
         parkers: 0,
         dispatcher: Dispatcher::new(shared, number),
+        pace,
     }));
     tokio::task::spawn_local(expiry::run(shared, number, Rc::clone(&bench)));
     tokio::task::spawn_local(deliver(shared, number));
@@ -146,7 +168,7 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.shared.clients.remove(&self.client);
-        self.shared.pubsub.leave(&self.client);
+        self.shared.pubsub.forget(&self.client);
         self.shared.untrack(&self.client);
         self.shared.stats.workers[self.worker].clients.fetch_sub(1, Relaxed);
     }
@@ -169,7 +191,7 @@ async fn deliver(shared: &'static Shared, number: usize) {
             woken.drain(..).for_each(|client| client.wake().notify_one());
             tokio::task::yield_now().await;
             let others_nanos = Ticks::now().nanos_since(began).saturating_sub(writes * MAIL_NANOS);
-            count = usize::try_from(others_nanos / MAIL_NANOS).unwrap_or(0).max(MAIL_AT_ONCE);
+            count = usize::try_from(others_nanos / MAIL_NANOS).unwrap_or(0).clamp(MAIL_AT_ONCE, MAIL_AT_MOST);
         }
     }
 }

@@ -142,6 +142,33 @@ impl Client {
         out.to_vec()
     }
 
+    /// Its socket takes nothing from now on.
+    pub fn stall(&self) {
+        assert!(self.session.client.stall(), "it has mail");
+    }
+
+    /// Its socket takes everything again: what its connection then sends.
+    pub fn catch_up(&mut self) -> String {
+        let mut out = Output::new();
+        self.session.client.take_mail().pushes.move_rest_to(&mut out);
+        while self.session.client.lags() {
+            let mut more = Output::new();
+            self.session.client.catch_up(&mut more);
+            more.move_rest_to(&mut out);
+        }
+        show_all(&out.to_vec())
+    }
+
+    /// Whether what is sent to it is kept for it and others together.
+    pub fn lags(&self) -> bool {
+        self.session.client.lags()
+    }
+
+    /// Bytes that wait for it.
+    pub fn waiting_bytes(&self) -> usize {
+        self.session.client.waiting_bytes()
+    }
+
     /// Whether others have asked for its end; to be asked once.
     pub fn is_killed(&self) -> bool {
         self.session.client.take_mail().killed

@@ -204,3 +204,115 @@ fn a_receiver_beyond_its_limit_is_closed_and_others_go_on() {
     assert!(stalled.is_killed() && !reading.is_killed());
     assert_eq!(stalled.mail(), "", "its memory is free at once");
 }
+
+/// Clients that listen to `a` and whose sockets take nothing.
+fn stalled(c: &Client, count: usize) -> Vec<Client> {
+    let listen = |_| {
+        let mut client = c.beside();
+        client.ask_all("SUBSCRIBE a");
+        client.stall();
+        client
+    };
+    (0..count).map(listen).collect()
+}
+
+fn received(numbers: std::ops::Range<usize>) -> String {
+    numbers.map(|number| format!("[$message, $a, ${number}]")).collect::<Vec<_>>().join(" ")
+}
+
+fn publish(c: &mut Client, numbers: std::ops::Range<usize>, receivers: usize) {
+    numbers.for_each(|number| c.check(&format!("PUBLISH a {number}"), &format!(":{receivers}")));
+}
+
+#[test]
+fn who_takes_nothing_gets_all_later_in_order() {
+    both(|c| {
+        let (mut lagging, mut reading) = (stalled(c, 3), c.beside());
+        reading.ask_all("SUBSCRIBE a");
+        publish(c, 0..100, 4);
+        assert!(lagging.iter().all(Client::lags) && !reading.lags());
+        assert_eq!(reading.mail(), received(0..100));
+        assert!(lagging[0].waiting_bytes() >= 100 * 30, "{}", lagging[0].waiting_bytes());
+        assert_eq!(lagging[0].catch_up(), received(0..100));
+        assert!(!lagging[0].lags() && lagging[1].lags());
+        publish(c, 100..200, 4);
+        assert_eq!(lagging[0].mail(), received(100..200));
+        lagging[0].stall();
+        publish(c, 200..300, 4);
+        assert_eq!(lagging[2].catch_up(), received(0..300));
+        lagging.remove(1).leave();
+        publish(c, 300..301, 3);
+        assert_eq!(lagging[0].catch_up(), received(200..301));
+        assert_eq!(lagging[1].mail(), received(300..301));
+    });
+}
+
+#[test]
+fn who_lags_is_told_in_its_own_protocol() {
+    let c = &mut Client::new(Resp::V2);
+    let mut lagging = stalled(c, 1);
+    let mut new = c.beside();
+    new.ask("HELLO 3");
+    new.ask_all("SUBSCRIBE a");
+    new.stall();
+    lagging.push(new);
+    publish(c, 0..1, 2);
+    assert!(lagging[1].lags());
+    assert_eq!(lagging[0].raw_mail(), b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n0\r\n");
+    assert_eq!(lagging[1].raw_mail(), b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n0\r\n");
+}
+
+#[test]
+fn other_messages_come_behind_those_that_wait() {
+    both(|c| {
+        let mut one = c.beside();
+        one.ask("HELLO 3");
+        one.ask("CLIENT TRACKING ON BCAST");
+        one.ask_all("SUBSCRIBE a");
+        one.stall();
+        publish(c, 0..2, 1);
+        assert!(one.lags());
+        c.check("SET k v", "+OK");
+        publish(c, 2..3, 1);
+        assert_eq!(one.catch_up(), format!("{} [$invalidate, [$k]] {}", received(0..2), received(2..3)));
+        one.stall();
+        publish(c, 3..4, 1);
+        let confirmed = "[$subscribe, $b, :2]";
+        assert_eq!(one.ask_all("SUBSCRIBE b"), confirmed);
+        assert!(!one.lags(), "who listens to several names gets them in one order");
+        publish(c, 4..5, 1);
+        c.check("PUBLISH b 5", ":1");
+        assert!(!one.lags());
+        assert_eq!(one.catch_up(), format!("{} [$message, $b, $5]", received(3..5)));
+    });
+}
+
+#[test]
+fn nothing_that_waits_is_lost_by_unsubscribe() {
+    both(|c| {
+        let one = &mut stalled(c, 1)[0];
+        publish(c, 0..3, 1);
+        assert_eq!(one.ask_all("UNSUBSCRIBE"), format!("{} [$unsubscribe, $a, :0]", received(0..3)));
+        publish(c, 3..4, 0);
+        one.ask_all("SUBSCRIBE a");
+        publish(c, 4..5, 1);
+        assert_eq!(one.ask_all("RESET"), format!("{} +RESET", received(4..5)));
+    });
+}
+
+#[test]
+fn those_for_whom_too_much_waits_are_closed_together() {
+    both(|c| {
+        c.check("CONFIG SET client-output-buffer-limit \"pubsub 1000 0 0\"", "+OK");
+        let lagging = stalled(c, 10);
+        let text = "x".repeat(100); // 132 bytes a message
+        for _ in 0..7 {
+            c.check(&format!("PUBLISH a {text}"), ":10");
+        }
+        let late = stalled(c, 1);
+        assert!(lagging.iter().all(|one| one.lags() && one.waiting_bytes() == 7 * 132));
+        c.check(&format!("PUBLISH a {text}"), ":11");
+        assert!(lagging.iter().all(|one| !one.lags() && one.is_killed()));
+        assert!(late[0].lags() && late[0].waiting_bytes() == 132);
+    });
+}

@@ -280,6 +280,7 @@ class Group:
         self.probes = {}      # feature -> command that a server without it refuses
         self.same = {}        # command -> (function(arguments, candidate, reference, sessions) -> bool, reason)
         self.views = {}       # command -> function(parsed reply) -> the values that are compared, to show which of them differ
+        self.resets = []      # commands that undo what FLUSHALL leaves
         self.readers = {}     # type -> function(key) -> commands that show the whole value
 
     def command(self, name, weight=10, mutable=True, label=None):

@@ -155,10 +155,13 @@ class Connection:
         return self.receive()
 
     def call(self, *arguments):
-        """One command, without an end mark; the reply without type bytes (errors as their bytes)."""
+        """One command, without an end mark; the reply without type bytes (errors as their bytes). Messages before it are passed over."""
         self.socket.sendall(wire.encode(arguments))
         data = b""
-        while (end := wire.frame_end(data, 0)) < 0:
+        while (end := wire.frame_end(data, 0)) < 0 or data[:1] == b">":
+            if end >= 0:
+                data = data[end:]
+                continue
             piece = self.socket.recv(1 << 18)
             if not piece:
                 raise OSError("closed")

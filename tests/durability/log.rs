@@ -5,7 +5,7 @@
 
 use crate::disk::Disk;
 use crate::faulty_disk::{Cut, FaultyDisk, Op, Outcome};
-use larder::call::append_log::files::{Files, plan};
+use larder::call::append_log::files::{Files, is_half_begun, plan};
 use larder::config::Config;
 use larder::persistence::aof::reader::{End, Reader};
 use larder::persistence::aof::writer::{Fault, Log};
@@ -14,6 +14,8 @@ use std::io;
 
 const UNITS: u64 = 36;
 const REWRITES: [u64; 2] = [13, 25];
+/// Units that a snapshot has when a log begins in a server that runs.
+const SNAPSHOT: u64 = 5;
 /// Units that come while a rewrite is on its way.
 const MEANWHILE: u64 = 4;
 
@@ -51,10 +53,28 @@ impl Writer {
     fn live(&mut self) -> Result<(), String> {
         let file = self.files.open(&self.disk, &self.config, None).map_err(|error| error.to_string())?;
         self.log.switch_to(file);
+        self.go_on()
+    }
+
+    /// The same of one that begins when there is a snapshot of some units. Until its first base is there the snapshot counts.
+    fn begin_and_live(&mut self) -> Result<(), String> {
+        self.ends = vec![0; usize::try_from(SNAPSHOT).map_err(|error| error.to_string())?];
+        self.safe = SNAPSHOT;
+        for _ in 0..10 {
+            self.rewrite(true).map_err(|error| error.to_string())?;
+            if !self.files.manifest.is_empty() {
+                self.note_safe();
+                return self.go_on();
+            }
+        }
+        Err("it does not begin".to_owned())
+    }
+
+    fn go_on(&mut self) -> Result<(), String> {
         while self.units() < UNITS {
             self.put();
             if REWRITES.contains(&self.units()) || self.needs_new_files() {
-                self.rewrite().map_err(|error| error.to_string())?;
+                self.rewrite(false).map_err(|error| error.to_string())?;
             }
             if self.log.is_faulty() && self.disk.operations() > 400 {
                 return Err("it does not recover".to_owned());
@@ -96,6 +116,9 @@ impl Writer {
     }
 
     fn note_safe(&mut self) {
+        if self.files.manifest.is_empty() {
+            return; // it has no base yet
+        }
         let synced = self.log.synced();
         let safe = self.ends.iter().filter(|end| **end <= synced).count() as u64;
         assert!(safe >= self.safe, "what was synced stays so");
@@ -107,9 +130,11 @@ impl Writer {
     }
 
     /// What `server/append_log.rs` does, with a base of commands.
-    fn rewrite(&mut self) -> io::Result<()> {
-        let _ = self.log.write().and_then(|()| self.log.sync());
-        let Ok(file) = self.files.begin_rewrite(&self.disk, &self.config, false) else { return Ok(()) };
+    fn rewrite(&mut self, begin: bool) -> io::Result<()> {
+        if !begin {
+            let _ = self.log.write().and_then(|()| self.log.sync());
+        }
+        let Ok(file) = self.files.begin_rewrite(&self.disk, &self.config, begin) else { return Ok(()) };
         self.log.switch_to(file);
         let cut = self.units();
         for _ in 0..MEANWHILE {
@@ -133,9 +158,12 @@ impl Writer {
     }
 }
 
-/// The units that a start finds, checked to follow each other.
-fn found(disk: &FaultyDisk) -> Result<u64, String> {
-    let Some(plan) = plan(disk, &Config::default())? else { return Ok(0) };
+/// The units that a start finds, checked to follow each other; `snapshot` of them where there is no log.
+fn found(disk: &FaultyDisk, snapshot: u64) -> Result<u64, String> {
+    if is_half_begun(disk, &Config::default())? {
+        return Ok(snapshot);
+    }
+    let Some(plan) = plan(disk, &Config::default())? else { return Ok(snapshot) };
     let mut numbers = Vec::new();
     for (index, (path, _)) in plan.parts.iter().enumerate() {
         if disk.bytes(path).is_some_and(|bytes| bytes.starts_with(b"REDIS")) {
@@ -171,8 +199,12 @@ fn follow(numbers: &[u64]) -> Result<u64, String> {
 }
 
 fn check(writer: &Writer, what: &str) {
+    check_with(writer, 0, what);
+}
+
+fn check_with(writer: &Writer, snapshot: u64, what: &str) {
     for cut in [Cut::Everything].into_iter().chain((0..12).map(Cut::Some)) {
-        let last = found(&writer.disk.after_power_cut(cut));
+        let last = found(&writer.disk.after_power_cut(cut), snapshot);
         assert!(
             last.as_ref().is_ok_and(|last| *last >= writer.safe),
             "{what}, {cut:?}: unit {} was synced, and what is read is {last:?}",
@@ -193,6 +225,32 @@ fn whatever_the_moment_of_a_power_cut_what_was_synced_is_read_back() {
         writer.disk.die_at(operation);
         let _ = writer.live();
         check(&writer, &format!("power cut at operation {operation}"));
+    }
+}
+
+#[test]
+fn a_log_that_begins_in_a_running_server_leaves_the_snapshot_or_itself() {
+    let mut whole = Writer::new(disk());
+    assert_eq!(whole.begin_and_live(), Ok(()));
+    assert!(whole.safe >= UNITS - 4 && whole.faults == 0, "the scenario reaches its end");
+    for operation in 1..=whole.disk.operations() + 1 {
+        let mut writer = Writer::new(disk());
+        writer.disk.die_at(operation);
+        let _ = writer.begin_and_live();
+        check_with(&writer, SNAPSHOT, &format!("power cut at operation {operation}"));
+    }
+    for (op, errno) in
+        [(Op::Write, libc::ENOSPC), (Op::SyncDir, libc::EIO), (Op::Rename, libc::EIO), (Op::Create, libc::EIO)]
+    {
+        for nth in 1..=12 {
+            for times in [1, 3] {
+                let mut writer = Writer::new(disk());
+                writer.disk.plan(Some(op), "", nth, times, Outcome::Fail(errno));
+                let what = format!("{op:?} {nth} fails {times} times");
+                assert_eq!(writer.begin_and_live(), Ok(()), "{what}");
+                check_with(&writer, SNAPSHOT, &what);
+            }
+        }
     }
 }
 

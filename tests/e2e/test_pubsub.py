@@ -115,6 +115,39 @@ def test_large_and_small_messages_pass_a_reader_that_is_slow_at_times(server):
     client.close()
 
 
+def test_those_who_stop_reading_for_a_while_miss_nothing(server):
+    count, text = 4000, b"x" * 2000
+    slow = [listener(server, "c", hello=i % 2 == 0) for i in range(40)]
+    with server.connect() as control:
+        for i in range(count):
+            assert control("PUBLISH", "c", b"%d:" % i + text) == len(slow)
+        waiting = [dict(f.split("=", 1) for f in line.split()) for line in control("CLIENT", "LIST", "TYPE", "PUBSUB").decode().splitlines()]
+        assert sum(int(client["omem"]) > 100_000 for client in waiting) == len(slow), "more was sent than the system holds"
+
+        def read_on():
+            for i in range(count, count + 1000):
+                control("PUBLISH", "c", b"%d:" % i + text)
+
+        thread = threading.Thread(target=read_on)
+        thread.start()
+        for client in slow:
+            for i in range(count + 1000):
+                assert client.read() == [b"message", b"c", b"%d:" % i + text]
+        thread.join()
+    [client.close() for client in slow]
+
+
+def test_who_stays_above_the_soft_limit_is_closed_though_nothing_more_is_sent(server):
+    with server.connect() as control:
+        control("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 1mb 1")
+        client = listener(server, "c")
+        for _ in range(1000):
+            control("PUBLISH", "c", b"x" * 10_000)
+        assert control("PUBSUB", "NUMSUB", "c") == [b"c", 1]
+        assert until(lambda: control("PUBSUB", "NUMSUB", "c") == [b"c", 0], 6), "it has been above for longer than a second"
+        assert client.closed()
+
+
 def test_who_does_not_read_is_closed_beyond_its_limit_and_delays_nobody(server):
     with server.connect() as control:
         control("CONFIG", "SET", "client-output-buffer-limit", "pubsub 4mb 0 0")

@@ -28,6 +28,8 @@ pub struct Files {
     pub base_bytes: u64,
     /// Bytes of all files but the one that is written.
     pub other_bytes: u64,
+    /// The log has no base yet: the manifest on the disk does not know it.
+    beginning: bool,
 }
 
 /// What is to be loaded.
@@ -80,6 +82,17 @@ pub fn plan(disk: &dyn Disk, config: &Config) -> Result<Option<Plan>, String> {
         parts.push((path.clone(), bytes.ok_or_else(missing)?));
     }
     Ok(Some(Plan { names, manifest, parts }))
+}
+
+/// Whether the server ended while a first log began, after CONFIG SET: then what is in its directory is not the data.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn is_half_begun(disk: &dyn Disk, config: &Config) -> Result<bool, String> {
+    let names = names(config);
+    let there = |path: PathBuf| disk.len(&path).map(|bytes| bytes.is_some());
+    let half = there(names.beginning()).and_then(|noted| Ok(noted && !there(names.manifest())?));
+    half.map_err(|error| format!("Can't read {}: {}", names.directory().display(), system_text(&error)))
 }
 
 /// A directory without a manifest is that of a new log, if no file of one is in it.
@@ -211,14 +224,27 @@ impl Files {
     /// # Errors
     /// What the system says.
     pub fn begin_rewrite(&mut self, disk: &dyn Disk, config: &Config, begin: bool) -> io::Result<LogFile> {
-        if !begin && let Some(names) = self.names.clone() {
+        if !begin
+            && !self.beginning
+            && let Some(names) = self.names.clone()
+        {
             return self.add_incremental(disk, &names, "background rewrite");
         }
         let names = self.find_names(disk, config)?;
-        let name = self.manifest.next_incremental(&names);
+        let name = self.manifest.clone().next_incremental(&names);
         tracing::info!("Creating AOF incr file {name} on background rewrite");
+        self.beginning = true;
+        disk.replace(&names.beginning(), &names.temporary_manifest(), b"")?;
         let path = names.path(&name);
+        if disk.len(&path)?.is_some() {
+            disk.remove(&path)?; // of an attempt that failed; the log may still write to it
+        }
         Ok(LogFile::new(disk.create(&path)?, &path, 0))
+    }
+
+    /// Whether the manifest on the disk knows the files that are written.
+    pub fn has_begun(&self) -> bool {
+        !self.beginning
     }
 
     /// The names, and what the directory has of a log that is not written any more.
@@ -265,9 +291,16 @@ impl Files {
     ) -> io::Result<()> {
         let Some(names) = self.names.clone() else { return Ok(()) };
         let mut manifest = self.manifest.clone();
+        if self.beginning {
+            manifest.next_incremental(&names);
+            disk.sync_dir(names.directory())?;
+        }
         manifest.next_base(&names, rdb, kept);
         persist(disk, &names, &manifest)?;
         self.manifest = manifest;
+        if std::mem::take(&mut self.beginning) {
+            let _ = disk.remove(&names.beginning()); // it does no harm: the manifest names what it does
+        }
         self.other_bytes = bytes;
         self.delete_history(disk, config);
         Ok(())
@@ -300,6 +333,7 @@ impl Files {
                 let _ = disk.remove(&names.directory().join(name)); // it does no harm but for its room
             }
         }
+        let _ = disk.remove(&names.beginning()); // as there is a manifest, it says nothing any more
     }
 
     /// Forgets the files of a log that is not written any more; they stay on the disk.

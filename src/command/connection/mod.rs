@@ -226,6 +226,7 @@ fn set_db(session: &mut Session, db: usize) {
 /// Changes the protocol version, this command's own reply included.
 fn set_resp(ctx: &mut Context<'_>, resp: Resp) {
     ctx.session.resp = resp;
+    ctx.session.client.settle(); // what was sent so far was encoded for the old one
     ctx.session.client.resp.store(if resp == Resp::V3 { 3 } else { 2 }, Relaxed);
     ctx.reply.set_resp(resp);
 }

@@ -11,7 +11,7 @@ use crate::call::spec::Outcome;
 use crate::script::Engine;
 use crate::script::cache::{Script, digest, sha};
 use crate::script::engine::Chunk;
-use crate::script::header::ScriptFlags;
+use crate::script::header::{ScriptFlags, script_header};
 use crate::script::long::FUNCTION_BUSY;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -79,6 +79,9 @@ fn show(ctx: &Context<'_>) {
 fn eval_text<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool) -> Result<Outcome, CommandError> {
     show(ctx);
     let text = args.bytes()?;
+    if let Ok(Some(header)) = script_header(text) {
+        admit(ctx, header.flags)?;
+    }
     let keys = key_count(args, CommandError::NotInteger)?;
     let mut engine = engine(ctx)?;
     match known(ctx, &mut engine, text) {
@@ -93,6 +96,11 @@ fn eval_text<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool) ->
 fn eval_sha<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool) -> Result<Outcome, CommandError> {
     show(ctx);
     let sha = sha(args.bytes()?).ok_or(NO_SCRIPT)?;
+    if over_limit(ctx)
+        && let Some(flags) = ctx.shared.scripts.cache.find(&sha).and_then(|script| script.flags)
+    {
+        admit(ctx, flags)?;
+    }
     let keys = key_count(args, CommandError::NotInteger)?;
     let mut engine = engine(ctx)?;
     let found = match engine.find(&sha) {
@@ -141,21 +149,24 @@ pub fn learn(
     Ok((script, chunk))
 }
 
+/// Refuses a script of these flags when no command that writes could run now; asked before anything else about the request.
+fn admit(ctx: &Context<'_>, flags: ScriptFlags) -> Result<(), CommandError> {
+    if flags.has(ScriptFlags::NO_WRITES) {
+        return Ok(());
+    }
+    if let Some(refusal) = ctx.shared.refuses_writes(true) {
+        return Err(refusal);
+    }
+    if over_limit(ctx) && !flags.has(ScriptFlags::ALLOW_OOM) { Err(CommandError::OutOfMemory) } else { Ok(()) }
+}
+
 /// What a script may do, by its own words (`None`: it says nothing) and those of the command.
 fn standing(ctx: &Context<'_>, flags: Option<ScriptFlags>, read_only: bool) -> Result<Standing, CommandError> {
     let out_of_memory = over_limit(ctx);
     let no_writes = flags.is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES));
     let allows = flags.is_some_and(|flags| flags.has(ScriptFlags::ALLOW_OOM));
-    if flags.is_some() {
-        if read_only && !no_writes {
-            return Err(CommandError::text("ERR Can not execute a script with write flag using *_ro command."));
-        }
-        if !no_writes && let Some(refusal) = ctx.shared.refuses_writes(true) {
-            return Err(refusal);
-        }
-        if out_of_memory && !no_writes && !allows {
-            return Err(CommandError::OutOfMemory);
-        }
+    if flags.is_some() && read_only && !no_writes {
+        return Err(CommandError::text("ERR Can not execute a script with write flag using *_ro command."));
     }
     Ok(Standing {
         read_only: read_only || no_writes,
@@ -174,7 +185,8 @@ fn run_script(
     read_only: bool,
 ) -> Result<Outcome, CommandError> {
     ctx.shared.scripts.cache.touch(script);
-    match standing(ctx, script.flags, read_only) {
+    let admitted = script.flags.map_or(Ok(()), |flags| admit(ctx, flags));
+    match admitted.and_then(|()| standing(ctx, script.flags, read_only)) {
         Ok(standing) => run(ctx, Runner::Script(engine), call, standing, &|| script.selects.store(true, Relaxed)),
         Err(error) => {
             ctx.shared.scripts.give_engine(ctx.session.client.worker, engine);
@@ -188,6 +200,7 @@ fn call_function<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, read_only: bool
     let (name, shared) = (args.bytes()?, ctx.shared);
     let mut libraries = shared.scripts.libraries.lock();
     let function = libraries.function(name).ok_or(CommandError::text("ERR Function not found"))?;
+    admit(ctx, function.flags)?;
     let keys = key_count(args, CommandError::text("ERR Bad number of keys provided"))?;
     let standing = standing(ctx, Some(function.flags), read_only)?;
     // Another worker's function that runs for long has it: this request would have been kept back a moment later.

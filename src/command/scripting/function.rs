@@ -68,6 +68,12 @@ fn change_libraries<R>(
     Ok(result)
 }
 
+/// An error that ends with a word of the request, up to a NUL.
+fn quoting(text: &[u8], word: &[u8]) -> CommandError {
+    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    CommandError::Bytes([text, word].concat())
+}
+
 /// `FUNCTION LOAD [REPLACE] function-code`
 ///
 /// Replies the name of the library. O(length) and what its text does, for at most half a second.
@@ -75,8 +81,7 @@ pub fn load<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     let mut replace = false;
     while args.remaining() > 1 {
         if !args.word("replace") {
-            let text = [b"ERR Unknown option given: ", args.bytes()?].concat();
-            return Err(CommandError::Bytes(text));
+            return Err(quoting(b"ERR Unknown option given: ", args.bytes()?));
         }
         replace = true;
     }
@@ -101,8 +106,11 @@ pub fn delete<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
 
 /// `FUNCTION FLUSH [ASYNC|SYNC]`. O(functions).
 pub fn flush<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    if args.remaining() > 1 {
+        return Err(help::unknown_or_arity("FUNCTION", ctx.request.arg(1)));
+    }
     let known = args.word("async") || args.word("sync") || args.remaining() == 0;
-    if !known || args.remaining() > 0 {
+    if !known {
         return Err(CommandError::text("ERR FUNCTION FLUSH only supports SYNC|ASYNC option"));
     }
     change(ctx, |libraries| {
@@ -123,7 +131,7 @@ pub fn list<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
             let missing = |_| CommandError::text("ERR library name argument was not given");
             pattern = Some(args.bytes().map_err(missing)?);
         } else {
-            return Err(CommandError::Bytes([b"ERR Unknown argument ", args.bytes()?].concat()));
+            return Err(quoting(b"ERR Unknown argument ", args.bytes()?));
         }
     }
     let libraries = ctx.shared.scripts.libraries.lock();

@@ -75,7 +75,10 @@ impl ScriptHost<'_, '_> {
 
     fn refusal(&mut self, command: &Command, request: RequestView<'_>) -> Option<CommandError> {
         let flags = command.spec.flags;
-        if flags.has(Flags::WRITE) && self.standing.read_only {
+        if flags.has(Flags::DENYOOM) && self.standing.out_of_memory && !self.standing.wrote {
+            return Some(CommandError::OutOfMemory);
+        }
+        if (flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)) && self.standing.read_only {
             return Some(READ_ONLY);
         }
         // Another thread may find the disk failing at any moment: a script that has written writes to its end, or half of it would stay.
@@ -84,9 +87,6 @@ impl ScriptHost<'_, '_> {
             && let Some(refusal) = self.ctx.shared.refuses_writes(false)
         {
             return Some(refusal);
-        }
-        if flags.has(Flags::DENYOOM) && self.standing.out_of_memory && !self.standing.wrote {
-            return Some(CommandError::OutOfMemory);
         }
         let stays = match command.spec.scope.of(self.ctx.shared, request) {
             Scope::Keys | Scope::Database | Scope::Walk | Scope::Chosen(_) | Scope::Asked(_) => true,

@@ -18,6 +18,7 @@ use crate::call::spec::{Begin, Categories, CommandSpec, Find, Flags, Group, KeyF
 use crate::call::table::Command;
 use crate::protocol::batch::RequestView;
 use crate::script::cache::{Script, Sha, digest, may_select, sha};
+use crate::script::header::{ScriptFlags, script_header};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Arguments up to this length may be the name of a command that works beyond the current database, in bytes.
@@ -31,6 +32,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         flags: Flags::NOSCRIPT
             .and(Flags::STALE)
             .and(Flags::SKIP_MONITOR)
+            .and(Flags::MAY_REPLICATE)
             .and(Flags::NO_MANDATORY_KEYS)
             .and(Flags::MOVABLEKEYS),
         categories: Categories::SCRIPTING,
@@ -42,6 +44,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         syntax: "script:string numkeys:integer [key:key#0...] [arg:string...]",
         scope: Scope::Asked(eval_scope),
         run: eval::eval,
+        only_reads: Some(eval_only_reads),
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -70,6 +73,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         flags: Flags::NOSCRIPT
             .and(Flags::STALE)
             .and(Flags::SKIP_MONITOR)
+            .and(Flags::MAY_REPLICATE)
             .and(Flags::NO_MANDATORY_KEYS)
             .and(Flags::MOVABLEKEYS),
         categories: Categories::SCRIPTING,
@@ -81,6 +85,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         syntax: "sha1:string numkeys:integer [key:key#0...] [arg:string...]",
         scope: Scope::Asked(evalsha_scope),
         run: eval::evalsha,
+        only_reads: Some(evalsha_only_reads),
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -109,6 +114,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         flags: Flags::NOSCRIPT
             .and(Flags::STALE)
             .and(Flags::SKIP_MONITOR)
+            .and(Flags::MAY_REPLICATE)
             .and(Flags::NO_MANDATORY_KEYS)
             .and(Flags::MOVABLEKEYS),
         categories: Categories::SCRIPTING,
@@ -120,6 +126,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         syntax: "function:string numkeys:integer [key:key#0...] [arg:string...]",
         scope: Scope::Asked(fcall_scope),
         run: eval::fcall,
+        only_reads: Some(fcall_only_reads),
         ..CommandSpec::DEFAULT
     },
     CommandSpec {
@@ -387,6 +394,21 @@ fn arguments_select(request: RequestView<'_>) -> bool {
 
 fn scope(selects: bool, request: RequestView<'_>) -> Scope {
     if selects || arguments_select(request) { Scope::Server } else { Scope::Database }
+}
+
+fn eval_only_reads(_: &Shared, request: RequestView<'_>) -> bool {
+    let header = script_header(request.arg(1)).ok().flatten();
+    header.is_some_and(|header| header.flags.has(ScriptFlags::NO_WRITES))
+}
+
+fn evalsha_only_reads(shared: &Shared, request: RequestView<'_>) -> bool {
+    let script = sha(request.arg(1)).and_then(|sha| shared.scripts.cache.find(&sha));
+    script.and_then(|script| script.flags).is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES))
+}
+
+fn fcall_only_reads(shared: &Shared, request: RequestView<'_>) -> bool {
+    let function = shared.scripts.libraries.lock().function(request.arg(1));
+    function.is_some_and(|function| function.flags.has(ScriptFlags::NO_WRITES))
 }
 
 fn eval_scope(shared: &Shared, request: RequestView<'_>) -> Scope {

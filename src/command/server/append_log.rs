@@ -78,21 +78,21 @@ fn waitaof<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     }
     let timeout = args.timeout_ms()?;
     let log = &ctx.shared.append_log;
-    if local == 1 && !log.is_on() {
+    if local == 1 && !log.is_on() && !log.is_beginning() {
         let text = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
         return Err(CommandError::text(text));
     }
     let position = log.log.appended();
-    let synced = log.is_on() && log.log.synced() >= position;
+    let synced = log.is_on() && log.durable() >= position;
     if (replicas == 0 && (local == 0 || synced)) || ctx.blocking != Blocking::Allowed {
         write_acknowledged(synced, &mut ctx.reply);
         return Ok(Outcome::Done);
     }
     let outcome = ctx.block_as(OwnedRequest::new(), &[], timeout, OnTimeout::Acknowledged)?;
     if let Outcome::Block(blocked) = &outcome
-        && log.is_on()
+        && (log.is_on() || log.is_beginning())
     {
-        log.wait_for_sync(position, std::sync::Arc::clone(blocked), replicas == 0);
+        log.wait_for_sync(position.max(1), std::sync::Arc::clone(blocked), replicas == 0);
     }
     Ok(outcome)
 }

@@ -332,7 +332,9 @@ fn describe(reply: &mut Reply<'_>, table: &CommandTable, command: &Command) {
     reply.array(10);
     reply.bulk(command.full_name().as_bytes());
     reply.integer(i64::from(spec.arity));
-    named_set(reply, FLAG_NAMES.iter().filter(|(flag, _)| spec.flags.has(*flag)).map(|(_, name)| *name));
+    // As in Valkey, this one is not shown.
+    let shown = |flag: Flags| spec.flags.has(flag) && flag != Flags::MAY_REPLICATE;
+    named_set(reply, FLAG_NAMES.iter().filter(|(flag, _)| shown(*flag)).map(|(_, name)| *name));
     let legacy = Legacy::of(spec.keys);
     for number in [legacy.first, legacy.last, legacy.step] {
         reply.integer(number);

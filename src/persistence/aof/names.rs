@@ -58,6 +58,11 @@ impl Names {
         self.path(&format!("temp-rewriteaof-bg-{}.aof", std::process::id()))
     }
 
+    /// A note that a log begins, there until its first base is.
+    pub fn beginning(&self) -> PathBuf {
+        self.path(&format!("temp-{}.beginning", self.stem))
+    }
+
     /// Whether a name is that of a base on its way.
     pub fn is_unfinished(name: &str) -> bool {
         name.starts_with("temp-rewriteaof-bg-")

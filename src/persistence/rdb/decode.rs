@@ -2,7 +2,7 @@
 //!
 //! Invariant: of several faults the one that lies first in the file is reported. Must not know: where blocks come from.
 
-use super::bytes::Reader;
+use super::bytes::{Malformed, Reader};
 use super::dump::VALKEY;
 use super::load::{Fault, Options, Progress};
 use super::queue::Block;
@@ -191,9 +191,22 @@ fn is_empty(kind: u8, value: &[u8]) -> bool {
         return false;
     }
     match kind {
-        1..=5 | 14 | 18 | 22 | 24 => reader.number() == Ok(0),
+        14 | 18 => has_empty_nodes(kind, &mut reader).unwrap_or(false),
+        1..=5 | 22 | 24 => reader.number() == Ok(0),
         _ => reader.string().is_ok_and(|packed| is_empty_pack(kind, &packed)),
     }
+}
+
+/// Whether a list of ziplists (14) or of nodes has no node with an element.
+fn has_empty_nodes(kind: u8, reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+    for _ in 0..reader.number()? {
+        let packed = kind == 14 || reader.number()? == value::PACKED;
+        let bytes = reader.string()?;
+        if !packed || !is_empty_pack(if kind == 14 { 10 } else { 16 }, &bytes) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn is_empty_pack(kind: u8, packed: &[u8]) -> bool {

@@ -67,7 +67,7 @@ mod types {
 
 /// Kinds of nodes of a list.
 const PLAIN: u64 = 1;
-const PACKED: u64 = 2;
+pub(super) const PACKED: u64 = 2;
 
 /// The type byte of an entry's value.
 pub fn type_of(entry: EntryRef<'_>) -> u8 {
@@ -207,7 +207,9 @@ fn load_list(kind: u8, reader: &mut Reader<'_>, fill: Fill) -> Result<List, Malf
         }
         _ => {
             for _ in 0..reader.count(2)? {
-                list.append_node(load_node(reader)?, fill);
+                if let Some(node) = load_node(reader)? {
+                    list.append_node(node, fill);
+                }
             }
             list.shrink_loaded(fill);
         }
@@ -215,12 +217,16 @@ fn load_list(kind: u8, reader: &mut Reader<'_>, fill: Fill) -> Result<List, Malf
     if list.is_empty() { Err(Malformed) } else { Ok(list) }
 }
 
-fn load_node(reader: &mut Reader<'_>) -> Result<LoadedNode, Malformed> {
+/// A node of a list; `None` for a listpack without elements, which Redis passes over too.
+fn load_node(reader: &mut Reader<'_>) -> Result<Option<LoadedNode>, Malformed> {
     let kind = reader.number()?;
     let bytes = reader.string()?;
     match kind {
-        PLAIN => Ok(LoadedNode::Plain(Bytes::from(bytes.into_owned()))),
-        PACKED => load_listpack(&bytes).map(LoadedNode::Packed),
+        PLAIN => Ok(Some(LoadedNode::Plain(Bytes::from(bytes.into_owned())))),
+        PACKED => {
+            let pack = Listpack::from_bytes(&bytes).ok_or(Malformed)?;
+            Ok((!pack.is_empty()).then_some(LoadedNode::Packed(pack)))
+        }
         _ => Err(Malformed),
     }
 }

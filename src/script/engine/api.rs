@@ -91,13 +91,13 @@ unsafe fn gather(state: *mut lua_State, inner: &mut Inner) -> Result<(), &'stati
     Ok(())
 }
 
-/// A number as commands get it: an integer without a point, anything else in its shortest digits.
+/// A number as commands get it: an integer of up to 2^62 without a point, anything else in its shortest digits.
 fn push_number(request: &mut OwnedRequest, value: f64) {
-    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    const LIMIT: f64 = 4_611_686_018_427_387_904.0;
     if value.is_nan() {
         return request.push(if value.is_sign_negative() { b"-nan" } else { b"nan" });
     }
-    if value.fract() == 0.0 && (-LIMIT..LIMIT).contains(&value) {
+    if value.fract() == 0.0 && value.abs() <= LIMIT {
         #[expect(clippy::cast_possible_truncation, reason = "an integer within the range")]
         return request.push(number::format_i64(value as i64).as_bytes());
     }

@@ -5,10 +5,11 @@
 
 #![expect(unsafe_code, reason = "calls of the C library")]
 
-use super::Inner;
 use super::raw::{bytes_at, push_bytes};
+use super::{Inner, until_nul};
 use crate::protocol::reply::{Reply, Resp};
 use mlua::ffi::{self, lua_State};
+use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
 
 /// Stack slots that one level of nesting takes at most.
@@ -229,16 +230,18 @@ fn truncate(value: f64) -> i64 {
 fn line(reply: &mut Reply<'_>, marker: &[u8], text: &[u8]) {
     let out = reply.output();
     out.raw(marker);
-    for piece in text.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
-        match piece.split_last() {
-            Some((b'\r' | b'\n', before)) => {
-                out.raw(before);
-                out.raw(b" ");
-            }
-            _ => out.raw(piece),
-        }
-    }
+    out.raw(&without_line_ends(text));
     out.raw(b"\r\n");
+}
+
+/// The same up to a NUL, with a space for each character that ends a line.
+fn without_line_ends(text: &[u8]) -> Cow<'_, [u8]> {
+    let text = until_nul(text);
+    let ends = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if !text.iter().any(ends) {
+        return Cow::Borrowed(text);
+    }
+    text.iter().map(|byte| if ends(byte) { b' ' } else { *byte }).collect()
 }
 
 /// Writes the value on top of the stack and takes it off.
@@ -281,7 +284,7 @@ unsafe fn write_table(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, 
             write_pairs(state, resp, reply, depth, false);
         } else if field(state, c"big_number", ffi::LUA_TSTRING) {
             let text = bytes_at(state, -1).unwrap_or(&[]);
-            if reply.resp() == Resp::V3 { line(reply, b"(", text) } else { reply.bulk(text) }
+            if reply.resp() == Resp::V3 { line(reply, b"(", text) } else { reply.bulk(&without_line_ends(text)) }
         } else if field(state, c"verbatim_string", ffi::LUA_TTABLE) {
             write_verbatim(state, reply);
         } else {

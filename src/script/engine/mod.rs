@@ -116,6 +116,7 @@ struct Failure {
 impl Failure {
     fn into_error(self) -> ScriptError {
         let mut text = self.text;
+        text.truncate(until_nul(&text).len());
         if let Some((source, line)) = self.place {
             text.extend_from_slice(b" script: on ");
             text.extend_from_slice(&source);
@@ -123,6 +124,11 @@ impl Failure {
         }
         ScriptError { text, counted: self.counted }
     }
+}
+
+/// A text as C sees it, for which a NUL is the end.
+fn until_nul(text: &[u8]) -> &[u8] {
+    memchr::memchr(0, text).map_or(text, |end| &text[..end])
 }
 
 /// What the functions that scripts call find behind the pointer they carry.

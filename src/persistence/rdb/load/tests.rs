@@ -121,6 +121,23 @@ fn one_of_everything() {
     }
 }
 
+/// Redis writes no such nodes and passes over them; larder took the file for damaged.
+#[test]
+fn nodes_without_elements_are_passed_over() {
+    const NONE: &[u8] = &[7, 0, 0, 0, 0, 0, 0xff];
+    const ONE: &[u8] = &[9, 0, 0, 0, 1, 0, 5, 1, 0xff];
+    let list = |file: Maker, key: &[u8], nodes: &[&[u8]]| {
+        let file = file.raw(&[18]).text(key).raw(&[u8::try_from(nodes.len()).expect("few")]);
+        nodes.iter().fold(file, |file, node| file.raw(&[2]).text(node))
+    };
+    let file = list(Maker::new("REDIS0011").raw(b"\xfe\x00"), b"some", &[NONE, ONE, NONE]);
+    let file = list(list(file, b"none", &[NONE, NONE]), b"one", &[ONE]).finish();
+    let (result, keyspace, progress) = run(&file, 1);
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!((progress.keys.load(Relaxed), progress.empty.load(Relaxed)), (2, 1));
+    assert!(text_of(&keyspace, 0, "some").is_some() && text_of(&keyspace, 0, "none").is_none());
+}
+
 #[test]
 fn many_keys_over_many_blocks_on_many_threads() {
     let count = 40_000;
