@@ -34,6 +34,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/script/engine/setup.rs",
     "src/script/engine/strings.rs",
     "src/util/memory.rs",
+    "src/util/turns.rs",
     "src/value/blob.rs",
     "src/value/element.rs",
     "src/value/segment.rs",

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """What a snapshot costs whoever is served meanwhile: longest reply, memory, duration.
 
-usage: snapshot.py [--keys 1000000] [--bytes 64] [--writes 20000] [--rounds 3] [--large 0] [--disk DIRECTORY]
+usage: snapshot.py [--keys 1000000] [--bytes 64] [--writes 20000] [--rounds 3] [--large 0] [--kind hash] [--disk DIRECTORY]
                    --server NAME='CMD --port {port}' [--server ..]
 
 Each server gets KEYS strings of BYTES bytes. A writer overwrites random ones, WRITES a second, a probe asks for one key a thousand times a
 second. Prints, for a stretch of time without a snapshot and for ROUNDS snapshots (BGSAVE), the longest reply of the probe and that which
 one in a thousand exceeds; for the snapshots how long they took, and the memory that the server and its children had at most, in
-proportion to what they had before. With --large N there is a hash of N fields too, of which the writer writes some. Server and probe
-run with a higher priority than others where that is allowed. Loopback only; ends by itself.
+proportion to what they had before. With --large N there is a collection of N elements too (--kind: hash, set, zset, list or stream): one in 16 writes, and every
+other request of the probe, changes it. Server and probe run with a higher priority than others where that is allowed. Loopback only; ends by itself.
 """
 import argparse, multiprocessing, os, random, shutil, socket, subprocess, sys, tempfile, time
 
@@ -44,23 +44,41 @@ def memory_mb(pid):
     return total / 1024
 
 
-def fill(port, keys, size, large):
+def one(kind, n, value):
+    """What adds or changes element n of the large collection."""
+    return {"hash": ("HSET", "large", "field:%d" % n, value), "set": ("SADD", "large", "member:%d" % n), "zset": ("ZADD", "large", value, "member:%d" % n),
+            "list": ("LSET", "large", n, value), "stream": ("XADD", "large", "*", "field", value)}[kind]
+
+
+def fill_large(connection, large, kind):
+    for first in range(0, large, 1000):
+        numbers = range(first, min(first + 1000, large))
+        if kind == "stream":
+            connection.socket.sendall(b"".join(encode(*one(kind, n, "some-value")) for n in numbers))
+            for _ in numbers:
+                connection.read()
+            continue
+        name, words = {"hash": ("HSET", lambda n: ("field:%d" % n, "value:%d" % n)), "set": ("SADD", lambda n: ("member:%d" % n,)),
+                       "zset": ("ZADD", lambda n: (n, "member:%d" % n)), "list": ("RPUSH", lambda n: ("element:%d" % n,))}[kind]
+        connection.call(name, "large", *[word for n in numbers for word in words(n)])
+
+
+def fill(port, keys, size, large, kind):
     connection, value = Connection(port), b"x" * size
     for first in range(0, keys, 1000):
         connection.socket.sendall(b"".join(encode("SET", "key:%d" % n, b"%d-" % n + value[: size - 8]) for n in range(first, min(first + 1000, keys))))
         for _ in range(first, min(first + 1000, keys)):
             connection.read()
-    for first in range(0, large, 1000):
-        connection.call("HSET", "large", *[b"field:%d" % n for n in range(first, min(first + 1000, large)) for _ in (0, 1)])
+    fill_large(connection, large, kind)
 
 
-def write(port, keys, size, rate, large, stop):
+def write(port, keys, size, rate, large, kind, stop):
     urgent()
     connection, chance, due = Connection(port), random.Random(1), time.monotonic()
     while not stop.is_set():
         batch = [encode("SET", "key:%d" % chance.randrange(keys), os.urandom(size // 2).hex()) for _ in range(16)]
         if large:
-            batch[0] = encode("HSET", "large", "field:%d" % chance.randrange(large), "new")
+            batch[0] = encode(*one(kind, near(kind, large, chance), chance.randrange(1000)))
         connection.socket.sendall(b"".join(batch))
         for _ in batch:
             connection.read()
@@ -68,10 +86,17 @@ def write(port, keys, size, rate, large, stop):
         time.sleep(max(0.0, due - time.monotonic()))
 
 
-def probe(port, keys, stop, results):
+def near(kind, large, chance):
+    """An element; of a list one near an end, because LSET goes from node to node."""
+    return chance.randrange(min(large, 10_000)) * chance.choice((1, -1)) if kind == "list" else chance.randrange(large)
+
+
+def probe(port, keys, large, kind, stop, results):
     urgent()
     connection, chance, times = Connection(port), random.Random(2), []
     request = [encode("GET", "key:%d" % chance.randrange(keys)) for _ in range(1000)]
+    if large:
+        request[::2] = [encode(*one(kind, near(kind, large, chance), n)) for n in range(500)]
     due = time.monotonic()
     while not stop.is_set():
         at = time.monotonic()
@@ -83,10 +108,10 @@ def probe(port, keys, stop, results):
     results.put(times)
 
 
-def probed(port, keys, work):
+def probed(port, keys, large, kind, work):
     """Runs `work`; returns what it returns, the longest reply, and the 99.9th percentile, in milliseconds."""
     stop, results = multiprocessing.Event(), multiprocessing.Queue()
-    process = multiprocessing.Process(target=probe, args=(port, keys, stop, results))
+    process = multiprocessing.Process(target=probe, args=(port, keys, large, kind, stop, results))
     process.start()
     result = work()
     stop.set()
@@ -122,14 +147,14 @@ def measure(name, command, a):
                 break
             except OSError:
                 time.sleep(0.1)
-        fill(port, a.keys, a.bytes, a.large)
-        writer = multiprocessing.Process(target=write, args=(port, a.keys, a.bytes, a.writes, a.large, stop))
+        fill(port, a.keys, a.bytes, a.large, a.kind)
+        writer = multiprocessing.Process(target=write, args=(port, a.keys, a.bytes, a.writes, a.large, a.kind, stop))
         writer.start()
         time.sleep(1)
-        _, longest, most = probed(port, a.keys, lambda: time.sleep(5))
+        _, longest, most = probed(port, a.keys, a.large, a.kind, lambda: time.sleep(5))
         print(f"{name:12} without     longest {longest:7.2f} ms   p99.9 {most:6.2f} ms", flush=True)
         for _ in range(a.rounds):
-            (took, memory), longest, most = probed(port, a.keys, lambda: snapshot(connection, server.pid))
+            (took, memory), longest, most = probed(port, a.keys, a.large, a.kind, lambda: snapshot(connection, server.pid))
             print(f"{name:12} snapshot    longest {longest:7.2f} ms   p99.9 {most:6.2f} ms   took {took:5.2f} s   memory x {memory:.3f}", flush=True)
             time.sleep(1)
     finally:
@@ -148,6 +173,7 @@ def main():
     p.add_argument("--writes", type=int, default=20_000)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--large", type=int, default=0)
+    p.add_argument("--kind", default="hash", choices=("hash", "set", "zset", "list", "stream"))
     p.add_argument("--disk")
     p.add_argument("--server", action="append", required=True)
     a = p.parse_args()

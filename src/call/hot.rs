@@ -8,6 +8,7 @@
 
 use crate::util::clock::UnixMs;
 use crate::util::heavy::{Heavy, Sketch};
+use crate::util::memory::as_own;
 use crate::util::process::CpuTimes;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -73,7 +74,7 @@ impl HotKeys {
             && let Some(windows) = self.workers.get(worker)
         {
             let db = u16::try_from(db).unwrap_or(u16::MAX);
-            windows.lock().live.add(&[&db.to_le_bytes()[..], key].concat(), 1);
+            as_own(|| windows.lock().live.add(&[&db.to_le_bytes()[..], key].concat(), 1));
         }
     }
 
@@ -87,7 +88,7 @@ impl HotKeys {
         *began = (now, ms);
         for windows in &self.workers {
             let mut windows = windows.lock();
-            windows.last = std::mem::replace(&mut windows.live, Sketch::new(COUNTERS));
+            as_own(|| windows.last = std::mem::replace(&mut windows.live, Sketch::new(COUNTERS)));
         }
     }
 

@@ -4,7 +4,7 @@
 //! whoever reads adds the workers up.
 
 use super::error::CommandError;
-use crate::util::memory::{note_own, size_class};
+use crate::util::memory::as_own;
 use histogram::AtomicHistogram;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -14,9 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Histograms resolve values to 1/16 and reach 2^40 ns (18 minutes).
 const GROUPING_POWER: u8 = 4;
 const MAX_VALUE_POWER: u8 = 40;
-
-/// Bytes of one: a counter for each sixteenth of a doubling.
-const HISTOGRAM_BYTES: usize = size_class(((MAX_VALUE_POWER - GROUPING_POWER + 1) as usize) * 16 * 8);
 
 /// More different error codes than this are counted together, as Valkey does.
 const MAX_ERROR_CODES: usize = 128;
@@ -71,9 +68,8 @@ impl CommandStats {
     #[inline]
     fn record(&self, calls: u64, nanos: u64) {
         let histogram = self.histogram.get_or_init(|| {
-            note_own(HISTOGRAM_BYTES);
             #[expect(clippy::expect_used, reason = "constants that the crate accepts; a test makes one")]
-            AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER).expect("valid powers")
+            as_own(|| AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER).expect("valid powers"))
         });
         // Fails only for values beyond the range, which are then not counted: 18 minutes in one command.
         let _ = histogram.add(nanos.min((1 << MAX_VALUE_POWER) - 1), calls);

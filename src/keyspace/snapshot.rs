@@ -5,9 +5,14 @@
 //! cut; a key that comes into being is only noted, for the walk to pass over. The walk belongs to the table, not to the shard:
 //! it goes where SWAPDB puts the table, and a flush hands the table over to the walker.
 //!
+//! A long collection takes too long to be recorded under a lock at once: whoever comes to it first, walk or writer, begins a walk *through
+//! it* (`long`), and from then on it keeps by itself what it was.
+//!
 //! Invariant: for a hash below the position, or among those touched, nothing is left to record: every key of that hash that
-//! was there at the cut has been recorded. So two keys of one hash need no special care, as long as they are dealt with at once
+//! was there at the cut has been recorded, or is a long collection that has begun to be. So two keys of one hash need no special care, as long as they are dealt with at once
 //! (`Table::keep`). Must not know: what is recorded and where it goes. Source: the snapshots without fork of Dragonfly.
+
+mod long;
 
 use super::entry::EntryRef;
 use super::reclaim::{Garbage, Why};
@@ -15,82 +20,71 @@ use super::shard::Shard;
 use super::table::Table;
 use super::{Key, Keyspace, SHORT_WAIT};
 use crate::util::clock::{Ticks, UnixMs};
+use crate::util::hashes::Hashes;
 use crate::util::pieces::Pieces;
 use crate::util::sync::{Mutex, MutexGuard, PlainMutex};
-use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use crate::value::walk::Part;
+use long::Long;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Records an entry, key and value, as of the cut.
-pub type Record = dyn Fn(EntryRef<'_>, UnixMs, &mut Pieces) + Send + Sync;
+/// Records entries as of the cut.
+pub trait Recorder: Send + Sync {
+    /// Records an entry, key and value.
+    fn entry(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces);
 
-/// Where the recording of a long collection goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Place {
-    /// What stands before the elements is written.
-    pub begun: bool,
-    /// A cursor or a number of elements, as the type has it.
-    pub at: u64,
+    /// How long collections are recorded in parts; `None`: at a stretch, like everything else.
+    fn parts(&self) -> Option<&dyn PartRecorder> {
+        None
+    }
 }
 
-/// Records some more of a long collection, as of the cut, for about so many nanoseconds; `true` at its end. Nothing changes between two
-/// calls.
-pub type RecordPart = dyn Fn(EntryRef<'_>, UnixMs, &mut Place, u64, &mut Pieces) -> bool + Send;
+impl<F: Fn(EntryRef<'_>, UnixMs, &mut Pieces) + Send + Sync> Recorder for F {
+    fn entry(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
+        self(entry, now, out);
+    }
+}
 
-/// Collections of so many elements, or nodes of some kilobytes, are recorded in parts: the others take less than a turn.
-const LONG: usize = 256;
+/// Records long collections in parts, as of the cut.
+pub trait PartRecorder {
+    /// Records what stands before the parts; returns what they are parts of, in a code of its own.
+    fn head(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) -> u8;
 
-/// Whether recording this entry takes long.
-fn is_long(entry: EntryRef<'_>) -> bool {
-    entry.object().is_some_and(|object| object.len() >= LONG)
+    /// Records a part of what `head` called `kind`.
+    fn part(&self, kind: u8, part: Part<'_>, now: UnixMs, out: &mut Pieces);
 }
 
 /// What writers record is handed over in batches of so many bytes: larger ones would have to be moved as they grow.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Parts of the set of touched hashes, so that none takes long to grow.
-const PARTS: usize = 64;
-
-/// What stands for a hash in a set: itself.
-#[derive(Default)]
-struct Same(u64);
-
-impl Hasher for Same {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only whole words come, see `write_u64`; others are folded in.
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The topmost bits are alike in a part.
-        self.0 = word.rotate_left(32);
-    }
-}
-
-type Hashes = HashSet<u64, BuildHasherDefault<Same>>;
+/// Hashes that writers touch in a shard while it is walked: from so many on the sets of them have parts that grow apart.
+const TOUCHED: usize = 256 * 1024;
 
 /// What all walks of one cut share.
 struct State {
-    record: Box<Record>,
+    record: Box<dyn Recorder>,
     /// The moment of the cut.
     now: UnixMs,
     /// What writers have recorded, with the database that it belongs to.
     batches: PlainMutex<VecDeque<(usize, Pieces)>>,
     /// Tables that were flushed while they were walked, with their database and shard at the cut.
     orphans: PlainMutex<Vec<(Home, Box<Table>)>>,
+    /// Long collections that are to be recorded in parts.
+    longs: PlainMutex<VecDeque<Long>>,
     recorded: AtomicU64,
     saved_bytes: AtomicU64,
 }
 
 impl State {
+    /// Whether nothing waits to be given out.
+    fn is_drained(&self) -> bool {
+        self.batches.lock().is_empty() && self.longs.lock().is_empty()
+    }
+
     fn record(&self, entry: EntryRef<'_>, out: &mut Pieces) {
         if entry.is_live(self.now) {
-            (self.record)(entry, self.now, out);
+            self.record.entry(entry, self.now, out);
         }
         self.recorded.fetch_add(1, Relaxed);
     }
@@ -99,26 +93,12 @@ impl State {
 /// Where a table was at the cut: database and number of the shard.
 type Home = (usize, usize);
 
-/// A long collection that the walk has come to, and records in parts; until then whoever changes it has to record it.
-struct Long {
-    hash: u64,
-    key: Box<[u8]>,
-}
-
-/// The parts of a long collection so far.
-#[derive(Default)]
-struct Parts {
-    hash: u64,
-    key: Box<[u8]>,
-    place: Place,
-    pieces: Pieces,
-}
-
-/// What a turn has come to.
-enum Turn {
-    /// Entries are recorded; where the walk goes on, `None` at its end.
-    Entries(Option<u64>),
-    /// A part of a long collection.
+/// What a turn has given out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Given {
+    /// Any number of entries.
+    Entries,
+    /// A part of a long collection, which goes on in the next turn.
     Part,
     /// The last part of it.
     LastPart,
@@ -128,40 +108,28 @@ enum Turn {
 pub struct Walk {
     state: Arc<State>,
     place: Home,
-    /// Long collections below the position that are not recorded yet.
-    longs: Vec<Long>,
     /// The hash from which on nothing has been recorded.
     position: u64,
-    touched: Box<[Hashes; PARTS]>,
+    touched: Hashes,
     /// What writers have recorded and not yet handed over.
     saved: Pieces,
 }
 
 impl Walk {
-    fn part(hash: u64) -> usize {
-        // Behind the bits that a shard's hashes share, however many shards there are.
-        (hash >> 32) as usize % PARTS
-    }
-
     /// Whether something is left to do for keys of this hash.
     pub fn is_open(&self, hash: u64) -> bool {
-        let ahead = hash >= self.position && !self.touched[Walk::part(hash)].contains(&hash);
-        ahead || self.longs.iter().any(|long| long.hash == hash)
+        hash >= self.position && !self.touched.contains(hash)
     }
 
     /// Notes that nothing is left to do for keys of this hash.
     pub fn close(&mut self, hash: u64) {
-        self.longs.retain(|long| long.hash != hash);
         if hash >= self.position {
-            self.touched[Walk::part(hash)].insert(hash);
+            self.touched.insert(hash);
         }
     }
 
     /// Records an entry that is about to change.
-    pub fn save(&mut self, entry: EntryRef<'_>, hash: u64) {
-        if hash < self.position && !self.longs.iter().any(|long| *long.key == *entry.key()) {
-            return; // it shares its hash with a long one, and is recorded
-        }
+    pub fn save(&mut self, entry: EntryRef<'_>) {
         let before = self.saved.bytes.len();
         self.state.record(entry, &mut self.saved);
         let grown = self.saved.bytes.len() - before;
@@ -205,13 +173,12 @@ pub struct Cut<'k> {
     sizes: Vec<Size>,
     /// Where the walk through the first part goes on, if it has begun.
     next: Option<u64>,
+    /// A long collection that is being given out.
+    long: Option<Long>,
     /// Nanoseconds of the longest turn.
     longest_nanos: u64,
     /// Nanoseconds for which the cut held locks.
     cut_nanos: u64,
-    /// How long collections are recorded in parts; without it, at a stretch.
-    record_part: Option<Box<RecordPart>>,
-    parts: Parts,
 }
 
 impl Keyspace {
@@ -220,7 +187,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// See [`NoCut`].
-    pub fn cut(&self, record: Box<Record>, at_cut: &mut dyn FnMut()) -> Result<Cut<'_>, NoCut> {
+    pub fn cut(&self, record: Box<dyn Recorder>, at_cut: &mut dyn FnMut()) -> Result<Cut<'_>, NoCut> {
         if self.cutting.swap(true, Relaxed) {
             return Err(NoCut::InFlight);
         }
@@ -230,6 +197,7 @@ impl Keyspace {
             now: UnixMs::now(),
             batches: PlainMutex::default(),
             orphans: PlainMutex::default(),
+            longs: PlainMutex::default(),
             recorded: AtomicU64::new(0),
             saved_bytes: AtomicU64::new(0),
         });
@@ -240,10 +208,9 @@ impl Keyspace {
             orphan: None,
             sizes: Vec::new(),
             next: None,
+            long: None,
             longest_nanos: 0,
             cut_nanos: 0,
-            record_part: None,
-            parts: Parts::default(),
         };
         // Allocated before anything is locked.
         let walks = self.allocated().count() * self.shards();
@@ -267,9 +234,8 @@ impl Keyspace {
 
 impl<'k> Cut<'k> {
     fn new_walk(&self) -> Box<Walk> {
-        let touched = Box::new(std::array::from_fn(|_| Hashes::default()));
-        let (state, saved) = (Arc::clone(&self.state), Pieces::default());
-        Box::new(Walk { state, place: (0, 0), longs: Vec::new(), position: 0, touched, saved })
+        let (state, touched, saved) = (Arc::clone(&self.state), Hashes::new(TOUCHED), Pieces::default());
+        Box::new(Walk { state, place: (0, 0), position: 0, touched, saved })
     }
 
     #[expect(clippy::vec_box, reason = "a table holds its walk in a box, and nothing is allocated under the locks")]
@@ -344,52 +310,33 @@ impl<'k> Cut<'k> {
         self.state.saved_bytes.load(Relaxed)
     }
 
-    /// Puts more of what is recorded into `out`, and tells the database that it belongs to; `None` when everything has been
-    /// given out. Holds the lock of one shard for about `nanos`, longer only for a single large value.
-    pub fn turn(&mut self, nanos: u64, out: &mut Pieces) -> Option<usize> {
-        if let Some((db, mut batch)) = self.pop_batch() {
+    /// Puts more of what is recorded into `out`, and tells what that is and the database that it belongs to; `None` when everything has
+    /// been given out. Holds the lock of one shard for about `nanos`, longer only for a single large value.
+    pub fn turn(&mut self, nanos: u64, out: &mut Pieces) -> Option<(usize, Given)> {
+        if self.long.is_some() {
+            return self.turn_long(nanos, out);
+        }
+        if let Some((db, mut batch)) = self.state.batches.lock().pop_front() {
             out.append(&mut batch);
-            return Some(db);
+            return Some((db, Given::Entries));
+        }
+        let long = self.state.longs.lock().pop_front();
+        if let Some(long) = long {
+            return Some(self.begin_long(long, out));
         }
         let Some(place) = self.homes.front().copied() else {
-            // A writer may have handed its last batch over while this was on its way to the end.
-            let (db, mut batch) = self.pop_batch()?;
-            out.append(&mut batch);
-            return Some(db);
+            // A writer may have handed something over while this was on its way to the end.
+            return if self.state.is_drained() { None } else { self.turn(nanos, out) };
         };
         self.prefetch(place);
-        let (mut part, mut parts) = (Pieces::default(), std::mem::take(&mut self.parts));
-        let record_part = self.record_part.take();
-        let (turn, held_nanos) = self.with_table(place, &mut |table| match &record_part {
-            Some(record_part) if table.has_long() => table.walk_long(&**record_part, nanos, &mut parts, &mut part),
-            _ => table.walk_on(nanos, record_part.is_some(), out),
-        });
-        (self.parts, self.record_part) = (parts, record_part);
+        let (next, held_nanos) = self.with_table(place, &mut |table| table.walk_on(nanos, out));
         self.longest_nanos = self.longest_nanos.max(held_nanos);
-        match turn {
-            Turn::Entries(next) => {
-                self.next = next;
-                self.parts = Parts::default(); // somebody else has recorded it
-                if next.is_none() {
-                    self.homes.pop_front();
-                    self.free_orphan();
-                }
-            }
-            // Copied without the lock; it is given out as a whole, because a change meanwhile makes it worthless.
-            Turn::Part => self.parts.pieces.append(&mut part),
-            Turn::LastPart => {
-                out.append(&mut self.parts.pieces);
-                out.append(&mut part);
-                self.parts = Parts::default();
-            }
+        self.next = next;
+        if next.is_none() {
+            self.homes.pop_front();
+            self.free_orphan();
         }
-        Some(place.0)
-    }
-
-    /// Has long collections recorded in parts, by `record`, and not under the lock of one turn.
-    pub fn in_parts(mut self, record: Box<RecordPart>) -> Cut<'k> {
-        self.record_part = Some(record);
-        self
+        Some((place.0, Given::Entries))
     }
 
     /// The longest time, in nanoseconds, for which a turn has held a lock.
@@ -413,10 +360,6 @@ impl<'k> Cut<'k> {
     /// Nanoseconds from the first lock that the cut took to the last, and what it did then.
     pub fn cut_nanos(&self) -> u64 {
         self.cut_nanos
-    }
-
-    fn pop_batch(&self) -> Option<(usize, Pieces)> {
-        self.state.batches.lock().pop_front()
     }
 
     /// Lets `work` at the table that was at `place`, wherever it is now.
@@ -452,6 +395,7 @@ impl Drop for Cut<'_> {
             self.with_table(place, &mut Table::end_walk);
             self.free_orphan();
         }
+        self.give_up_longs(); // no more can come now
         self.keyspace.cutting.store(false, Relaxed);
     }
 }
@@ -476,74 +420,38 @@ pub fn orphan(table: Table) -> Result<Table, usize> {
 }
 
 impl Table {
-    /// Does some more of the walk, up to the end of a segment or a long collection, for about `nanos` at most; and tells the nanoseconds that
-    /// it took. At its end the table is no longer part of the cut. With `in_parts`, long collections are only noted.
-    fn walk_on(&mut self, nanos: u64, in_parts: bool, out: &mut Pieces) -> (Turn, u64) {
-        let Some(mut walk) = self.take_walk() else { return (Turn::Entries(None), 0) };
+    /// Does some more of the walk, up to the end of a segment, or to a long collection, for about `nanos` at most; tells where it goes on
+    /// and the nanoseconds that it took. At its end the table is no longer part of the cut.
+    fn walk_on(&mut self, nanos: u64, out: &mut Pieces) -> (Option<u64>, u64) {
+        let Some(mut walk) = self.take_walk() else { return (None, 0) };
         let (started, mut next, mut took) = (Ticks::now(), Some(walk.position), 0);
         while let Some(at) = next {
-            let mut longs = Vec::new();
+            let mut longs: Vec<(u64, Box<[u8]>)> = Vec::new();
             next = self.visit(at, &mut |entry| {
                 // A home may begin before the position when the segment was rebuilt since.
                 let hash = self.hash(entry.key());
                 if hash >= at && walk.is_open(hash) {
-                    if in_parts && is_long(entry) && entry.is_live(walk.state.now) {
-                        longs.push(Long { hash, key: entry.key().into() });
-                    } else {
-                        walk.state.record(entry, out);
+                    match walk.is_long(entry) {
+                        true => longs.push((hash, entry.key().into())),
+                        false => walk.state.record(entry, out),
                     }
                 }
             });
-            walk.longs.append(&mut longs);
+            let to_longs = !longs.is_empty();
+            longs.into_iter().for_each(|(hash, key)| self.begin_long(&mut walk, Key { bytes: &key, hash }));
             // Behind the last hash there is none that could be open still.
-            let Some(position) = next else {
-                walk.position = u64::MAX;
-                break;
-            };
+            let Some(position) = next else { break };
             walk.position = position;
             took = Ticks::now().nanos_since(started);
-            if took > nanos || !walk.longs.is_empty() || !self.is_one_segment(at, position) {
+            if took > nanos || to_longs || !self.is_one_segment(at, position) {
                 break;
             }
         }
-        if next.is_none() && walk.longs.is_empty() {
-            out.append(&mut walk.saved);
-            return (Turn::Entries(None), took);
+        match next {
+            None => out.append(&mut walk.saved),
+            Some(_) => self.begin_walk(walk),
         }
-        let position = walk.position;
-        self.begin_walk(walk);
-        (Turn::Entries(Some(position)), took)
-    }
-
-    fn has_long(&self) -> bool {
-        self.walk().is_some_and(|walk| !walk.longs.is_empty())
-    }
-
-    /// Records a part of the long collection that was noted last. `parts` is what there is of it, and empty, or of another one, before.
-    fn walk_long(&mut self, record: &RecordPart, nanos: u64, parts: &mut Parts, part: &mut Pieces) -> (Turn, u64) {
-        let started = Ticks::now();
-        let Some(mut walk) = self.take_walk() else { return (Turn::Entries(None), 0) };
-        let mut turn = Turn::Part;
-        if let Some(long) = walk.longs.last() {
-            if (parts.hash, &parts.key) != (long.hash, &long.key) {
-                *parts = Parts { hash: long.hash, key: long.key.clone(), ..Parts::default() };
-            }
-            let done = match self.get(Key { bytes: &long.key, hash: long.hash }) {
-                Some(entry) => record(entry, walk.state.now, &mut parts.place, nanos, part),
-                None => {
-                    // It has expired since the cut: then it would not be loaded either.
-                    *parts = Parts::default();
-                    true
-                }
-            };
-            if done {
-                walk.longs.pop();
-                walk.state.recorded.fetch_add(1, Relaxed);
-                turn = Turn::LastPart;
-            }
-        }
-        self.begin_walk(walk);
-        (turn, Ticks::now().nanos_since(started))
+        (next, took)
     }
 
     /// Is no longer part of a cut.

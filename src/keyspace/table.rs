@@ -369,6 +369,7 @@ impl Table {
     /// Adds an entry whose key, of this hash, is not in the table.
     pub fn insert(&mut self, hash: u64, entry: Entry, now: UnixMs) {
         self.keep(hash);
+        follow(&entry);
         let mut segment = self.segment_of(hash);
         while segment.is_full() {
             self.grow(hash, segment);
@@ -703,17 +704,29 @@ impl Drop for Table {
     }
 }
 
-/// Records the entries of this hash, unless that is done; and that nothing is left to do for them. Usually there is one, or,
-/// for a key that comes into being, none.
-fn keep(walk: &mut Walk, hasher: &KeyHasher, segment: Segment, mark: Mark, hash: u64) {
+/// Records the entries of this hash, unless that is done, or begins to; and that nothing is left to do for them. Usually there is one,
+/// or, for a key that comes into being, none.
+fn keep(walk: &mut Walk, hasher: &KeyHasher, mut segment: Segment, mark: Mark, hash: u64) {
     if walk.is_open(hash) {
+        let is_it = |entry: EntryRef<'_>| hasher.hash(entry.key()) == hash;
+        while let Some(place) = segment.find(segment.step(), mark, |entry| is_it(entry) && walk.is_long(entry)) {
+            walk.begin_long(segment.entry_mut(place));
+        }
         segment.find(segment.step(), mark, |entry| {
-            if hasher.hash(entry.key()) == hash {
-                walk.save(entry, hash);
+            if is_it(entry) && walk.is_whole(entry) {
+                walk.save(entry);
             }
             false
         });
         walk.close(hash);
+    }
+}
+
+/// Tells whoever walks through the collection of an entry where that is now.
+#[inline]
+fn follow(entry: &Entry) {
+    if let Some(claim) = entry.get().object().and_then(ObjectRef::claim) {
+        claim.rename(entry.get().key());
     }
 }
 
@@ -768,6 +781,11 @@ impl<'t> Occupied<'t> {
         self.segment.entry_mut(self.place)
     }
 
+    /// Goes on with a walk through the collection of the entry, which changes nothing that anybody else can see.
+    pub fn unkept(&mut self) -> EntryMut<'_> {
+        self.segment.entry_mut(self.place)
+    }
+
     /// Changes the value of the entry for as long as the table is borrowed; what it waits for must stay.
     #[inline]
     pub fn into_mut(mut self) -> EntryMut<'t> {
@@ -789,6 +807,7 @@ impl<'t> Occupied<'t> {
     /// was still there.
     pub fn replace(&mut self, entry: Entry, before: Dues, now: UnixMs) -> Entry {
         self.table.keep(self.hash);
+        follow(&entry);
         self.table.count(before, entry.get().dues());
         self.segment.replace(self.place, entry, now)
     }

@@ -8,7 +8,7 @@ use crate::call::shared::Shared;
 use crate::call::stats::Rates;
 use crate::keyspace::{LockPlan, View};
 use crate::util::clock::UnixMs;
-use crate::util::memory::used_bytes;
+use crate::util::memory::{as_own, used_bytes};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -42,10 +42,10 @@ pub async fn run(shared: &'static Shared) {
         }
         let now = UnixMs::now();
         shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
-        sample(shared, now, &mut samples);
+        as_own(|| sample(shared, now, &mut samples));
         evict_clients(shared);
         saving::look(shared, now);
-        shared.census.step(&mut pass, &shared.keyspace, now);
+        as_own(|| shared.census.step(&mut pass, &shared.keyspace, now));
         if count % TICKS_A_SECOND == 0 {
             close_idle(shared, now);
             look_at_stalled(shared, now);
@@ -53,7 +53,7 @@ pub async fn run(shared: &'static Shared) {
             shared.hot.turn(now);
         }
         if count % (TICKS_A_SECOND * EVERY_S) == 0 {
-            remember(shared, now);
+            as_own(|| remember(shared, now));
         }
         if count % (TICKS_A_SECOND * 60) == 0 {
             shared.keyspace.victims().turn();

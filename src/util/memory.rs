@@ -1,8 +1,8 @@
 //! The counting allocator behind `used_memory`.
 //!
 //! Every block is counted at the size class that the allocator hands out, in a counter of the thread, which flows into
-//! the global one whenever it has drifted by some kilobytes: the global figure is exact to [`DRIFT_BYTES`] a thread, and
-//! counting costs an addition. Must not know: what the memory is for.
+//! the global one whenever it has drifted by some kilobytes: the global figure is exact to [`MOST_DRIFT_BYTES`] a thread, to less where
+//! memory is limited to little ([`set_drift_for`]), and counting costs an addition. Must not know: what the memory is for.
 
 #![expect(unsafe_code, reason = "a global allocator is an unsafe trait; counting in it is the only exact way")]
 
@@ -12,18 +12,26 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use tikv_jemalloc_ctl::{epoch, raw, stats};
 use tikv_jemallocator::Jemalloc;
 
-/// How far a thread's own count may drift before it is added to the global one, in bytes.
-pub const DRIFT_BYTES: i64 = 16 * 1024;
+/// How far a thread's own count may drift at most before it is added to the global one, in bytes.
+pub const MOST_DRIFT_BYTES: i64 = 16 * 1024;
+
+/// A thread may drift by one part in so many of what memory is limited to.
+const DRIFT_SHARE: u64 = 4096;
+
+/// How far a thread's own count may drift now.
+static DRIFT_BYTES: AtomicI64 = AtomicI64::new(MOST_DRIFT_BYTES);
 
 static USED: AtomicI64 = AtomicI64::new(0);
 
 static STARTUP: AtomicU64 = AtomicU64::new(0);
 
-/// Of these, bytes of what the server keeps about itself, as far as it is told here.
-static OWN: AtomicU64 = AtomicU64::new(0);
+/// Of these, bytes of what the server keeps about itself: [`as_own`].
+static OWN: AtomicI64 = AtomicI64::new(0);
 
 thread_local! {
     static DRIFT: Cell<i64> = const { Cell::new(0) };
+    /// What this thread has added to the global figure.
+    static ADDED: Cell<i64> = const { Cell::new(0) };
 }
 
 /// Adds what this thread has counted to the global figure.
@@ -32,25 +40,47 @@ pub fn flush_drift() {
     // During the last moments of a thread its counter is gone, and has been added.
     let drift = DRIFT.try_with(|drift| drift.replace(0)).unwrap_or(0);
     if drift != 0 {
-        USED.fetch_add(drift, Relaxed);
+        add(drift);
     }
 }
 
-/// Bytes in use, over all threads: this one's exactly, others' to [`DRIFT_BYTES`].
+fn add(drift: i64) {
+    let _ = ADDED.try_with(|added| added.set(added.get() + drift));
+    USED.fetch_add(drift, Relaxed);
+}
+
+/// Bytes in use, over all threads: this one's exactly, others' as exactly as [`set_drift_for`] was asked.
 #[inline]
 pub fn used_bytes() -> u64 {
     flush_drift();
     u64::try_from(USED.load(Relaxed)).unwrap_or(0)
 }
 
-/// Notes that `bytes` are used for good for something that holds no data, such as the distribution of a command's run times.
-pub fn note_own(bytes: usize) {
-    OWN.fetch_add(bytes as u64, Relaxed);
+/// Counts as exactly as `limit` bytes for everything ask for; 0: there is no limit. With a megabyte, sixteen kilobytes that a thread keeps
+/// to itself are as many as a fifth of the keys take, and come and go by chance.
+pub fn set_drift_for(limit: u64) {
+    let share = i64::try_from(limit / DRIFT_SHARE).unwrap_or(MOST_DRIFT_BYTES);
+    DRIFT_BYTES.store(if limit == 0 { MOST_DRIFT_BYTES } else { share.clamp(1, MOST_DRIFT_BYTES) }, Relaxed);
 }
 
-/// Bytes that [`note_own`] was told of.
+/// Bytes that this thread has taken, less those that it has given back.
+fn taken() -> i64 {
+    let of = |cell: &'static std::thread::LocalKey<Cell<i64>>| cell.try_with(Cell::get).unwrap_or(0);
+    of(&ADDED) + of(&DRIFT)
+}
+
+/// Does `work`, and counts what it takes and gives back as the server's own: something that holds no data, such as the distribution of a
+/// command's run times.
+pub fn as_own<R>(work: impl FnOnce() -> R) -> R {
+    let before = taken();
+    let result = work();
+    OWN.fetch_add(taken() - before, Relaxed);
+    result
+}
+
+/// Bytes that were taken in [`as_own`].
 pub fn own_bytes() -> u64 {
-    OWN.load(Relaxed)
+    u64::try_from(OWN.load(Relaxed)).unwrap_or(0)
 }
 
 /// Notes that what is in use now is the server without data; to be called once, before it serves.
@@ -189,11 +219,11 @@ fn count(change: i64) {
     // During the last moments of a thread its counter is gone; then the global one is changed at once.
     let counted = DRIFT.try_with(|drift| {
         let sum = drift.get() + change;
-        if sum.abs() < DRIFT_BYTES {
+        if sum.abs() < DRIFT_BYTES.load(Relaxed) {
             drift.set(sum);
         } else {
             drift.set(0);
-            USED.fetch_add(sum, Relaxed);
+            add(sum);
         }
     });
     if counted.is_err() {

@@ -14,6 +14,8 @@ pub struct Pieces {
     texts: Vec<(usize, usize)>,
     /// Texts that lie elsewhere, and where in `bytes` they belong.
     large: Vec<(usize, Bytes)>,
+    /// How much of each of the three there is at the ends of frames.
+    frames: Vec<[usize; 3]>,
 }
 
 /// A stretch of [`Pieces`].
@@ -37,6 +39,28 @@ impl Pieces {
         self.large.push((self.bytes.len(), text.clone()));
     }
 
+    /// Ends a frame: what has come since the last one did can be had by itself.
+    pub fn end_frame(&mut self) {
+        self.frames.push([self.bytes.len(), self.texts.len(), self.large.len()]);
+    }
+
+    /// The frames, each by itself. O(bytes).
+    pub fn frames(&self) -> Vec<Pieces> {
+        let mut from = [0; 3];
+        let frame = |to: &[usize; 3]| {
+            let [[bytes, bytes_end], [texts, texts_end], [large, large_end]] =
+                [0, 1, 2].map(|part| [from[part], to[part]]);
+            from = *to;
+            Pieces {
+                bytes: self.bytes[bytes..bytes_end].to_vec(),
+                texts: self.texts[texts..texts_end].iter().map(|(at, len)| (at - bytes, *len)).collect(),
+                large: self.large[large..large_end].iter().map(|(at, text)| (at - bytes, text.clone())).collect(),
+                frames: Vec::new(),
+            }
+        };
+        self.frames.iter().map(frame).collect()
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.large.is_empty()
@@ -54,6 +78,8 @@ impl Pieces {
             return std::mem::swap(self, other);
         }
         let base = self.bytes.len();
+        let ends = [base, self.texts.len(), self.large.len()];
+        self.frames.extend(other.frames.drain(..).map(|frame| [0, 1, 2].map(|part| frame[part] + ends[part])));
         self.bytes.append(&mut other.bytes);
         self.texts.extend(other.texts.drain(..).map(|(at, len)| (at + base, len)));
         self.large.extend(other.large.drain(..).map(|(at, text)| (at + base, text)));
@@ -64,6 +90,7 @@ impl Pieces {
         self.bytes.clear();
         self.texts.clear();
         self.large.clear();
+        self.frames.clear();
     }
 
     /// Calls `visit` for all stretches in order.
@@ -113,7 +140,10 @@ mod tests {
             pieces.bytes.extend_from_slice(b"z");
         }
         assert_eq!(shown(&one), "[L0]a[text][L1][L2][]z");
+        one.end_frame();
+        two.end_frame();
         one.append(&mut two);
+        assert_eq!(one.frames().iter().map(shown).collect::<Vec<_>>(), ["[L0]a[text][L1][L2][]z"; 2]);
         assert_eq!(shown(&one), "[L0]a[text][L1][L2][]z[L0]a[text][L1][L2][]z");
         assert!(two.is_empty());
         one.clear();

@@ -20,4 +20,5 @@ pub mod sorted_set;
 pub mod stream;
 pub mod string;
 pub mod table;
+pub mod walk;
 pub mod word;

@@ -9,6 +9,7 @@ use super::sorted_set::SortedSet;
 use super::stream::Stream;
 use super::string::StringSource;
 use super::table::Table;
+use super::walk::{Claim, Part};
 
 /// The type of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +108,9 @@ pub enum ObjectMut<'a> {
     Stream(&'a mut Stream),
 }
 
+/// A node of some kilobytes is copied about as fast as so many elements.
+const NODE_STEPS: usize = 32;
+
 const _: () = assert!(size_of::<List>() == 8 && size_of::<Hash>() == 8 && size_of::<Set>() == 8);
 const _: () = assert!(size_of::<SortedSet>() == 8 && size_of::<Stream>() == 8);
 
@@ -185,6 +189,26 @@ impl<'a> ObjectRef<'a> {
         }
     }
 
+    /// How many steps a walk through it would take, about as long as one of a hash from field to field; `None` for what is so small
+    /// that there is none.
+    pub fn walk_len(self) -> Option<usize> {
+        match self {
+            ObjectRef::List(it) => Some(it.walkable()?.len() * NODE_STEPS),
+            ObjectRef::Stream(it) => Some(it.entries().nodes().len() * NODE_STEPS + it.groups().pending_len()),
+            _ => Some(self.table()?.len()),
+        }
+    }
+
+    /// Who walks through it.
+    #[inline]
+    pub fn claim(self) -> Option<&'a Claim> {
+        match self {
+            ObjectRef::List(it) => it.walkable()?.claim(),
+            ObjectRef::Stream(it) => it.claim(),
+            _ => self.table()?.claim(),
+        }
+    }
+
     /// A copy of its own.
     pub fn to_object(self) -> Object {
         match self {
@@ -193,6 +217,46 @@ impl<'a> ObjectRef<'a> {
             ObjectRef::Set(it) => Object::Set(it.clone()),
             ObjectRef::SortedSet(it) => Object::SortedSet(it.clone()),
             ObjectRef::Stream(it) => Object::Stream(it.clone()),
+        }
+    }
+}
+
+impl<'a> ObjectMut<'a> {
+    /// As [`ObjectRef::table`], to walk through it.
+    fn into_table(self) -> Option<&'a mut Table> {
+        match self {
+            ObjectMut::SortedSet(it) => it.walkable_mut(),
+            ObjectMut::Set(it) => it.walkable_mut(),
+            ObjectMut::Hash(it) => it.walkable_mut(),
+            ObjectMut::List(_) | ObjectMut::Stream(_) => None,
+        }
+    }
+
+    /// Begins a walk, see [`walk`](super::walk), where one is possible. O(1), but for a stream's groups and consumers.
+    pub fn begin_walk(self, claim: &Claim) {
+        match self {
+            ObjectMut::Stream(it) => it.begin_walk(claim),
+            ObjectMut::List(it) => {
+                if let Some(nodes) = it.walkable_mut() {
+                    nodes.begin_walk(claim.clone());
+                }
+            }
+            it => {
+                if let Some(table) = it.into_table() {
+                    table.begin_walk(claim.clone());
+                }
+            }
+        }
+    }
+
+    /// Goes on with a walk: shows parts as they were when it began, until `more`, which is asked after some, says no; `true` when all have been shown, and when there is no walk.
+    pub fn walk_on(self, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(Part<'_>)) -> bool {
+        match self {
+            ObjectMut::Stream(it) => it.walk_on(more, &mut |part| visit(Part::Stream(part))),
+            ObjectMut::List(it) => {
+                it.walkable_mut().is_none_or(|nodes| nodes.walk_on(more, &mut |node| visit(Part::Node(node))))
+            }
+            it => it.into_table().is_none_or(|table| table.walk_on(more, &mut |element| visit(Part::Element(element)))),
         }
     }
 }

@@ -9,7 +9,8 @@
 //! An element's allocation stays where it is while the table grows and shrinks: a second index may keep its address.
 //!
 //! A walk ([`Table::scan`]) goes through homes in the order of the hash, so a cursor is a hash, and an element that is
-//! present from start to end is met at least once whatever splits, merges or moves meanwhile.
+//! present from start to end is met at least once whatever splits, merges or moves meanwhile. Another kind of walk
+//! (`walk`) shows all elements as they were when it began; for its sake every change passes `Table::keep`.
 //! Must not know: what elements mean. Sources: Fagin et al., Extendible Hashing (1979); Lu et al., Dash (VLDB 2020).
 
 #![expect(
@@ -20,6 +21,7 @@
 mod iter;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use iter::{IntoIter, Iter};
 
@@ -29,6 +31,7 @@ use super::segment::{
 };
 use crate::util::hash;
 use std::fmt;
+use walk::Walk;
 
 /// Bits of the hash that the directory may use; behind them, 16 choose the bucket and 8 are the fingerprint.
 const MAX_DEPTH: u8 = 28;
@@ -111,6 +114,8 @@ impl Directory {
 /// A table of elements, found by name.
 pub struct Table {
     directory: Directory,
+    /// Somebody takes the elements as they were at some moment.
+    walk: Option<Box<Walk>>,
     len: usize,
     /// Bytes of all segments.
     segment_bytes: usize,
@@ -137,6 +142,7 @@ impl Table {
     pub fn new() -> Table {
         Table {
             directory: Directory::One([Link::to(Segment::new(0, 0))]),
+            walk: None,
             len: 0,
             segment_bytes: bytes_at(0),
             deepest: 1,
@@ -226,6 +232,7 @@ impl Table {
     /// As [`Table::get_mut`], with the name's hash.
     #[inline]
     pub fn get_mut_hashed(&mut self, hash: u64, name: &[u8]) -> Option<&mut Element> {
+        self.keep(hash);
         let mut found = self.find(hash, name)?;
         found.segment.element_mut(found.place)
     }
@@ -238,6 +245,7 @@ impl Table {
 
     /// As [`Table::insert`], with the name's hash.
     pub fn insert_hashed(&mut self, hash: u64, element: Element) -> Option<Element> {
+        self.keep(hash);
         if let Some(mut found) = self.find(hash, element.name()) {
             return found.segment.replace(found.place, element);
         }
@@ -258,6 +266,7 @@ impl Table {
         name: &[u8],
         make: impl FnOnce() -> Element,
     ) -> (&mut Element, bool) {
+        self.keep(hash);
         let found = self.find(hash, name);
         let mut at = found.unwrap_or_else(|| self.add(hash, make()));
         let Some(element) = at.segment.element_mut(at.place) else { unreachable!("found or put there just now") };
@@ -273,6 +282,7 @@ impl Table {
 
     /// As [`Table::remove`], with the name's hash.
     pub fn remove_hashed(&mut self, hash: u64, name: &[u8]) -> Option<Element> {
+        self.keep(hash);
         let found = self.find(hash, name)?;
         self.remove_found(hash, found)
     }
@@ -284,6 +294,14 @@ impl Table {
             self.shrink(hash);
         }
         Some(element)
+    }
+
+    /// Must come before a change of what there is under this hash: a walk in progress that has not met it keeps it.
+    #[inline]
+    fn keep(&mut self, hash: u64) {
+        if self.walk.is_some() {
+            self.keep_walked(hash);
+        }
     }
 
     /// Adds an element whose name is not in the table.
@@ -504,6 +522,10 @@ impl Table {
     /// Removes and returns an element drawn as by [`Table::random`].
     pub fn take_random(&mut self, random: &mut dyn FnMut() -> u64) -> Option<Element> {
         let (hash, found) = self.random_place(random)?;
+        if self.walk.is_some() {
+            let hash = hash::hash(found.segment.element(found.place)?.name());
+            self.keep_walked(hash);
+        }
         self.remove_found(hash, found)
     }
 
@@ -513,6 +535,11 @@ impl Table {
         while index < self.directory.slots().len() {
             let mut segment = self.directory.slots()[index].segment();
             for place in segment.places() {
+                if self.walk.is_some()
+                    && let Some(element) = segment.element(place)
+                {
+                    self.keep_walked(hash::hash(element.name()));
+                }
                 if segment.element_mut(place).is_some_and(|element| !keep(element)) {
                     drop(segment.remove(place));
                     self.len -= 1;
@@ -600,12 +627,16 @@ impl Clone for Table {
             [one] => Directory::One([one]),
             _ => Directory::Many(copies.into_boxed_slice()),
         };
-        Table { directory, ..*self }
+        let Table { len, segment_bytes, deepest, bits, .. } = *self;
+        Table { directory, walk: None, len, segment_bytes, deepest, bits }
     }
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
+        if self.walk.is_some() {
+            self.leave_walked();
+        }
         let mut index = 0;
         while let Some(link) = self.directory.slots().get(index) {
             index += 1 << (self.bits - link.depth());

@@ -12,6 +12,7 @@ mod harness;
 mod hash;
 mod hyperloglog;
 mod list;
+mod long_snapshot;
 mod notify;
 mod observe;
 mod pubsub;

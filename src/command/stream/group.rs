@@ -127,7 +127,7 @@ pub(super) fn destroy<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<
     let (key, group) = (args.key()?, args.bytes()?);
     args.finish()?;
     let stream = ctx.db.get_mut::<Stream>(key)?.ok_or(NO_KEY)?;
-    let removed = stream.groups_mut().remove(group);
+    let removed = stream.remove_group(group);
     if removed {
         ctx.touch(key, Event::Stream("xgroup-destroy"));
     }

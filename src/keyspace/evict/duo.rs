@@ -1,4 +1,4 @@
-//! `duo`: a window and a main queue, and of two rules for what passes from one to the other the one that hits more.
+//! `duo`: a window and a main queue, and of three rules for what passes from one to the other the one that hits most.
 //!
 //! A new key enters the *window*, a FIFO. What leaves it goes to *main*, a CLOCK whose hand gives every key as many more rounds as it
 //! was used since the last (at most 3), or out:
@@ -6,10 +6,12 @@
 //! - *quick* (after S3-FIFO): to main if it was used at all in the window; else out, remembered by the *ghost* for as long as 0.9 of the
 //!   cache lasts. A key that comes back meanwhile enters main at once.
 //! - *frequent* (after W-TinyLFU): it duels with the key under main's hand; the one that was used more, over all its lives, as the
-//!   *sketch* estimates, stays.
+//!   *sketch* estimates, stays;
+//! - *recent*: every new key enters main at once, and a use gives it one round more, however many there were. That is CLOCK, which hits
+//!   what LRU hits.
 //!
-//! Quick is better where new keys replace old ones for good, frequent where more keys than fit come round and round: [`Shadows`]
-//! find out which, and how large a window. Invariant: every key of the database has its mark in one of the queues (a mark may stand
+//! Quick is better where new keys replace old ones for good, frequent where more keys than fit come round and round, recent where what
+//! is used much today is forgotten tomorrow: [`Shadows`] find out which, and how large a window. Invariant: every key of the database has its mark in one of the queues (a mark may stand
 //! for no key any more). A use costs no more than a counter in the entry: the sketch learns of it when the hand comes by, which even
 //! hits more than counting at once. Memory: 4 bytes a key for the queues, 4 for the ghost, 4 to 8 for the sketch.
 //! Sources: Yang et al., FIFO queues are all you need for cache eviction (SOSP 2023); Einziger, Friedman and Manes, TinyLFU (ACM TOS
@@ -21,11 +23,22 @@ use super::shadows::Shadows;
 use super::sketch::Sketch;
 use super::{Algorithm, Fate, MAX_USES, Place, Resident, Residents, Turn};
 
+/// Who passes from the window to main.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Who was used there, or comes back soon.
+    Quick,
+    /// Who was used more than the key under main's hand.
+    Frequent,
+    /// Everybody, at once.
+    Recent,
+}
+
 /// What decides who passes from the window to main.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
-    /// Quick, else frequent.
-    pub quick: bool,
+    /// Who passes.
+    pub kind: Kind,
     /// Share of the window in percent of all keys.
     pub window_percent: usize,
 }
@@ -35,6 +48,12 @@ const STEPS: usize = 64;
 
 /// Keys that the ghost remembers, in percent of those that are there.
 const GHOST_PERCENT: usize = 90;
+
+/// The window has this many marks at least: of one or two it is chance which is compared with main's hand.
+const LEAST_WINDOW: usize = 4;
+
+/// So many new keys and an eighth of all without an eviction are no chance: the cache was not full.
+const FILLED_AT_ONCE: usize = 64;
 
 /// Marks at the front of each queue whose keys are requested from memory before their turn comes: about what two batches of requests
 /// make go.
@@ -47,13 +66,18 @@ pub struct Queues {
     ghost: Ghost,
     sketch: Sketch,
     rule: Rule,
+    /// Keys that came since the last time one was to go.
+    fresh: usize,
+    /// The window holds more than it should because it was filled without evictions or its share has shrunk.
+    overfull: bool,
 }
 
 impl Queues {
     /// Empty queues for about `capacity` keys.
     pub fn new(capacity: usize, rule: Rule) -> Queues {
         let ghost = Ghost::new(capacity * GHOST_PERCENT / 100);
-        Queues { window: Queue::default(), main: Queue::default(), ghost, sketch: Sketch::new(capacity), rule }
+        let (window, main, sketch) = (Queue::default(), Queue::default(), Sketch::new(capacity));
+        Queues { window, main, ghost, sketch, rule, fresh: 0, overfull: false }
     }
 
     /// Number of marks.
@@ -63,6 +87,7 @@ impl Queues {
 
     /// Follows `rule` from now on.
     pub fn follow(&mut self, rule: Rule) {
+        self.overfull = true;
         self.rule = rule;
     }
 
@@ -79,13 +104,16 @@ impl Queues {
 
     /// Takes up a new key.
     pub fn insert(&mut self, mark: u32, residents: &mut dyn Residents) {
+        self.fresh += 1;
         self.sketch.add(mark);
         let returns = self.ghost.take(mark);
-        if returns && self.rule.quick {
-            self.pass(mark, 0, residents);
-        } else {
-            residents.welcome(mark);
-            self.window.push(mark);
+        match self.rule.kind {
+            Kind::Quick if returns => self.pass(mark, 0, residents),
+            Kind::Recent => self.pass(mark, 0, residents),
+            _ => {
+                residents.welcome(mark);
+                self.window.push(mark);
+            }
         }
     }
 
@@ -112,13 +140,18 @@ impl Queues {
 
     /// Marks that the window should hold.
     fn window_target(&self) -> usize {
-        (self.marks() * self.rule.window_percent / 100).max(1)
+        match self.rule.kind {
+            Kind::Recent => 0,
+            _ => (self.marks() * self.rule.window_percent / 100).max(LEAST_WINDOW),
+        }
     }
 
-    /// Marks beyond its target that the window holds only because it was filled without evictions or its share has shrunk, not
-    /// because keys came in since the last eviction.
-    fn slack(&self) -> usize {
-        2 + self.marks() / 128
+    /// Whether what leaves the window passes to main without a duel, because the window is too large by far. Not where it is by some keys:
+    /// what memory is free comes and goes by as much, and keys that pass then push out those that have won their duels.
+    fn is_overfull(&mut self) -> bool {
+        self.overfull |= self.fresh > FILLED_AT_ONCE + self.marks() / 8;
+        self.fresh = 0;
+        self.overfull
     }
 
     /// See [`Algorithm::expect`].
@@ -147,6 +180,7 @@ impl Queues {
         while steps > 0 {
             let target = self.window_target();
             if self.window.len() <= target && !self.main.is_empty() {
+                self.overfull = false;
                 if self.hand(&mut steps, Fate::Goes, residents).is_some() {
                     self.main.pop();
                     return Turn::Evicted;
@@ -154,24 +188,30 @@ impl Queues {
                 continue;
             }
             steps -= 1;
-            let surplus = self.window.len() > target + self.slack();
+            let overfull = self.is_overfull();
             let Some(mark) = self.window.pop() else { return Turn::Empty };
-            let gone = if self.rule.quick {
-                self.leave_quick(mark, residents)
-            } else {
-                let Some(seen) = residents.look(mark).filter(|seen| seen.place != Place::Main) else { continue };
-                if surplus {
-                    self.pass(mark, seen.uses, residents);
-                    false
-                } else {
-                    self.duel(mark, seen, &mut steps, residents)
-                }
+            let gone = match self.rule.kind {
+                Kind::Quick => self.leave_quick(mark, residents),
+                Kind::Frequent if !overfull => self.leave_frequent(mark, &mut steps, residents),
+                _ => self.leave_freely(mark, residents),
             };
             if gone {
                 return Turn::Evicted;
             }
         }
         Turn::Searching
+    }
+
+    fn leave_freely(&mut self, mark: u32, residents: &mut dyn Residents) -> bool {
+        if let Some(seen) = residents.look(mark).filter(|seen| seen.place != Place::Main) {
+            self.pass(mark, seen.uses, residents);
+        }
+        false
+    }
+
+    fn leave_frequent(&mut self, mark: u32, steps: &mut usize, residents: &mut dyn Residents) -> bool {
+        let seen = residents.look(mark).filter(|seen| seen.place != Place::Main);
+        seen.is_some_and(|seen| self.duel(mark, seen, steps, residents))
     }
 
     fn leave_quick(&mut self, mark: u32, residents: &mut dyn Residents) -> bool {
@@ -196,6 +236,7 @@ impl Queues {
     /// Brings the hand to a key that was not used since it last came by, which then has this fate; `None` when main is empty or the
     /// steps are used up.
     fn hand(&mut self, steps: &mut usize, unused: Fate, residents: &mut dyn Residents) -> Option<u32> {
+        let rounds = |uses: u8| if self.rule.kind == Kind::Recent { 1 } else { uses.min(MAX_USES) };
         loop {
             let mark = self.main.front()?;
             *steps = steps.checked_sub(1)?;
@@ -205,7 +246,7 @@ impl Queues {
                 match seen.uses {
                     _ if unknown => Fate::Stays,
                     0 => unused,
-                    uses => Fate::Moves(Place::Main, uses.min(MAX_USES) - 1),
+                    uses => Fate::Moves(Place::Main, rounds(uses) - 1),
                 }
             });
             if fate == Some(unused) && !unknown {
@@ -273,7 +314,9 @@ impl Algorithm for Duo {
     fn insert(&mut self, mark: u32, live: usize, residents: &mut dyn Residents) {
         self.queues.fit(live);
         self.quiet = self.quiet.saturating_add(1);
-        self.shadows.fit(live, self.quiet <= 64 + live / 16);
+        if self.shadows.fit(live, self.quiet <= 64 + live / 16) {
+            self.queues.follow(self.shadows.rule());
+        }
         self.shadow(mark);
         self.queues.insert(mark, residents);
     }
@@ -392,5 +435,37 @@ mod tests {
             }
         }
         assert!(hits > 24_000, "{hits} hits of 60000, and LRU has none");
+    }
+
+    /// On a server, what the keys may take comes and goes by some keys, and a loop then hit nothing: whenever there was room the window
+    /// grew, and what it held too much of passed to main without a duel.
+    #[test]
+    fn a_loop_hits_though_room_comes_and_goes() {
+        let (mut keys, mut duo, mut hits) = (Keys::default(), Duo::new(0), 0);
+        for turn in 0..100_000_u32 {
+            let mark = (turn % 1000).wrapping_mul(0x9e37_79b1);
+            hits += u32::from(keys.0.contains_key(&mark));
+            put(&mut keys, &mut duo, mark);
+            let room = 252 - (turn / 100 * 7 % 12) as usize;
+            while keys.0.len() > room {
+                duo.evict(&mut keys);
+            }
+        }
+        assert!(hits > 20_000, "{hits} hits of 100000");
+    }
+
+    #[test]
+    fn recency_is_followed_where_popularity_drifts() {
+        let (mut keys, mut duo, mut random) = (Keys::default(), Duo::new(0), 1_u32);
+        for turn in 0..200_000_u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // The 1000 last keys of a long row that goes by, one at every other request, the newest ones most.
+            let distance = 1000 * (random >> 22) / 1024 * (random >> 12 & 1023) / 1024;
+            put(&mut keys, &mut duo, (turn / 2 + 1000 - distance).wrapping_mul(0x9e37_79b1));
+            while keys.0.len() > 300 {
+                duo.evict(&mut keys);
+            }
+        }
+        assert_eq!(duo.rule().kind, Kind::Recent);
     }
 }

@@ -11,7 +11,7 @@ use crate::config::EvictionPolicy;
 use crate::keyspace::Keyspace;
 use crate::keyspace::reclaim::{Garbage, Why};
 use crate::util::clock::{Ticks, UnixMs};
-use crate::util::memory::{own_bytes, used_bytes};
+use crate::util::memory::{own_bytes, set_drift_for, size_class, used_bytes};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -171,6 +171,7 @@ impl Engine {
     pub fn configure(&self, budget: Budget, keyspace: &Keyspace) {
         let mut state = self.state.lock();
         let pressure = keyspace.pressure();
+        set_drift_for(budget.limit);
         pressure.set_frequency(budget.log_factor, budget.decay_minutes);
         let (old, mode) = (std::mem::replace(&mut state.budget, budget), budget.mode());
         let same = (old.row(), old.policy, old.samples) == (budget.row(), budget.policy, budget.samples);
@@ -184,9 +185,8 @@ impl Engine {
     /// Makes room for `need` bytes within the limit. To be called without any lock.
     #[inline]
     pub fn make_room(&self, limit: u64, need: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
-        let limit = limit + self.allowance(limit);
         let freeing = keyspace.reclaimer().stats().pending_bytes.load(Relaxed);
-        if used_bytes() + need <= limit + freeing && keyspace.pressure().untold() < UNTOLD {
+        if used_bytes() + need <= limit + self.allowance(limit) + freeing && keyspace.pressure().untold() < UNTOLD {
             if self.over_since_ms.load(Relaxed) != 0 {
                 self.note_over(false, now);
             }
@@ -204,7 +204,7 @@ impl Engine {
         let far = over > FAR_OVER && state.live > MANY_KEYS;
         let enough = if far { used_bytes().saturating_sub(need * 2) } else { 0 };
         let room = state.make_room(limit, need, enough, nanos, keyspace, now);
-        self.bookkeeping.store(state.algorithm.memory_bytes() as u64, Relaxed);
+        self.note_bookkeeping(&state, keyspace);
         drop(state);
         self.note_over(room != Room::Made, now);
         room
@@ -219,9 +219,16 @@ impl Engine {
             && self.make_room(limit, need, keyspace, now) == Room::Made
     }
 
-    /// Bytes above the limit that are not the keys' fault.
+    /// Bytes above the limit that are not the keys' fault, when last asked.
     fn allowance(&self, limit: u64) -> u64 {
         if limit < SMALL_LIMIT { own_bytes() + self.bookkeeping.load(Relaxed) } else { 0 }
+    }
+
+    /// Looks what eviction takes itself, where that counts.
+    fn note_bookkeeping(&self, state: &State, keyspace: &Keyspace) {
+        if state.budget.limit < SMALL_LIMIT {
+            self.bookkeeping.store(state.memory_bytes(keyspace) as u64, Relaxed);
+        }
     }
 
     /// One turn in the background: `true` while there is more to do.
@@ -230,12 +237,13 @@ impl Engine {
         if state.budget.limit == 0 {
             return false;
         }
-        let limit = state.budget.limit + self.allowance(state.budget.limit);
+        let limit = state.budget.limit;
         let room = state.make_room(limit, 0, 0, BACKGROUND_NANOS, keyspace, now);
         let walking = state.walk.is_some();
         if walking && room == Room::Made {
             state.walk_on(WALK_HOMES * 8, keyspace, now);
         }
+        self.note_bookkeeping(&state, keyspace);
         drop(state);
         self.note_over(room != Room::Made, now);
         room == Room::Soon || walking
@@ -271,6 +279,18 @@ impl Engine {
 }
 
 impl State {
+    fn memory_bytes(&self, keyspace: &Keyspace) -> usize {
+        let news = self.news.capacity() + keyspace.pressure().room_for_news();
+        self.algorithm.memory_bytes()
+            + size_class(news * size_of::<News>())
+            + size_class(self.near.capacity() * size_of::<u32>())
+    }
+
+    /// See [`Engine::allowance`]; as it is now.
+    fn allowance(&self, limit: u64, keyspace: &Keyspace) -> u64 {
+        if limit < SMALL_LIMIT { own_bytes() + self.memory_bytes(keyspace) as u64 } else { 0 }
+    }
+
     fn restart(&mut self, keyspace: &Keyspace) {
         self.count(keyspace);
         let old = std::mem::replace(&mut self.algorithm, self.budget.make(self.live));
@@ -294,6 +314,8 @@ impl State {
         let (mut started, mut turns) = (None, 0_u32);
         loop {
             let (used, freeing) = (used_bytes(), keyspace.reclaimer().stats().pending_bytes.load(Relaxed));
+            // What the algorithm takes changes from turn to turn.
+            let limit = limit + self.allowance(limit, keyspace);
             if used + need <= limit + freeing {
                 return Room::Made;
             }
@@ -318,8 +340,10 @@ impl State {
         if self.until_count == 0 {
             self.count(keyspace);
         }
-        let State { algorithm, budget, sizes, cursor, .. } = self;
-        algorithm.evict(&mut Keys { keyspace, policy: budget.policy, now, sizes, cursor })
+        let State { algorithm, budget, sizes, cursor, live, .. } = self;
+        let turn = algorithm.evict(&mut Keys { keyspace, policy: budget.policy, now, sizes, cursor });
+        *live = live.saturating_sub(usize::from(turn == Turn::Evicted));
+        turn
     }
 
     /// Requests from memory what the evictions after the coming ones will look at: entries, where the call before has requested the

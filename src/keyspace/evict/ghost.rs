@@ -6,6 +6,7 @@
 //! Source: the ghost queue of S3-FIFO (Yang et al., SOSP 2023).
 
 use crate::keyspace::table::prefetch;
+use crate::util::memory::size_class;
 
 const WORDS: usize = 16;
 
@@ -23,7 +24,7 @@ impl Ghost {
 
     /// Bytes taken from the allocator.
     pub fn memory_bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<[u32; WORDS]>()
+        size_class(self.lines.capacity() * size_of::<[u32; WORDS]>())
     }
 
     /// Remembers about `capacity` keys from now on. O(capacity) when that differs by more than an eighth, else nothing.

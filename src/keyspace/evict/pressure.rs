@@ -208,6 +208,11 @@ impl Pressure {
         self.news.load(Relaxed)
     }
 
+    /// News that the inbox holds without growing.
+    pub fn room_for_news(&self) -> usize {
+        self.inbox.lock().capacity()
+    }
+
     /// Exchanges all news for the empty `into`.
     pub fn take_news(&self, into: &mut Vec<News>) {
         debug_assert!(into.is_empty());

@@ -5,19 +5,24 @@
 //! more than it, by so much more than chance explains. While the cache is not full the arms hold whatever comes, and nothing is
 //! decided. Must not know: entries.
 
-use super::duo::{Queues, Rule};
+use super::duo::{Kind, Queues, Rule};
 use super::{MAX_USES, Place, Resident, Residents, Turn};
 
 /// The rules that compete.
-const RULES: [Rule; 4] = [
-    Rule { quick: true, window_percent: 20 },
-    Rule { quick: true, window_percent: 3 },
-    Rule { quick: false, window_percent: 1 },
-    Rule { quick: false, window_percent: 10 },
+const RULES: [Rule; 5] = [
+    Rule { kind: Kind::Quick, window_percent: 20 },
+    Rule { kind: Kind::Quick, window_percent: 3 },
+    Rule { kind: Kind::Frequent, window_percent: 1 },
+    Rule { kind: Kind::Frequent, window_percent: 10 },
+    Rule { kind: Kind::Recent, window_percent: 0 },
 ];
 
-/// The rule to begin with: one that keeps what it has, which others can start from; the opposite costs a turnover of the cache.
-const START: usize = 2;
+/// The rule to begin with where all keys are in the sample: one that keeps what it has, which others can start from; the opposite costs
+/// a turnover of the cache. Few keys are often fewer than come round.
+const START_SMALL: usize = 2;
+
+/// The rule to begin with where there are more: it is the best or next to it wherever keys do not come round, and turnovers are long.
+const START: usize = 0;
 
 /// A choice that another follows within so many times the patience was made too early: the next waits twice as long. A loop lets one arm
 /// hit for a while and then another, each by more than chance explains, and whoever follows them in turn has what neither needs.
@@ -33,8 +38,8 @@ const ARM_KEYS: usize = 2048;
 /// Looks at the arms while as many requests come as an arm holds keys.
 const CHECKS: usize = 8;
 
-/// What is left of older hits at each look: those of the last four times an arm's keys count.
-const MEMORY: f32 = 0.97;
+/// What is left of older hits at each look: those of the last eight times an arm's keys count.
+const MEMORY: f32 = 0.985;
 
 /// How much more of all requests an arm must hit.
 const MARGIN: f32 = 0.003;
@@ -42,6 +47,10 @@ const MARGIN: f32 = 0.003;
 /// Standard deviations by which it must be ahead. (Of `split` requests that one arm hits and the other does not, chance alone gives
 /// either of them half, give or take half the root of `split`; what is ahead is twice what exceeds the half.)
 const DEVIATIONS: f32 = 3.0;
+
+/// What it costs to follow another arm, in hits for each key that it holds: the cache has to come to hold what the arm does. An arm
+/// must have hit so many more. Where phases are short, whoever asks for less pays for each and gains from none.
+const COST: f32 = 0.1;
 
 /// Keys by their marks, with what [`Residents`] tells of them: open addressing, five bytes a slot.
 #[derive(Default)]
@@ -171,6 +180,8 @@ pub struct Shadows {
     since: f32,
     /// So many of these there must be before another arm is chosen.
     patience: f32,
+    /// Whether the cache has been full.
+    begun: bool,
 }
 
 impl Shadows {
@@ -182,9 +193,10 @@ impl Shadows {
             bits: 0,
             requests: 0,
             total: 0.0,
-            followed: START,
+            followed: START_SMALL,
             since: 0.0,
             patience: 0.0,
+            begun: false,
         };
         shadows.fit(live, false);
         shadows
@@ -206,7 +218,8 @@ impl Shadows {
     }
 
     /// Lets the arms hold their share of about `live` keys, if the cache is `full`: until then they hold whatever comes, as it does.
-    pub fn fit(&mut self, live: usize, full: bool) {
+    /// `true` when the rule to follow has changed.
+    pub fn fit(&mut self, live: usize, full: bool) -> bool {
         let sample = live >> self.bits;
         if self.arms.is_empty() || self.bits > 0 && sample < ARM_KEYS / 4 {
             self.bits = (live / ARM_KEYS).checked_ilog2().map_or(0, |bits| bits + 1);
@@ -217,6 +230,12 @@ impl Shadows {
             self.thin_out();
         }
         self.capacity = if full { (live >> self.bits).max(8) } else { usize::MAX };
+        let begins = full && !self.begun;
+        if begins {
+            self.begun = true;
+            self.followed = if self.bits == 0 { START_SMALL } else { START };
+        }
+        begins
     }
 
     /// Empties the arms; what they have scored still counts.
@@ -263,20 +282,19 @@ impl Shadows {
     }
 
     fn judge(&mut self) -> bool {
-        let memory = MEMORY;
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
         let requests = std::mem::take(&mut self.requests) as f32;
-        self.total = self.total * memory + requests;
+        self.total = self.total * MEMORY + requests;
         #[expect(clippy::cast_precision_loss, reason = "some thousand keys")]
-        let turnovers = requests / self.capacity as f32;
-        self.since += turnovers;
+        let capacity = self.capacity as f32;
+        self.since += requests / capacity;
         for arm in &mut self.arms {
-            arm.lead *= memory;
-            arm.split *= memory;
+            arm.lead *= MEMORY;
+            arm.split *= MEMORY;
             arm.queues.fit(self.capacity);
         }
-        let (margin, z) = (self.total * MARGIN, DEVIATIONS);
-        let proved = |arm: &Arm| arm.lead - margin - z * arm.split.sqrt();
+        let needed = self.total * MARGIN + capacity * COST;
+        let proved = |arm: &Arm| arm.lead - needed - DEVIATIONS * arm.split.sqrt();
         let best = (0..self.arms.len()).max_by(|a, b| proved(&self.arms[*a]).total_cmp(&proved(&self.arms[*b])));
         let Some(best) = best.filter(|best| proved(&self.arms[*best]) > 0.0) else { return false };
         if self.since < self.patience {

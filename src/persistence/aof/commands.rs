@@ -2,13 +2,19 @@
 //!
 //! Source: none, but RESTORE is what makes any value again in one step, whatever its encoding.
 
-use crate::keyspace::snapshot::{Cut, Record};
+use crate::keyspace::entry::EntryRef;
+use crate::keyspace::snapshot::{Cut, Given, PartRecorder, Recorder};
 use crate::persistence::disk::{Disk, DiskFile};
-use crate::persistence::rdb::dump::dump;
+use crate::persistence::rdb::dump::seal;
+use crate::persistence::rdb::value;
 use crate::protocol::batch::encode;
+use crate::util::clock::UnixMs;
 use crate::util::pieces::Pieces;
+use crate::util::turns::take_short_turns;
+use crate::value::walk::Part;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 1 << 20;
@@ -16,18 +22,61 @@ const WRITE_BYTES: usize = 1 << 20;
 /// Bytes between two syncs.
 const SYNC_BYTES: usize = 4 << 20;
 
-/// The longest turn under a lock, in nanoseconds.
-const TURN_NANOS: u64 = 100_000;
+/// The longest turn under a lock, in nanoseconds, and the rest before each and the slice of processor time, as for a snapshot.
+const TURN_NANOS: u64 = 50_000;
+const REST: Duration = Duration::from_micros(20);
+const SLICE: Duration = Duration::from_micros(100);
 
 /// What is to be given to [`Keyspace::cut`](crate::keyspace::Keyspace::cut) for [`save`].
-pub fn recorder() -> Box<Record> {
-    Box::new(|entry, now, out| {
-        let mut digits = itoa::Buffer::new();
+pub fn recorder() -> Box<dyn Recorder> {
+    Box::new(Restores)
+}
+
+/// Records, for each key, a frame that says which it is (deadline, 8 bytes; type; key), and one with the value: as it is, for what is
+/// compressed and summed is so under no lock.
+struct Restores;
+
+impl Restores {
+    fn put_head(entry: EntryRef<'_>, out: &mut Pieces) {
         let deadline = entry.deadline().map_or(0, |deadline| deadline.0);
-        let (deadline, payload) = (digits.format(deadline).as_bytes(), dump(entry, now));
-        let words: [&[u8]; 5] = [b"RESTORE", entry.key(), deadline, &payload, b"ABSTTL"];
-        encode(words.into_iter(), &mut out.bytes);
-    })
+        out.bytes.extend_from_slice(&deadline.to_le_bytes());
+        out.bytes.push(value::type_of(entry));
+        out.bytes.extend_from_slice(entry.key());
+        out.end_frame();
+    }
+}
+
+impl Recorder for Restores {
+    fn entry(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
+        Restores::put_head(entry, out);
+        value::save(entry, now, out);
+        out.end_frame();
+    }
+
+    fn parts(&self) -> Option<&dyn PartRecorder> {
+        Some(self)
+    }
+}
+
+impl PartRecorder for Restores {
+    fn head(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) -> u8 {
+        Restores::put_head(entry, out);
+        value::save_head(entry, now, out);
+        out.end_frame();
+        value::type_of(entry)
+    }
+
+    fn part(&self, kind: u8, part: Part<'_>, now: UnixMs, out: &mut Pieces) {
+        value::save_part(kind, part, now, out);
+    }
+}
+
+/// Encodes the request that makes a key again.
+fn put_restore(head: &Pieces, value: &Pieces, out: &mut Vec<u8>) {
+    let Some((deadline, [kind, key @ ..])) = head.bytes.split_first_chunk() else { return };
+    let (mut digits, payload) = (itoa::Buffer::new(), seal(*kind, value));
+    let deadline = digits.format(i64::from_le_bytes(*deadline)).as_bytes();
+    encode([&b"RESTORE"[..], key, deadline, &payload, b"ABSTTL"].into_iter(), out);
 }
 
 /// Writes a base into the file at `path`, and syncs it; returns its length. `functions` are the texts of libraries; with `syncs` it
@@ -40,8 +89,11 @@ pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8
     for code in functions {
         encode([&b"FUNCTION"[..], b"LOAD", code].into_iter(), &mut out.buffer);
     }
-    let (mut pieces, mut selected) = (Pieces::default(), None);
-    while let Some(db) = cut.turn(TURN_NANOS, &mut pieces) {
+    let (mut pieces, mut long, mut selected) = (Pieces::default(), None::<(Pieces, Pieces)>, None);
+    take_short_turns(SLICE);
+    loop {
+        std::thread::sleep(REST);
+        let Some((db, given)) = cut.turn(TURN_NANOS, &mut pieces) else { break };
         if cut.is_cancelled() {
             return Err(io::Error::other("cancelled"));
         }
@@ -49,7 +101,22 @@ pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8
             selected = Some(db);
             encode([&b"SELECT"[..], itoa::Buffer::new().format(db).as_bytes()].into_iter(), &mut out.buffer);
         }
-        out.push(&pieces.bytes)?;
+        match &mut long {
+            Some((_, value)) => value.append(&mut pieces),
+            None => {
+                for frames in pieces.frames().chunks_exact_mut(2) {
+                    let [head, value] = [0, 1].map(|at| std::mem::take(&mut frames[at]));
+                    match given {
+                        Given::Entries => put_restore(&head, &value, &mut out.buffer),
+                        Given::Part | Given::LastPart => long = Some((head, value)),
+                    }
+                }
+            }
+        }
+        if let Some((head, value)) = long.take_if(|_| given == Given::LastPart) {
+            put_restore(&head, &value, &mut out.buffer);
+        }
+        out.write_when_full()?;
         pieces.clear();
     }
     drop(cut);
@@ -67,8 +134,7 @@ struct Out {
 }
 
 impl Out {
-    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.buffer.extend_from_slice(bytes);
+    fn write_when_full(&mut self) -> io::Result<()> {
         if self.buffer.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
     }
 

@@ -36,9 +36,15 @@ pub enum Refusal {
 /// The bytes of an entry's value as of `now`. O(size).
 pub fn dump(entry: EntryRef<'_>, now: UnixMs) -> Vec<u8> {
     let kind = value::type_of(entry);
-    let (mut pieces, mut out) = (Pieces::default(), vec![kind]);
+    let mut pieces = Pieces::default();
     value::save(entry, now, &mut pieces);
-    finish(&pieces, Some(&mut Compressor::default()), &mut out);
+    seal(kind, &pieces)
+}
+
+/// As [`dump`], of a value of type `kind` that is recorded already.
+pub fn seal(kind: u8, value: &Pieces) -> Vec<u8> {
+    let mut out = vec![kind];
+    finish(value, Some(&mut Compressor::default()), &mut out);
     let version = if super::hash::is_timed(kind) { VALKEY } else { VERSION };
     out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&checksum(&out).to_le_bytes());

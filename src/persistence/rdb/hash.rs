@@ -12,9 +12,9 @@
 use super::bytes::{Malformed, Reader, put_count, put_string};
 use super::dump::VALKEY;
 use super::value::{Limits, load_listpack, old_hash, pairs};
-use crate::keyspace::snapshot::Place;
 use crate::util::pieces::Pieces;
-use crate::value::hash::{Hash, Lifetime};
+use crate::value::element::Element;
+use crate::value::hash::{Hash, Lifetime, deadline_of};
 use crate::value::listpack::Item;
 use crate::value::object::Collection;
 
@@ -51,14 +51,17 @@ pub fn save(hash: &Hash, now: i64, out: &mut Pieces) {
     }
 }
 
-/// Appends about `count` more fields, and the number of all before the first ones; `true` behind the last.
-pub fn save_some(hash: &Hash, now: i64, place: &mut Place, count: usize, out: &mut Pieces) -> bool {
-    if !place.begun {
-        put_count(hash.live_len(now), &mut out.bytes);
+/// Appends a field of a hash of type `kind`, unless it had expired at `now`.
+pub fn save_element(kind: u8, field: &Element, now: i64, out: &mut Pieces) {
+    let deadline = deadline_of(field);
+    if kind == TIMED && deadline.is_some_and(|deadline| deadline <= now) {
+        return;
     }
-    let timed = hash.due().is_some();
-    place.at = hash.scan(place.at, count, now, &mut |field, value| save_field(hash, now, (field, value), timed, out));
-    place.at == 0
+    put_string(field.name(), out);
+    put_string(field.value().unwrap_or_default(), out);
+    if kind == TIMED {
+        out.bytes.extend_from_slice(&deadline.unwrap_or(NEVER).to_le_bytes());
+    }
 }
 
 fn save_field(hash: &Hash, now: i64, (field, value): (Item<'_>, Item<'_>), timed: bool, out: &mut Pieces) {

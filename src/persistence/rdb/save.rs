@@ -24,17 +24,20 @@ use super::value;
 use crate::config::{Config, EvictionPolicy, REDIS_VERSION};
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::evict::pressure::Pressure;
-use crate::keyspace::snapshot::{Cut, Record, RecordPart, Size};
+use crate::keyspace::snapshot::{Cut, PartRecorder, Recorder, Size};
 use crate::keyspace::{Keyspace, access_seconds};
 use crate::persistence::disk::{Disk, DiskFile};
 use crate::util::clock::UnixMs;
 use crate::util::memory::used_bytes;
 use crate::util::pieces::{Piece, Pieces};
+use crate::util::turns::{give_way, take_short_turns};
+use crate::value::walk::Part;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 const IDLE: u8 = 248;
@@ -51,6 +54,16 @@ const TURN_NANOS: u64 = 50_000;
 /// The rest before each turn. Who has just slept is not interrupted soon: so it is before a lock that others who need the processor come
 /// first, and not while it is held. It is about as long as a turn, with what the system adds to so short a sleep.
 const REST: Duration = Duration::from_micros(20);
+
+/// What is recorded is handed over to be written from so many bytes on, and so often before the walk has to wait.
+const HAND_OVER_BYTES: usize = 64 * 1024;
+const QUEUE: usize = 32;
+
+/// How much less the writing thread gets of a processor for which others wait too, in the steps of nice(1).
+const WRITER_NICE: i32 = 5;
+
+/// The slices of processor time in which the other thread has its share: two turns.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -123,23 +136,31 @@ pub struct Options<'a> {
 }
 
 /// What is to be given to [`Keyspace::cut`] for [`write_snapshot`].
-pub fn recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<Record> {
-    let uses = Uses::new(keyspace, policy);
-    Box::new(move |entry, now, out| {
-        uses.put_head(entry, now, out);
-        value::save(entry, now, out);
-    })
+pub fn recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<dyn Recorder> {
+    Box::new(Uses::new(keyspace, policy))
 }
 
-/// As [`recorder`], for long collections.
-fn part_recorder(keyspace: &Keyspace, policy: EvictionPolicy) -> Box<RecordPart> {
-    let uses = Uses::new(keyspace, policy);
-    Box::new(move |entry, now, place, nanos, out| {
-        if !place.begun {
-            uses.put_head(entry, now, out);
-        }
-        value::save_part(entry, now, place, nanos, out)
-    })
+impl Recorder for Uses {
+    fn entry(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
+        self.put_head(entry, now, out);
+        value::save(entry, now, out);
+    }
+
+    fn parts(&self) -> Option<&dyn PartRecorder> {
+        Some(self)
+    }
+}
+
+impl PartRecorder for Uses {
+    fn head(&self, entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) -> u8 {
+        self.put_head(entry, now, out);
+        value::save_head(entry, now, out);
+        value::type_of(entry)
+    }
+
+    fn part(&self, kind: u8, part: Part<'_>, now: UnixMs, out: &mut Pieces) {
+        value::save_part(kind, part, now, out);
+    }
 }
 
 /// What the access clock of entries means.
@@ -205,40 +226,74 @@ pub fn save_file(
 
 /// Writes a snapshot behind what is in `file`, and syncs it. Blocks; holds a lock for about [`TURN_NANOS`] at a time.
 ///
+/// Two threads share the work. This one takes what is recorded, and sleeps before each lock: so the system has no reason to interrupt it
+/// while it holds one. The other one, which needs a processor for longer, holds no lock, and gives way to those who serve requests.
+///
 /// # Errors
 /// See [`SaveError`].
 pub fn write_snapshot(
-    cut: Cut<'_>,
+    mut cut: Cut<'_>,
     file: &mut dyn DiskFile,
     options: Options<'_>,
     progress: &Progress,
 ) -> Result<Saved, SaveError> {
-    let record = part_recorder(cut.keyspace(), options.config.maxmemory_policy());
-    let mut cut = cut.in_parts(record);
     let sizes = cut.sizes().to_vec();
     progress.total.store(cut.keys(), Relaxed);
     let mut writer = Writer::new(file, options.config);
     writer.header(&options, sizes.iter().any(|size| size.volatile > 0));
-    let mut pieces = Pieces::default();
+    let (sender, receiver) = sync_channel(QUEUE);
+    let (empties, empty) = channel();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("larder-write".to_owned());
+        let writing = thread.spawn_scoped(scope, move || {
+            give_way(WRITER_NICE);
+            writer.run(&receiver, &empties, &sizes)
+        })?;
+        let walked = walk(&mut cut, &sender, &empty, options.config, progress);
+        let (keys, kept_bytes, longest_nanos) = (cut.recorded(), cut.saved_bytes(), cut.longest_nanos());
+        drop((cut, sender));
+        let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        walked?;
+        Ok(Saved { keys, bytes: written?, kept_bytes, longest_nanos })
+    })
+}
+
+/// What is written next: some records and their database; `None` at the end.
+type Batch = Option<(usize, Pieces)>;
+
+/// Takes everything that is recorded, and hands it over. Ends early, without an error, when nobody takes it any more.
+fn walk(
+    cut: &mut Cut<'_>,
+    sender: &SyncSender<Batch>,
+    empty: &Receiver<Pieces>,
+    config: &Config,
+    progress: &Progress,
+) -> Result<(), SaveError> {
+    take_short_turns(SLICE);
+    let (mut waiting, mut of, mut pieces) = (Pieces::default(), 0, Pieces::default());
     loop {
         std::thread::sleep(REST);
-        let Some(db) = cut.turn(TURN_NANOS, &mut pieces) else { break };
+        let turn = cut.turn(TURN_NANOS, &mut pieces);
         if progress.cancelled.load(Relaxed) || cut.is_cancelled() {
             return Err(SaveError::Cancelled);
         }
-        if !pieces.is_empty() {
-            writer.select(db, &sizes);
-            writer.push(&pieces)?;
-            pieces.clear();
+        let to_hand_over = turn.is_none_or(|(db, _)| db != of) || waiting.bytes.len() >= HAND_OVER_BYTES;
+        if to_hand_over && !waiting.is_empty() {
+            let full = std::mem::replace(&mut waiting, empty.try_recv().unwrap_or_default());
+            if sender.send(Some((of, full))).is_err() {
+                return Ok(());
+            }
         }
+        let Some((db, _)) = turn else {
+            let _ = sender.send(None);
+            return Ok(());
+        };
+        of = db;
+        waiting.append(&mut pieces);
         let before = progress.keys.swap(cut.recorded(), Relaxed);
         progress.kept_bytes.store(cut.saved_bytes(), Relaxed);
-        delay(options.config, cut.recorded().saturating_sub(before), progress);
+        delay(config, cut.recorded().saturating_sub(before), progress);
     }
-    let (keys, kept_bytes, longest_nanos) = (cut.recorded(), cut.saved_bytes(), cut.longest_nanos());
-    drop(cut);
-    let bytes = writer.end()?;
-    Ok(Saved { keys, bytes, kept_bytes, longest_nanos })
 }
 
 /// Waits as long as tests want it to for so many keys.
@@ -354,6 +409,17 @@ impl<'f> Writer<'f> {
             self.unsynced = 0;
         }
         Ok(())
+    }
+
+    /// Writes what comes, and gives the emptied pieces back; returns the length of the file.
+    fn run(mut self, batches: &Receiver<Batch>, empties: &Sender<Pieces>, sizes: &[Size]) -> Result<u64, SaveError> {
+        while let Some((db, mut pieces)) = batches.recv().map_err(|_| SaveError::Cancelled)? {
+            self.select(db, sizes);
+            self.push(&pieces)?;
+            pieces.clear();
+            let _ = empties.send(pieces); // nobody wants it behind the last
+        }
+        Ok(self.end()?)
     }
 
     /// Returns the length of the file.

@@ -14,8 +14,9 @@ use super::bytes::{Malformed, Reader, put_count, put_number, put_string};
 use crate::util::pieces::Pieces;
 use crate::value::stream::Stream;
 use crate::value::stream::entries::{Entries, Figures};
-use crate::value::stream::group::{Group, Groups};
+use crate::value::stream::group::{Group, Groups, Pending};
 use crate::value::stream::id::StreamId;
+use crate::value::stream::walk::Part;
 
 /// The type that is written: the latest that Redis 7.0 reads.
 pub const WRITTEN: u8 = 19;
@@ -33,17 +34,36 @@ pub fn save(stream: &Stream, out: &mut Pieces) {
         put_string(&first.to_bytes(), out);
         put_string(&pack, out);
     }
-    let figures = entries.figures();
+    save_figures(entries.figures(), stream.groups().len(), out);
+    for (name, group) in stream.groups().iter() {
+        save_group_head((name, group.last_id, group.entries_read, group.pending_len()), out);
+        save_group(group, out);
+    }
+}
+
+/// Appends a part.
+pub fn save_part(part: Part<'_>, out: &mut Pieces) {
+    match part {
+        Part::Node(first, pack) => {
+            put_string(&first.to_bytes(), out);
+            put_string(&pack, out);
+        }
+        Part::Figures(figures, groups) => save_figures(figures, groups, out),
+        Part::Group(name, last_id, read, pending) => save_group_head((name, last_id, read, pending), out),
+        Part::Pending(id, pending) => save_pending(id, pending, out),
+        Part::Consumers(count) => put_count(count, &mut out.bytes),
+        Part::Consumer(name, seen_ms, pending) => save_consumer(name, seen_ms, pending, out),
+        Part::Owned(id) => out.bytes.extend_from_slice(&id.to_bytes()),
+    }
+}
+
+fn save_figures(figures: &Figures, groups: usize, out: &mut Pieces) {
     put_number(figures.len, &mut out.bytes);
     for id in [figures.last_id, figures.first_id, figures.max_deleted_id] {
         put_id(id, &mut out.bytes);
     }
     put_number(figures.added, &mut out.bytes);
-    put_count(stream.groups().len(), &mut out.bytes);
-    for (name, group) in stream.groups().iter() {
-        put_string(name, out);
-        save_group(group, out);
-    }
+    put_count(groups, &mut out.bytes);
 }
 
 fn put_id(id: StreamId, out: &mut Vec<u8>) {
@@ -51,20 +71,35 @@ fn put_id(id: StreamId, out: &mut Vec<u8>) {
     put_number(id.seq, out);
 }
 
+/// Name, last id, entries read, number of deliveries.
+type GroupHead<'a> = (&'a [u8], StreamId, Option<i64>, usize);
+
+fn save_group_head((name, last_id, entries_read, pending): GroupHead<'_>, out: &mut Pieces) {
+    put_string(name, out);
+    put_id(last_id, &mut out.bytes);
+    put_number(entries_read.and_then(|read| u64::try_from(read).ok()).unwrap_or(UNKNOWN), &mut out.bytes);
+    put_count(pending, &mut out.bytes);
+}
+
+fn save_pending(id: StreamId, pending: &Pending, out: &mut Pieces) {
+    out.bytes.extend_from_slice(&id.to_bytes());
+    out.bytes.extend_from_slice(&pending.delivered_ms.to_le_bytes());
+    put_number(pending.count, &mut out.bytes);
+}
+
+fn save_consumer(name: &[u8], seen_ms: i64, pending: usize, out: &mut Pieces) {
+    put_string(name, out);
+    out.bytes.extend_from_slice(&seen_ms.to_le_bytes());
+    put_count(pending, &mut out.bytes);
+}
+
 fn save_group(group: &Group, out: &mut Pieces) {
-    put_id(group.last_id, &mut out.bytes);
-    put_number(group.entries_read.and_then(|read| u64::try_from(read).ok()).unwrap_or(UNKNOWN), &mut out.bytes);
-    put_count(group.pending_len(), &mut out.bytes);
     for (id, pending) in group.pending(StreamId::MIN, StreamId::MAX) {
-        out.bytes.extend_from_slice(&id.to_bytes());
-        out.bytes.extend_from_slice(&pending.delivered_ms.to_le_bytes());
-        put_number(pending.count, &mut out.bytes);
+        save_pending(id, pending, out);
     }
     put_count(group.consumers_len(), &mut out.bytes);
     for consumer in group.consumers() {
-        put_string(consumer.name(), out);
-        out.bytes.extend_from_slice(&consumer.seen_ms.to_le_bytes());
-        put_count(consumer.pending_len(), &mut out.bytes);
+        save_consumer(consumer.name(), consumer.seen_ms, consumer.pending_len(), out);
         for id in consumer.pending(StreamId::MIN, StreamId::MAX) {
             out.bytes.extend_from_slice(&id.to_bytes());
         }

@@ -16,8 +16,7 @@ use super::bytes::{Malformed, Reader, put_count, put_shared_string, put_string};
 use super::ziplist::{ziplist, zipmap};
 use super::{hash, stream};
 use crate::keyspace::entry::EntryRef;
-use crate::keyspace::snapshot::Place;
-use crate::util::clock::{Ticks, UnixMs};
+use crate::util::clock::UnixMs;
 use crate::util::number;
 use crate::util::pieces::Pieces;
 use crate::value::list::{Fill, List, LoadedNode, NodeRef, Side};
@@ -26,6 +25,7 @@ use crate::value::object::{Collection, Object, ObjectRef};
 use crate::value::set::{self, Set};
 use crate::value::sorted_set::{self, Collected, SortedSet};
 use crate::value::string::StringRef;
+use crate::value::walk::Part;
 use crate::value::word::Form;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -101,61 +101,28 @@ pub fn save(entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
     }
 }
 
-/// Elements that are saved between two looks at the clock, and nodes of some kilobytes.
-const SOME: usize = 32;
-const SOME_NODES: usize = 4;
-
-/// Appends some more of a collection's value, as [`save`] does all of it, for about `nanos`; `true` at its end. It must not change from the
-/// first call to the last.
-pub fn save_part(entry: EntryRef<'_>, now: UnixMs, place: &mut Place, nanos: u64, out: &mut Pieces) -> bool {
-    let started = Ticks::now();
-    loop {
-        let done = save_some(entry, now, place, out);
-        place.begun = true;
-        if done || Ticks::now().nanos_since(started) > nanos {
-            return done;
-        }
-    }
+/// Appends what stands before the parts of a long collection, its type left out: how many there are.
+pub fn save_head(entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
+    let count = match entry.object() {
+        Some(ObjectRef::List(list)) => list.walkable().map_or(1, |nodes| nodes.len()),
+        Some(ObjectRef::Hash(it)) => it.live_len(now.0),
+        Some(ObjectRef::Stream(it)) => it.entries().nodes().len(),
+        object => object.map_or(0, ObjectRef::len),
+    };
+    put_count(count, &mut out.bytes);
 }
 
-fn save_some(entry: EntryRef<'_>, now: UnixMs, place: &mut Place, out: &mut Pieces) -> bool {
-    match entry.object() {
-        Some(ObjectRef::List(list)) => {
-            if !place.begun {
-                put_count(list.nodes().count(), &mut out.bytes);
-            }
-            let done = usize::try_from(place.at).unwrap_or(usize::MAX);
-            let mut count = 0;
-            for node in list.nodes().skip(done).take(SOME_NODES) {
-                save_node(node, out);
-                count += 1;
-            }
-            place.at += count as u64;
-            count < SOME_NODES
+/// Appends a part of a long collection that was of type `kind` as of `now`.
+pub fn save_part(kind: u8, part: Part<'_>, now: UnixMs, out: &mut Pieces) {
+    match part {
+        Part::Element(member) if kind == types::SET => put_string(member.name(), out),
+        Part::Element(member) if kind == types::SORTED_SET => {
+            put_string(member.name(), out);
+            out.bytes.extend_from_slice(&sorted_set::score_of(member).to_le_bytes());
         }
-        Some(ObjectRef::Set(set)) if set.table().is_some() => {
-            if !place.begun {
-                put_count(set.len(), &mut out.bytes);
-            }
-            place.at = set.scan(place.at, SOME, &mut |member| {
-                put_string(member.text(&mut itoa::Buffer::new()), out);
-            });
-            place.at == 0
-        }
-        Some(ObjectRef::SortedSet(set)) if set.as_listpack().is_none() => {
-            if !place.begun {
-                put_count(set.len(), &mut out.bytes);
-            }
-            let left = set.len().saturating_sub(usize::try_from(place.at).unwrap_or(usize::MAX));
-            save_scored(set, left.saturating_sub(SOME)..left, out);
-            place.at += SOME.min(left) as u64;
-            left <= SOME
-        }
-        Some(ObjectRef::Hash(it)) if it.table().is_some() => hash::save_some(it, now.0, place, SOME, out),
-        _ => {
-            save(entry, now, out);
-            true
-        }
+        Part::Element(field) => hash::save_element(kind, field, now.0, out),
+        Part::Node(node) => save_node(node, out),
+        Part::Stream(part) => stream::save_part(part, out),
     }
 }
 

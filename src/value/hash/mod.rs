@@ -20,6 +20,7 @@ use super::table::{self, Table};
 use super::word::{Form, Word};
 use crate::util::memory::size_class;
 use timed::Timed;
+pub use timed::deadline_of;
 
 /// How large a hash may be and still be a listpack.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +157,7 @@ impl Hash {
     /// The deadline of a field in Unix milliseconds, `Some(None)` when it has none, `None` when there is no such field.
     pub fn deadline(&self, field: &[u8], now: i64) -> Option<Option<i64>> {
         match self.0.get() {
-            Form::C(timed) => timed.get(field, now).map(timed::deadline_of),
+            Form::C(timed) => timed.get(field, now).map(deadline_of),
             _ => self.get(field, now).map(|_| None),
         }
     }
@@ -228,6 +229,15 @@ impl Hash {
             Form::A(_) => None,
             Form::B(table) => Some(table),
             Form::C(timed) => Some(timed.table()),
+        }
+    }
+
+    /// As [`Hash::table`], to walk through it.
+    pub(super) fn walkable_mut(&mut self) -> Option<&mut Table> {
+        match self.0.get_mut() {
+            Form::A(_) => None,
+            Form::B(table) => Some(table),
+            Form::C(timed) => Some(timed.walkable_mut()),
         }
     }
 

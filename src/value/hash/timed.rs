@@ -25,7 +25,7 @@ pub struct Timed {
     index: BTreeSet<(i64, u64)>,
 }
 
-/// The deadline of a field.
+/// The deadline of a field in Unix milliseconds, if it has one.
 #[inline]
 pub fn deadline_of(element: &Element) -> Option<i64> {
     element.word().map(u64::cast_signed)
@@ -51,6 +51,11 @@ impl Timed {
     #[inline]
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// As [`Timed::table`], to walk through it.
+    pub fn walkable_mut(&mut self) -> &mut Table {
+        &mut self.table
     }
 
     /// Gives the fields away, which must have no deadlines.

@@ -6,6 +6,7 @@
 //! clients, where thresholds come from. Source: the list type of Redis 7.
 
 mod iter;
+mod nodes;
 mod pack;
 mod quicklist;
 
@@ -14,6 +15,7 @@ use super::object::{Collection, Kind, Object, ObjectMut, ObjectRef};
 use super::word::{Form, Word};
 use bytes::Bytes;
 pub use iter::Iter;
+pub use nodes::Nodes;
 use quicklist::{Node, Quicklist};
 use std::borrow::Cow;
 
@@ -247,11 +249,17 @@ impl List {
             Form::B(list) => (None, Some(list.nodes())),
             Form::C(never) => match *never {},
         };
-        let large = large.into_iter().flatten().map(|node| match node {
-            Node::Packed(pack) => NodeRef::Packed(Cow::Borrowed(pack.bytes())),
-            Node::Plain(bytes) => NodeRef::Plain(bytes),
-        });
-        small.into_iter().chain(large)
+        small.into_iter().chain(large.into_iter().flatten().map(Node::to_ref))
+    }
+
+    /// The nodes of a quicklist, which can be walked through.
+    pub fn walkable(&self) -> Option<&Nodes> {
+        if let Form::B(list) = self.0.get() { Some(list.walkable()) } else { None }
+    }
+
+    /// As [`List::walkable`], to begin a walk or go on with it.
+    pub fn walkable_mut(&mut self) -> Option<&mut Nodes> {
+        if let Form::B(list) = self.0.get_mut() { Some(list.walkable_mut()) } else { None }
     }
 
     /// Checks the invariant. O(bytes).

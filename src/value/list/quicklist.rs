@@ -5,10 +5,12 @@
 //! empty, and `len` is the sum of their elements. Must not know: when a list becomes a quicklist or ceases to be one.
 //! Source: quicklist of Redis 7.
 
+use super::nodes::Nodes;
 use super::pack::Pack;
-use super::{Fill, Side};
+use super::{Fill, NodeRef, Side};
 use crate::value::listpack::{Item, Listpack, Needle};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// Bytes that joining two listpacks saves: a header and an end mark.
@@ -33,6 +35,14 @@ impl Node {
         match self {
             Node::Packed(pack) => pack.len(),
             Node::Plain(_) => 1,
+        }
+    }
+
+    /// The node as DUMP and RDB files hold it.
+    pub fn to_ref(&self) -> NodeRef<'_> {
+        match self {
+            Node::Packed(pack) => NodeRef::Packed(Cow::Borrowed(pack.bytes())),
+            Node::Plain(bytes) => NodeRef::Plain(bytes),
         }
     }
 
@@ -65,7 +75,7 @@ impl Node {
 /// A long list.
 #[derive(Clone, Debug)]
 pub struct Quicklist {
-    nodes: VecDeque<Node>,
+    nodes: Nodes,
     len: usize,
     fill: Fill,
 }
@@ -77,7 +87,7 @@ type Place = (usize, usize);
 impl Quicklist {
     /// A list of the elements of `pack`, whose nodes are to be as large as `fill` says.
     pub fn from_listpack(pack: &Listpack, fill: Fill) -> Quicklist {
-        let mut list = Quicklist { nodes: VecDeque::new(), len: 0, fill };
+        let mut list = Quicklist { nodes: Nodes::default(), len: 0, fill };
         list.append_listpack(pack);
         list
     }
@@ -91,6 +101,16 @@ impl Quicklist {
     /// The nodes in order.
     pub fn nodes(&self) -> &VecDeque<Node> {
         &self.nodes
+    }
+
+    /// The nodes, for those who walk through them.
+    pub fn walkable(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// As [`Quicklist::walkable`], to begin a walk or go on with it.
+    pub fn walkable_mut(&mut self) -> &mut Nodes {
+        &mut self.nodes
     }
 
     /// The only node, if there is but one.
@@ -239,18 +259,20 @@ impl Quicklist {
             (left, at) = (left - here, at + 1);
         }
         let mut whole = 0;
-        while let Some(node) = self.nodes.get_mut(at + whole)
+        while let Some(node) = self.nodes.get(at + whole)
             && left > 0
         {
-            match node {
-                Node::Packed(pack) if pack.len() > left => {
-                    pack.remove(0, left);
+            match left.checked_sub(node.len()) {
+                Some(less) => (left, whole) = (less, whole + 1),
+                None => {
+                    if let Node::Packed(pack) = &mut self.nodes[at + whole] {
+                        pack.remove(0, left);
+                    }
                     left = 0;
                 }
-                node => (left, whole) = (left - node.len(), whole + 1),
             }
         }
-        drop(self.nodes.drain(at..at + whole));
+        self.nodes.drop_range(at..at + whole);
     }
 
     /// Removes up to `count` elements that equal `needle`, the first ones from `side`; returns how many. O(bytes).
@@ -262,8 +284,14 @@ impl Quicklist {
                 break;
             }
             let at = if side == Side::Left { turn } else { nodes - 1 - turn };
-            left -= match &mut self.nodes[at] {
-                Node::Packed(pack) => remove_from_pack(pack, needle, left, side),
+            left -= match &self.nodes[at] {
+                Node::Packed(pack) => {
+                    let places = matching(pack, needle, left, side);
+                    if let (Node::Packed(pack), false) = (&mut self.nodes[at], places.is_empty()) {
+                        pack.remove_places(&places);
+                    }
+                    places.len()
+                }
                 Node::Plain(bytes) if needle.is(Item::Text(bytes)) => {
                     self.nodes[at] = Node::Packed(Pack::new());
                     1
@@ -271,7 +299,7 @@ impl Quicklist {
                 Node::Plain(_) => 0,
             };
         }
-        self.nodes.retain(|node| node.len() > 0);
+        self.nodes.drop_empty();
         self.len -= count - left;
         count - left
     }
@@ -420,7 +448,7 @@ impl Quicklist {
     /// What is wrong, for a test's message.
     pub fn validate(&self) -> Result<(), String> {
         let mut len = 0;
-        for node in &self.nodes {
+        for node in self.nodes.iter() {
             len += node.len();
             if node.len() == 0 {
                 return Err("an empty node".to_owned());
@@ -436,8 +464,8 @@ impl Quicklist {
     }
 }
 
-/// Removes up to `most` elements that equal `needle`, the first ones from `side`; returns how many.
-fn remove_from_pack(pack: &mut Pack, needle: Needle<'_>, most: usize, side: Side) -> usize {
+/// The places of up to `most` elements that equal `needle`, the first ones from `side`.
+fn matching(pack: &Pack, needle: Needle<'_>, most: usize, side: Side) -> Vec<usize> {
     let mut places: Vec<usize> =
         pack.entries().filter(|(_, item)| needle.is(*item)).map(|(at, _)| at.offset()).collect();
     let spared = places.len().saturating_sub(most);
@@ -445,8 +473,5 @@ fn remove_from_pack(pack: &mut Pack, needle: Needle<'_>, most: usize, side: Side
         Side::Left => places.truncate(most),
         Side::Right => drop(places.drain(..spared)),
     }
-    if !places.is_empty() {
-        pack.remove_places(&places);
-    }
-    places.len()
+    places
 }

@@ -1,6 +1,7 @@
 //! Lists against a naive model, for node sizes from one element to 8 KiB.
 
 use super::*;
+use crate::value::walk::{Claim, Left};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -125,6 +126,54 @@ proptest! {
             compare(&list, &model)?;
         }
         compare(&list.clone(), &model)?;
+    }
+}
+
+/// Goes on with the walk through `nodes` for some nodes, and adds their texts to `met`.
+fn walk(nodes: &mut Nodes, count: usize, met: &mut Vec<Vec<u8>>) -> bool {
+    let mut left = count;
+    let mut more = || {
+        left = left.saturating_sub(1);
+        left > 0
+    };
+    nodes.walk_on(&mut more, &mut |node| {
+        let texts = match node {
+            NodeRef::Packed(bytes) => {
+                Listpack::from_bytes(&bytes).expect("a listpack").iter().map(Item::to_vec).collect()
+            }
+            NodeRef::Plain(bytes) => vec![bytes.to_vec()],
+        };
+        met.extend(texts);
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_walk_meets_what_there_was_when_it_began(
+        option in prop_oneof![Just(-1_i64), 1..5_i64],
+        before in prop::collection::vec(text(), 20..120),
+        steps in prop::collection::vec((step(), 0..3_usize), 1..80),
+    ) {
+        let (fill, mut list, mut model) = (Fill::new(option), List::default(), Vec::new());
+        run(Step::Push(Side::Right, before), fill, &mut list, &mut model);
+        let (expected, claim, mut met) = (model.clone(), Claim::new(b""), Vec::new());
+        let Some(nodes) = list.walkable_mut() else { return Ok(()) };
+        nodes.begin_walk(claim.clone());
+        for (step, turns) in steps {
+            run(step, fill, &mut list, &mut model);
+            compare(&list, &model)?;
+            if let Some(nodes) = list.walkable_mut().filter(|nodes| nodes.claim().is_some() && turns > 0) {
+                walk(nodes, turns, &mut met);
+            }
+        }
+        // It may have become a listpack meanwhile, or be through.
+        drop(list);
+        if let Some(Left::Nodes(mut nodes)) = claim.take_left() {
+            while !walk(&mut nodes, 3, &mut met) {}
+        }
+        prop_assert_eq!(met, expected);
     }
 }
 

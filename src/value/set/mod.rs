@@ -85,6 +85,11 @@ impl Set {
         }
     }
 
+    /// As [`Set::table`], to walk through it.
+    pub(super) fn walkable_mut(&mut self) -> Option<&mut Table> {
+        if let Form::C(table) = self.0.get_mut() { Some(table) } else { None }
+    }
+
     /// The form it has.
     #[inline]
     #[must_use]

@@ -57,7 +57,8 @@ fn partition(before: impl Fn(f64, &Handle) -> bool) -> impl FnMut(f64, Handle) -
     move |score, handle| if before(score, &handle) { Ordering::Less } else { Ordering::Greater }
 }
 
-fn score_of(element: &Element) -> f64 {
+/// The score of a member.
+pub fn score_of(element: &Element) -> f64 {
     f64::from_bits(element.word().unwrap_or(0))
 }
 
@@ -65,6 +66,11 @@ impl Large {
     /// The members by name.
     pub fn table(&self) -> &Table {
         &self.members
+    }
+
+    /// As [`Large::table`], to walk through it; nothing else may be done there.
+    pub(super) fn walkable_mut(&mut self) -> &mut Table {
+        &mut self.members
     }
 
     /// A set of the elements of a table, whose words are scores. O(n log n).

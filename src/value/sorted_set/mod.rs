@@ -20,6 +20,7 @@ use super::object::{Collection, Kind, Object, ObjectMut, ObjectRef};
 use super::table::Table;
 use super::word::{Form, Word};
 use large::Large;
+pub use large::score_of;
 use std::ops::Range;
 
 /// How large a listpack may grow before it is given up.
@@ -94,6 +95,11 @@ impl SortedSet {
             Form::B(large) => Some(large.table()),
             _ => None,
         }
+    }
+
+    /// As [`SortedSet::table`], to walk through it.
+    pub(super) fn walkable_mut(&mut self) -> Option<&mut Table> {
+        if let Form::B(large) = self.0.get_mut() { Some(large.walkable_mut()) } else { None }
     }
 
     /// The listpack of pairs, as long as it is one: what RDB files and DUMP hold.

@@ -4,6 +4,7 @@
 //! first of them (0-0 without one). Must not know: groups, the clock.
 
 use super::id::StreamId;
+use super::kept::Slot;
 use super::node::{self, Entry, Field, Node, NodeLimits};
 use crate::value::listpack;
 use std::borrow::Cow;
@@ -42,6 +43,8 @@ pub struct Figures {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Entries {
     pub(super) nodes: BTreeMap<StreamId, Node>,
+    /// What a walk needs of nodes that change; before each change it is told.
+    pub(super) kept: Slot<Node>,
     pub(super) figures: Figures,
 }
 
@@ -49,7 +52,7 @@ impl Entries {
     /// The entries of these nodes, each with the id of its first entry, ascending; `None` when a node is not valid or the
     /// figures are not theirs. The first live id is looked up, whatever the figures say.
     pub fn from_nodes<B: AsRef<[u8]>>(nodes: impl Iterator<Item = (StreamId, B)>, figures: Figures) -> Option<Entries> {
-        let mut entries = Entries { nodes: BTreeMap::new(), figures };
+        let mut entries = Entries { nodes: BTreeMap::new(), kept: Slot::default(), figures };
         let (mut len, mut last) = (0, None);
         for (first, bytes) in nodes {
             let node = Node::from_bytes(first, bytes.as_ref())?;
@@ -110,11 +113,13 @@ impl Entries {
         match self.nodes.last_entry().filter(|last| last.get().has_room(bytes, limits)) {
             Some(mut last) => {
                 let first = *last.key();
+                self.kept.note(first, || Some(last.get().clone()));
                 last.get_mut().push(first, id, fields);
             }
             None => {
                 let mut node = Node::new(fields);
                 node.push(id, id, fields);
+                self.kept.note(id, || None);
                 self.nodes.insert(id, node);
             }
         }
@@ -166,6 +171,7 @@ impl Entries {
     pub fn delete(&mut self, id: StreamId) -> bool {
         let Some(first) = self.node_of(id) else { return false };
         let Some(node) = self.nodes.get_mut(&first) else { return false };
+        self.kept.note(first, || Some(node.clone()));
         if !node.delete(first, id) {
             return false;
         }

@@ -4,6 +4,7 @@
 //! partition of the group's. Must not know: the entries themselves, the clock (times come in as Unix ms).
 
 use super::id::StreamId;
+use super::kept::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a consumer within its group, as long as it exists.
@@ -57,7 +58,9 @@ pub struct Group {
     pub last_id: StreamId,
     /// How many entries of the stream's history lie up to `last_id`, where that is known.
     pub entries_read: Option<i64>,
-    pending: BTreeMap<StreamId, Pending>,
+    pub(super) pending: BTreeMap<StreamId, Pending>,
+    /// What a walk needs of deliveries that change; before each change it is told.
+    pub(super) kept: Slot<Pending>,
     /// By number; a free place is `None`.
     consumers: Vec<Option<Consumer>>,
     names: BTreeMap<Box<[u8]>, ConsumerId>,
@@ -67,7 +70,7 @@ impl Group {
     /// A group that goes on behind `last_id`.
     pub fn new(last_id: StreamId, entries_read: Option<i64>) -> Group {
         let (pending, consumers, names) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Group { last_id, entries_read, pending, consumers, names }
+        Group { last_id, entries_read, pending, kept: Slot::default(), consumers, names }
     }
 
     /// Number of deliveries not acknowledged. O(1).
@@ -101,6 +104,11 @@ impl Group {
     /// The consumers in order of their names.
     pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
         self.names.values().filter_map(|id| self.consumer(*id))
+    }
+
+    /// Who they are, in the order of [`Group::consumers`].
+    pub fn consumer_ids(&self) -> impl Iterator<Item = ConsumerId> {
+        self.names.values().copied()
     }
 
     /// The consumer of this name. O(log n).
@@ -145,7 +153,8 @@ impl Group {
         let id = self.names.remove(name)?;
         let consumer = self.consumers.get_mut(id.0 as usize)?.take()?;
         for id in &consumer.pending {
-            self.pending.remove(id);
+            let pending = self.pending.remove(id);
+            self.kept.note(*id, || pending);
         }
         Some(consumer.pending.len())
     }
@@ -155,6 +164,7 @@ impl Group {
     /// Notes that `id` was delivered to `consumer`, whoever had it before. O(log n).
     pub fn deliver(&mut self, id: StreamId, consumer: ConsumerId, delivered_ms: i64, count: u64) {
         let before = self.pending.insert(id, Pending { consumer, delivered_ms, count });
+        self.kept.note(id, || before);
         match before {
             Some(before) if before.consumer == consumer => return,
             Some(before) => self.forget(before.consumer, id),
@@ -168,6 +178,7 @@ impl Group {
     /// Forgets the delivery of `id`; returns it, `None` when it was not pending. O(log n).
     pub fn acknowledge(&mut self, id: StreamId) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
+        self.kept.note(id, || Some(pending));
         self.forget(pending.consumer, id);
         Some(pending)
     }
@@ -181,6 +192,7 @@ impl Group {
     /// Notes another delivery of what is pending, to the same consumer; `false` when it is not pending. O(log n).
     pub fn redeliver(&mut self, id: StreamId, delivered_ms: i64) -> bool {
         let Some(pending) = self.pending.get_mut(&id) else { return false };
+        self.kept.note(id, || Some(*pending));
         pending.delivered_ms = delivered_ms;
         pending.count = pending.count.wrapping_add(1);
         true
@@ -243,14 +255,24 @@ impl Groups {
         free
     }
 
-    /// Removes a group; `false` when there is none.
-    pub fn remove(&mut self, name: &[u8]) -> bool {
-        self.0.remove(name).is_some()
+    /// Takes a group out; see [`Stream::remove_group`](super::Stream::remove_group).
+    pub(super) fn take(&mut self, name: &[u8]) -> Option<Group> {
+        self.0.remove(name)
+    }
+
+    /// All groups, to begin a walk.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut Group)> {
+        self.0.iter_mut().map(|(name, group)| (&**name, group))
     }
 
     /// The groups in order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
         self.0.iter().map(|(name, group)| (&**name, group))
+    }
+
+    /// Number of deliveries of all groups that are not acknowledged. O(groups).
+    pub fn pending_len(&self) -> usize {
+        self.0.values().map(Group::pending_len).sum()
     }
 
     /// Whether any group waits for the acknowledgement of `id`, or has not got to it yet. O(groups log n).

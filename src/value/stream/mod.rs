@@ -7,15 +7,18 @@
 pub mod entries;
 pub mod group;
 pub mod id;
+mod kept;
 pub mod node;
 mod radix;
 pub mod trim;
+pub mod walk;
 
 use super::object::{Collection, Kind, Object, ObjectMut, ObjectRef};
 use entries::Entries;
 use group::{Group, Groups};
 use id::StreamId;
 use trim::{Refs, Trim};
+use walk::Walk;
 
 /// A stream.
 #[derive(Default, Clone, PartialEq, Eq, Debug)]
@@ -25,12 +28,13 @@ pub struct Stream(Box<Body>);
 struct Body {
     entries: Entries,
     groups: Groups,
+    walk: Walk,
 }
 
 impl Stream {
     /// A stream of these parts, as a snapshot has them.
     pub fn new(entries: Entries, groups: Groups) -> Stream {
-        Stream(Box::new(Body { entries, groups }))
+        Stream(Box::new(Body { entries, groups, walk: Walk::default() }))
     }
 
     /// The entries.
@@ -53,22 +57,29 @@ impl Stream {
         &mut self.0.groups
     }
 
+    /// Removes a group; `false` when there is none.
+    pub fn remove_group(&mut self, name: &[u8]) -> bool {
+        let Some(group) = self.0.groups.take(name) else { return false };
+        self.0.walk.keep(name, group);
+        true
+    }
+
     /// The entries and one group, to read those while that notes it; `None` when there is no such group.
     pub fn with_group(&mut self, name: &[u8]) -> Option<(&mut Entries, &mut Group)> {
-        let Body { entries, groups } = &mut *self.0;
+        let Body { entries, groups, .. } = &mut *self.0;
         Some((entries, groups.get_mut(name)?))
     }
 
     /// Trims; returns how many entries went. See [`Entries::trim`].
     pub fn trim(&mut self, trim: &Trim) -> u64 {
-        let Body { entries, groups } = &mut *self.0;
+        let Body { entries, groups, .. } = &mut *self.0;
         entries.trim(trim, groups)
     }
 
     /// Deletes an entry as `refs` says, which holds for deliveries of entries long gone too; what became of it. O(log n +
     /// entries of a node + groups log n).
     pub fn delete(&mut self, id: StreamId, refs: Refs) -> Deletion {
-        let Body { entries, groups } = &mut *self.0;
+        let Body { entries, groups, .. } = &mut *self.0;
         match refs {
             Refs::Respect if groups.refer_to(id) => return Deletion::Referenced,
             Refs::Forget => groups.forget(id),

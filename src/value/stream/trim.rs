@@ -80,7 +80,8 @@ impl Entries {
         };
         match (whole, trim.whole_nodes) {
             (true, _) if trim.refs == Refs::Keep => {
-                self.nodes.remove(&first);
+                let node = self.nodes.remove(&first);
+                self.kept.note(first, || node);
                 self.figures.len -= entries;
                 Some(Gone { count: entries, go_on: true })
             }
@@ -93,6 +94,7 @@ impl Entries {
     fn trim_entries(&mut self, first: StreamId, trim: &Trim, groups: &mut Groups) -> u64 {
         let mut left = self.figures.len;
         let Some(node) = self.nodes.get_mut(&first) else { return 0 };
+        self.kept.note(first, || Some(node.clone()));
         let count = node.delete_front(first, |id, live| {
             let stop = match trim.to {
                 TrimTo::Len(len) => left <= len,

@@ -112,7 +112,8 @@ impl IntoIterator for Table {
     type Item = Element;
     type IntoIter = IntoIter;
 
+    /// Copies of the elements while somebody else walks through them.
     fn into_iter(self) -> IntoIter {
-        IntoIter { table: self, walk: Walk::default() }
+        IntoIter { table: self.unwalked(), walk: Walk::default() }
     }
 }

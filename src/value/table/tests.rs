@@ -250,3 +250,109 @@ fn short_members_take_few_bytes() {
         assert!(bytes < 16.0 + limit, "{bytes} bytes a member of {count}");
     }
 }
+
+mod walks {
+    use super::*;
+    use crate::value::walk::{Claim, Left};
+
+    /// A step of [`a_walk_meets_what_there_was_when_it_began`].
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u16, u8),
+        Remove(u16),
+        Change(u16),
+        TakeRandom,
+        Walk(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..3000_u16, any::<u8>()).prop_map(|(n, value)| Step::Put(n, value)),
+            3 => (0..3000_u16).prop_map(Step::Remove),
+            3 => (0..3000_u16).prop_map(Step::Change),
+            1 => Just(Step::TakeRandom),
+            4 => (1..20_u8).prop_map(Step::Walk),
+        ]
+    }
+
+    fn name(n: u16) -> Vec<u8> {
+        format!("element:{n}").into_bytes()
+    }
+
+    fn walk(table: &mut Table, turns: u8, met: &mut Vec<(Vec<u8>, Vec<u8>)>) -> bool {
+        let mut left = turns;
+        let mut more = || {
+            left = left.saturating_sub(1);
+            left > 0
+        };
+        table.walk_on(&mut more, &mut |element| {
+            met.push((element.name().to_vec(), element.value().unwrap_or_default().to_vec()));
+        })
+    }
+
+    fn apply(table: &mut Table, step: &Step, seed: &mut u64, met: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+        match step {
+            Step::Put(n, value) => drop(table.insert(Element::new(&name(*n), Some(&[*value]), None))),
+            Step::Remove(n) => drop(table.remove(&name(*n))),
+            Step::Change(n) => {
+                if let Some(element) = table.get_mut(&name(*n)) {
+                    element.set_value(b"changed in place, or moved");
+                }
+            }
+            Step::TakeRandom => {
+                let mut random = || {
+                    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    seed.rotate_left(17)
+                };
+                drop(table.take_random(&mut random));
+            }
+            Step::Walk(turns) => drop(walk(table, *turns, met)),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn a_walk_meets_what_there_was_when_it_began(
+            count in 0..2500_u16,
+            steps in prop::collection::vec(step(), 0..400),
+            dropped in any::<bool>(),
+        ) {
+            let mut table: Table = (0..count).map(|n| Element::new(&name(n), Some(b"old"), None)).collect();
+            let mut expected: Vec<_> = (0..count).map(|n| (name(n), b"old".to_vec())).collect();
+            let claim = Claim::new(b"");
+            table.begin_walk(claim.clone());
+            let (mut met, mut seed) = (Vec::new(), 1);
+            for step in &steps {
+                apply(&mut table, step, &mut seed, &mut met);
+                prop_assert_eq!(table.clone().len(), table.len());
+            }
+            if dropped {
+                let walked = table.claim().is_none();
+                drop(table);
+                match claim.take_left() {
+                    Some(Left::Table(mut left)) => while !walk(&mut left, 50, &mut met) {},
+                    _ => prop_assert!(walked),
+                }
+            } else {
+                while !walk(&mut table, 50, &mut met) {}
+                table.validate();
+            }
+            met.sort();
+            expected.sort();
+            prop_assert_eq!(met, expected);
+        }
+    }
+
+    #[test]
+    fn a_walk_that_is_given_up_keeps_nothing() {
+        let mut table: Table = (0..1000).map(|n| Element::new(&name(n), Some(b"old"), None)).collect();
+        let claim = Claim::new(b"");
+        table.begin_walk(claim.clone());
+        claim.give_up();
+        assert!(table.remove(&name(1)).is_some() && table.claim().is_none());
+        table.begin_walk(claim.clone());
+        drop(table);
+        assert!(claim.take_left().is_none());
+    }
+}
