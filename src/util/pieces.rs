@@ -140,7 +140,8 @@ mod tests {
             pieces.bytes.extend_from_slice(b"z");
         }
         assert_eq!(shown(&one), "[L0]a[text][L1][L2][]z");
-        [&mut one, &mut two].map(Pieces::end_frame);
+        one.end_frame();
+        two.end_frame();
         one.append(&mut two);
         assert_eq!(one.frames().iter().map(shown).collect::<Vec<_>>(), ["[L0]a[text][L1][L2][]z"; 2]);
         assert_eq!(shown(&one), "[L0]a[text][L1][L2][]z[L0]a[text][L1][L2][]z");

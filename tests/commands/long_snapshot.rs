@@ -19,7 +19,7 @@ use larder::value::stream::Stream;
 use larder::value::stream::id::StreamId;
 
 /// Elements of each long collection.
-const ELEMENTS: usize = 1200;
+const ELEMENTS: usize = 700;
 
 /// What a value is, whatever its encoding and the order in which it holds its elements.
 fn meaning(entry: EntryRef<'_>, now: UnixMs) -> Vec<u8> {
@@ -80,14 +80,16 @@ fn lengthen(c: &mut Client) {
     let names: Vec<String> = (0..ELEMENTS).map(|n| format!("element-{n}-{}", "y".repeat(n % 60))).collect();
     let mut add = |head: &str, words: &mut dyn Iterator<Item = String>| {
         let words: Vec<String> = head.split(' ').map(str::to_owned).chain(words).collect();
-        c.bytes(&words.iter().map(String::as_bytes).collect::<Vec<_>>())
+        c.bytes(&words.iter().map(String::as_bytes).collect::<Vec<_>>());
     };
     for key in ["l", "l2"] {
         for name in &names {
             add(&format!("RPUSH {key}"), &mut (0..8).map(|n| format!("{name}-{n}-{}", "z".repeat(100))));
         }
     }
-    ["m", "m2", "bm"].map(|key| add(&format!("SADD {key}"), &mut names.iter().cloned()));
+    for key in ["m", "m2", "bm"] {
+        add(&format!("SADD {key}"), &mut names.iter().cloned());
+    }
     for key in ["z", "z2", "bz", "geo"] {
         add(
             &format!("ZADD {key}"),
@@ -195,7 +197,7 @@ impl Chance {
     fn write(&mut self) -> String {
         let n = self.below(ELEMENTS + 200);
         let name = format!("element-{n}-{}", "y".repeat(n % 60));
-        let (key, place) = (["", "b"][self.below(2)], self.below(9000));
+        let (key, place) = (["", "b"][self.below(2)], self.below(5000));
         let other = self.below(ELEMENTS);
         let id = format!("{other}-1");
         match self.below(28) {
@@ -249,7 +251,7 @@ fn ids_of(c: &mut Client) -> Vec<String> {
 /// Writes between any two turns: of elements, and, now and then, of everything that a command can do.
 #[test]
 fn random_writes_between_any_two_parts_leave_the_cut_as_it_was() {
-    for seed in 0..24_u64 {
+    for seed in 0..18_u64 {
         let (mut c, mut chance) = (Client::new(Resp::V2), Chance(seed * 7919 + 1));
         fill_long(&mut c);
         let ids = ids_of(&mut c);
@@ -264,10 +266,11 @@ fn random_writes_between_any_two_parts_leave_the_cut_as_it_was() {
                     1..6 => chance.stream_write(&ids),
                     _ => chance.write(),
                 };
-                if !blocks(&line) && !(line.starts_with("FLUSH") && chance.below(9) > 0) {
-                    c.ask(&line);
-                    written += 1;
+                if blocks(&line) || line.starts_with("FLUSH") && chance.below(9) > 0 {
+                    continue;
                 }
+                c.ask(&line);
+                written += 1;
             }
             let count = 1 + chance.below(3);
             if !hand.turns(count) {
@@ -298,7 +301,7 @@ fn collections_that_move_or_go_while_they_are_walked_are_recorded() {
         "LTRIM l 1 0",
         "LTRIM l 0 3",
         "SPOP m 99999",
-        "SPOP bm 1190",
+        "SPOP bm 690",
         "HPEXPIRE h 0 FIELDS 1 a",
         "PEXPIRE z -1",
         "XGROUP DESTROY st g",
@@ -307,7 +310,7 @@ fn collections_that_move_or_go_while_they_are_walked_are_recorded() {
         "SINTERSTORE m m m2",
         "ZRANGESTORE z z 0 5",
     ] {
-        for turns in [0, 40, 160, 400] {
+        for turns in [0, 40, 160] {
             let mut c = Client::new(Resp::V2);
             fill_long(&mut c);
             let before = content(&c);

@@ -244,8 +244,9 @@ impl Nodes {
                     visit(node.to_ref());
                 }
                 *run = Run { place: run.place + 1, number: run.number + 1, len: run.len - 1 };
-                let is_through = run.len == 0;
-                walk.runs.pop_front_if(|_| is_through);
+                if run.len == 0 {
+                    walk.runs.pop_front();
+                }
             }
             walk.next += 1;
             if !more() {

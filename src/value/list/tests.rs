@@ -136,11 +136,14 @@ fn walk(nodes: &mut Nodes, count: usize, met: &mut Vec<Vec<u8>>) -> bool {
         left = left.saturating_sub(1);
         left > 0
     };
-    nodes.walk_on(&mut more, &mut |node| match node {
-        NodeRef::Packed(bytes) => {
-            met.extend(Listpack::from_bytes(&bytes).expect("a listpack").iter().map(Item::to_vec))
-        }
-        NodeRef::Plain(bytes) => met.push(bytes.to_vec()),
+    nodes.walk_on(&mut more, &mut |node| {
+        let texts = match node {
+            NodeRef::Packed(bytes) => {
+                Listpack::from_bytes(&bytes).expect("a listpack").iter().map(Item::to_vec).collect()
+            }
+            NodeRef::Plain(bytes) => vec![bytes.to_vec()],
+        };
+        met.extend(texts);
     })
 }
 

@@ -114,7 +114,6 @@ impl IntoIterator for Table {
 
     /// Copies of the elements while somebody else walks through them.
     fn into_iter(self) -> IntoIter {
-        let table = if self.claim().is_some() { self.clone() } else { self };
-        IntoIter { table, walk: Walk::default() }
+        IntoIter { table: self.unwalked(), walk: Walk::default() }
     }
 }

@@ -133,6 +133,14 @@ impl Table {
         self.walk = Some(walk);
     }
 
+    /// A table that nobody walks through: where somebody does, a copy.
+    pub(super) fn unwalked(self) -> Table {
+        match self.walk {
+            None => self,
+            Some(_) => Table::clone(&self), // and what this one holds is left to the walk
+        }
+    }
+
     /// Leaves everything to a walk in progress; does nothing when there is none.
     #[cold]
     #[inline(never)]
