@@ -500,10 +500,9 @@ impl Residents for Keys<'_> {
         let (mut seen, mut turns) = (0, 0);
         for _ in 0..SAMPLE_HOMES {
             let next = self.keyspace.candidates(db, at, self.policy, self.now, &mut |mark, resident| {
-                if seen < count {
-                    seen += 1;
-                    visit(with_db(mark, db), resident);
-                }
+                // All of a home, or the keys that stand last in it would never go.
+                seen += 1;
+                visit(with_db(mark, db), resident);
             });
             (db, at) = match next {
                 Some(at) => (db, at),

@@ -82,7 +82,7 @@ pub trait Residents {
         Some(fate)
     }
 
-    /// Calls `visit` for about `count` keys chosen by chance among those that may be evicted.
+    /// Calls `visit` for `count` keys chosen by chance among those that may be evicted, or for some more that stand beside them.
     fn sample(&mut self, count: usize, visit: &mut dyn FnMut(u32, Resident));
 }
 

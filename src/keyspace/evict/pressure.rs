@@ -26,6 +26,10 @@ const ORDINAL_BITS: u32 = 10;
 /// So many steps of the ordinal are as many new keys as there are keys: the oldest key has then seen a quarter of all ordinals.
 const STEPS: u64 = 256;
 
+/// Before it is known how many keys there are, the ordinal steps on so many times while their number doubles: of a thousand million keys
+/// that leaves all but one in 65,536 in their order.
+const STEPS_A_DOUBLING: u64 = 64;
+
 /// Uses beyond so many untold news are not told.
 const MAX_NEWS: usize = 4096;
 
@@ -60,7 +64,7 @@ pub struct Pressure {
     volatile: AtomicU8,
     log_factor: AtomicU32,
     decay_minutes: AtomicU32,
-    /// New keys since the start, and after how many of them the ordinal steps on.
+    /// New keys since the ordinal was last fitted, and after how many of them it steps on.
     fresh: AtomicU64,
     step: AtomicU64,
     ordinal: AtomicU16,
@@ -101,6 +105,7 @@ impl Pressure {
     /// Lets the ordinal step on so that it fits about `keys` keys.
     pub fn fit_ordinal(&self, keys: usize) {
         self.step.store(keys as u64 / STEPS, Relaxed);
+        self.fresh.store(0, Relaxed);
     }
 
     /// How many steps ago a key was used, at most 1023.
@@ -141,11 +146,7 @@ impl Pressure {
             entry.set_access(minutes(now) << 8 | u32::from(INITIAL_FREQUENCY));
         }
         if mode & ORDINAL != 0 {
-            let (fresh, step) = (self.fresh.fetch_add(1, Relaxed), self.step.load(Relaxed).max(1));
-            if fresh % step == 0 {
-                self.ordinal.fetch_add(1, Relaxed);
-            }
-            entry.set_tally(self.ordinal.load(Relaxed) & ((1 << ORDINAL_BITS) - 1));
+            entry.set_tally(self.ordinal_of_new());
         }
         if mode & COUNTED != 0 {
             // In the window, until the algorithm says otherwise.
@@ -154,6 +155,17 @@ impl Pressure {
                 self.tell(News::New { db, mark: mark_of(hash) });
             }
         }
+    }
+
+    /// The ordinal of one more new key.
+    fn ordinal_of_new(&self) -> u16 {
+        let fresh = self.fresh.fetch_add(1, Relaxed);
+        let doublings = (fresh / STEPS_A_DOUBLING).checked_ilog2().unwrap_or(0);
+        let step = self.step.load(Relaxed).max(1 << doublings);
+        if fresh % step == 0 {
+            self.ordinal.fetch_add(1, Relaxed);
+        }
+        self.ordinal.load(Relaxed) & ((1 << ORDINAL_BITS) - 1)
     }
 
     /// As [`Pressure::note_new`], for an entry of a file, with the counter that it had there. Nobody is told: [`Pressure::note_replaced`]
@@ -253,4 +265,22 @@ fn minutes(now: UnixMs) -> u32 {
 pub fn mark_of(hash: u64) -> u32 {
     let [.., a, b, c, d] = hash.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache that was filled before the first eviction had ordinals that had gone round many times: the first turnover went by chance.
+    #[test]
+    fn ordinals_do_not_go_round_while_a_cache_fills() {
+        let pressure = Pressure::default();
+        let ordinals: Vec<u16> = (0..300_000).map(|_| pressure.ordinal_of_new()).collect();
+        let ages: Vec<u16> = ordinals.iter().skip(1000).map(|ordinal| pressure.age(*ordinal)).collect();
+        assert!(ages.is_sorted_by(|older, newer| older >= newer));
+        assert!(ages[0] > 450 && ages[150_000] > 50, "{} {}", ages[0], ages[150_000]);
+        pressure.fit_ordinal(300_000);
+        let next: Vec<u16> = (0..300_000).map(|_| pressure.ordinal_of_new()).collect();
+        assert!((180..=257).contains(&pressure.age(next[0])));
+    }
 }

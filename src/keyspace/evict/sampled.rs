@@ -91,8 +91,13 @@ impl Algorithm for Random {
     }
 
     fn evict(&mut self, residents: &mut dyn Residents) -> Turn {
-        let mut chosen = None;
-        residents.sample(1, &mut |mark, _| chosen = chosen.or(Some(mark)));
+        let (mut chosen, mut seen) = (None, 0_u32);
+        residents.sample(1, &mut |mark, _| {
+            seen += 1;
+            if rand::random_range(0..seen) == 0 {
+                chosen = Some(mark);
+            }
+        });
         match chosen {
             Some(mark) if residents.evict(mark) => Turn::Evicted,
             Some(_) => Turn::Searching,

@@ -38,8 +38,8 @@ const ARM_KEYS: usize = 2048;
 /// Looks at the arms while as many requests come as an arm holds keys.
 const CHECKS: usize = 8;
 
-/// What is left of older hits at each look: those of the last eight times an arm's keys count.
-const MEMORY: f32 = 0.985;
+/// What is left of older hits at each look: those of the last twelve times an arm's keys count.
+const MEMORY: f32 = 0.99;
 
 /// How much more of all requests an arm must hit.
 const MARGIN: f32 = 0.003;
@@ -50,7 +50,7 @@ const DEVIATIONS: f32 = 3.0;
 
 /// What it costs to follow another arm, in hits for each key that it holds: the cache has to come to hold what the arm does. An arm
 /// must have hit so many more. Where phases are short, whoever asks for less pays for each and gains from none.
-const COST: f32 = 0.1;
+const COST: f32 = 0.13;
 
 /// Keys by their marks, with what [`Residents`] tells of them: open addressing, five bytes a slot.
 #[derive(Default)]
