@@ -162,7 +162,7 @@ impl Pressure {
         let fresh = self.fresh.fetch_add(1, Relaxed);
         let doublings = (fresh / STEPS_A_DOUBLING).checked_ilog2().unwrap_or(0);
         let step = self.step.load(Relaxed).max(1 << doublings);
-        if fresh % step == 0 {
+        if fresh.is_multiple_of(step) {
             self.ordinal.fetch_add(1, Relaxed);
         }
         self.ordinal.load(Relaxed) & ((1 << ORDINAL_BITS) - 1)
