@@ -133,3 +133,34 @@ pub fn edit_large(bytes: Bytes, edit: impl FnOnce(&mut BytesMut)) -> Bytes {
     edit(&mut text);
     text.freeze()
 }
+/// Fills a text up with zero bytes to a length, if it is shorter. One that grows by far is not touched where it is zero: the system then
+/// gives pages as they are used, and a bit at the end of 512 MiB costs no 200 ms.
+pub fn fill_up(text: &mut BytesMut, len: usize) {
+    if len >= FRESH_BYTES && len / 2 >= text.len() {
+        let mut grown = BytesMut::zeroed(len);
+        grown[..text.len()].copy_from_slice(text);
+        *text = grown;
+    } else if len > text.len() {
+        text.resize(len, 0);
+    }
+}
+
+/// From this size on the allocator asks the system for pages of a block's own (some MiB; below that it may have to clear what it has).
+const FRESH_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_filled_up_with_zeros_and_never_cut() {
+        for (before, len) in
+            [(0, 5), (3, 5), (5, 3), (3, FRESH_BYTES), (FRESH_BYTES - 1, FRESH_BYTES), (FRESH_BYTES, 0)]
+        {
+            let mut text = BytesMut::from(&vec![7; before][..]);
+            fill_up(&mut text, len);
+            assert_eq!(text.len(), before.max(len));
+            assert!(text[..before].iter().all(|byte| *byte == 7) && text[before..].iter().all(|byte| *byte == 0));
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::protocol::batch::RequestView;
 use crate::protocol::reply::Reply;
 use crate::util::number;
 use crate::value::bitmap::{Field, Overflow};
-use crate::value::string::StringRef;
+use crate::value::string::{StringRef, fill_up};
 use smallvec::SmallVec;
 
 /// What is done with a field.
@@ -172,7 +172,7 @@ pub(super) fn bitfield<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result
     let grows = ctx.db.string_to_change(key)?.is_none_or(|string| string.len() < len);
     let mut changes = 0;
     ctx.db.edit_string(key, |text| {
-        text.resize(text.len().max(len), 0);
+        fill_up(text, len);
         ctx.reply.array(steps.len());
         for step in &steps {
             let stored = step.run(text, &mut ctx.reply);

@@ -13,7 +13,7 @@ use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec
 use crate::keyspace::{Key, Ttl};
 use crate::util::number;
 use crate::value::bitmap::{self, Operation};
-use crate::value::string::{INLINE_MAX, StringRef, StringSource};
+use crate::value::string::{INLINE_MAX, StringRef, StringSource, fill_up};
 use bytes::Bytes;
 use field::{bitfield, bitfield_key_flags, bitfield_ro};
 use smallvec::SmallVec;
@@ -193,7 +193,7 @@ fn setbit<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Com
     let changes = !inside || before != on;
     if changes || !raw {
         ctx.db.edit_string(key, |text| {
-            text.resize(text.len().max(len_with(offset)), 0);
+            fill_up(text, len_with(offset));
             bitmap::set_bit(text, offset, on);
         })?;
     }

@@ -9,7 +9,7 @@ use crate::call::spec::{KeyFlags, Outcome};
 use crate::keyspace::{Key, Ttl, View};
 use crate::protocol::batch::RequestView;
 use crate::util::clock::UnixMs;
-use crate::value::string::{StringRef, StringSource};
+use crate::value::string::{StringRef, StringSource, fill_up};
 
 /// Under which condition a value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -437,7 +437,7 @@ pub(super) fn setrange<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result
 
     let end = offset + value.len();
     let len = ctx.db.edit_string(key, |text| {
-        text.resize(end.max(text.len()), 0);
+        fill_up(text, end);
         text[offset..end].copy_from_slice(value);
     })?;
     ctx.touch(key, Event::String("setrange"));
