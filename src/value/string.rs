@@ -133,6 +133,10 @@ pub fn edit_large(bytes: Bytes, edit: impl FnOnce(&mut BytesMut)) -> Bytes {
     edit(&mut text);
     text.freeze()
 }
+
+/// From this size on a block may be of fresh pages, which are zero: below it the allocator has to clear what it has.
+const FRESH_BYTES: usize = 1 << 20;
+
 /// Fills a text up with zero bytes to a length, if it is shorter. One that grows by far is not touched where it is zero: the system then
 /// gives pages as they are used, and a bit at the end of 512 MiB costs no 200 ms.
 pub fn fill_up(text: &mut BytesMut, len: usize) {
@@ -144,9 +148,6 @@ pub fn fill_up(text: &mut BytesMut, len: usize) {
         text.resize(len, 0);
     }
 }
-
-/// From this size on the allocator asks the system for pages of a block's own (some MiB; below that it may have to clear what it has).
-const FRESH_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
