@@ -227,8 +227,11 @@ impl Dispatcher {
         let mut first = 0;
         while first < batch.len() {
             let end = self.plan(batch, buffer, first, session.db);
+            let (parked, mut fetched) = (self.parked.planned, self.parked.keys);
+            let last_key = self.keys.len().min(fetched + PREFETCHED_KEYS);
             for index in first..end {
-                let planned = self.planned[self.parked.planned + index - first];
+                self.fetch_ahead(&mut fetched, parked + index - first, last_key, session.db);
+                let planned = self.planned[parked + index - first];
                 let request = batch.request(index, buffer);
                 let command = planned.command.map_err(|unknown| (index, unknown_command(unknown, request)))?;
                 if !command.spec.accepts(request.argc()) {
