@@ -169,31 +169,31 @@ impl Keyspace {
         self.databases[db].get().is_some()
     }
 
-    /// Starts loading the home bucket of `hash` and the next. Takes no lock.
+    /// Starts loading the home buckets of these hashes and the next ones. Takes no lock.
     #[inline]
-    pub fn prefetch_bucket(&self, db: usize, hash: u64, guard: &Guard) {
-        if let Some(cells) = self.databases[db].get() {
-            cells[self.shard_of(hash)].peek.buckets(hash, guard, &mut prefetch);
-        }
+    pub fn prefetch_buckets(&self, db: usize, hashes: impl Iterator<Item = u64>) {
+        let Some(cells) = self.databases[db].get() else { return };
+        let guard = &crossbeam_epoch::pin();
+        hashes.for_each(|hash| cells[self.shard_of(hash)].peek.buckets(hash, guard, &mut prefetch));
     }
 
-    /// Starts loading the entry that `hash` probably belongs to, or, where there is none, what storing one changes. Takes no
-    /// lock.
+    /// Starts loading the entries that these hashes probably belong to, or, where there is none, what storing one changes. Takes
+    /// no lock.
     #[inline]
-    pub fn prefetch_entry(&self, db: usize, hash: u64, guard: &Guard) {
-        if let Some(cells) = self.databases[db].get() {
-            cells[self.shard_of(hash)].peek.entry(hash, guard, &mut prefetch);
-        }
+    pub fn prefetch_entries(&self, db: usize, hashes: impl Iterator<Item = u64>) {
+        let Some(cells) = self.databases[db].get() else { return };
+        let guard = &crossbeam_epoch::pin();
+        hashes.for_each(|hash| cells[self.shard_of(hash)].peek.entry(hash, guard, &mut prefetch));
     }
 
-    /// As [`Keyspace::prefetch_bucket`], for a key of which only the mark is known.
+    /// As [`Keyspace::prefetch_buckets`], for a key of which only the mark is known.
     fn prefetch_marked_bucket(&self, db: usize, mark: u32, guard: &Guard) {
         if let Some(cells) = self.databases[db].get() {
             cells[self.shard_of(u64::from(mark) << 32)].peek.marked_bucket(mark, guard, &mut prefetch);
         }
     }
 
-    /// As [`Keyspace::prefetch_entry`], for a key of which only the mark is known.
+    /// As [`Keyspace::prefetch_entries`], for a key of which only the mark is known.
     fn prefetch_marked_entry(&self, db: usize, mark: u32, guard: &Guard) {
         if let Some(cells) = self.databases[db].get() {
             cells[self.shard_of(u64::from(mark) << 32)].peek.marked_entries(mark, guard, &mut |entry| {

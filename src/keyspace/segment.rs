@@ -158,10 +158,20 @@ fn pack(h16: u16, start: NonNull<u8>) -> *mut u8 {
     start.as_ptr().map_addr(|address| address | (usize::from(h16) << ADDRESS_BITS))
 }
 
+/// The ladder with as many steps as four bits count, so that the lookup needs no test.
+const STEPS: [u16; 16] = {
+    let (mut steps, mut step) = ([LADDER[LADDER.len() - 1]; 16], 0);
+    while step < LADDER.len() {
+        steps[step] = LADDER[step];
+        step += 1;
+    }
+    steps
+};
+
 /// The number of buckets at `step` of the ladder.
 #[inline]
 pub fn buckets_at(step: u8) -> usize {
-    usize::from(LADDER[usize::from(step) % LADDER.len()])
+    usize::from(STEPS[usize::from(step & 15)])
 }
 
 #[inline]
