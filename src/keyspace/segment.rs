@@ -89,6 +89,14 @@ pub struct Scratch {
     places: Vec<Place>,
     blocks: Vec<*const u8>,
     sparse: Vec<bool>,
+    won: usize,
+}
+
+impl Scratch {
+    /// Bytes that what was moved since the last call has left free, where all of its slabs are emptied.
+    pub fn take_won(&mut self) -> usize {
+        std::mem::take(&mut self.won)
+    }
 }
 
 /// The hash bits that a segment looks at.
@@ -527,7 +535,7 @@ impl Segment {
         scratch.places.extend(self.places());
         scratch.blocks.clear();
         scratch.blocks.extend(scratch.places.iter().map(|place| self.start(*place).as_ptr().cast_const()));
-        find_sparse(&scratch.blocks, &mut scratch.sparse);
+        scratch.won += find_sparse(&scratch.blocks, &mut scratch.sparse);
         let mut moved = 0;
         for (place, _) in scratch.places.iter().zip(&scratch.sparse).filter(|(_, sparse)| **sparse) {
             let slot = &self.bucket(place.bucket).slots[place.slot];
@@ -550,7 +558,7 @@ impl Segment {
             }
             _ => false,
         });
-        find_sparse(blocks, &mut scratch.sparse);
+        scratch.won += find_sparse(blocks, &mut scratch.sparse);
         let mut moved = 0;
         for (place, _) in scratch.places.iter().zip(&scratch.sparse).filter(|(_, sparse)| **sparse) {
             if let Some(bytes) = self.entry_mut(*place).large_mut() {
