@@ -16,6 +16,7 @@ use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Group, Outcome, Scope, Slices};
 use crate::call::table::{Command, Memo, Unknown};
 use crate::call::tracked::mode;
+use crate::keyspace::ahead::Ahead;
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::evict::engine::Room;
 use crate::keyspace::{Key, LockPlan, Ticket, View};
@@ -82,6 +83,8 @@ pub struct Dispatcher {
     /// What is parked, then the batch that runs.
     planned: Vec<Planned>,
     keys: Vec<KeyUse>,
+    /// What these need from memory, in the same order.
+    ahead: Ahead,
     /// The command that was planned last.
     memo: Memo<'static>,
     /// Whether a command that works on elements is among those planned.
@@ -145,6 +148,7 @@ impl Dispatcher {
             worker,
             planned: Vec::new(),
             keys: Vec::new(),
+            ahead: Ahead::default(),
             memo: Memo::default(),
             elements: false,
             parked: Extent::default(),
@@ -191,7 +195,7 @@ impl Dispatcher {
             let (mut warm, mut fetched) = (first, self.parked.keys);
             let last_key = self.keys.len().min(fetched + PREFETCHED_KEYS);
             for index in first..end {
-                self.fetch_ahead(&mut fetched, parked + index - first, last_key, session.db);
+                self.fetch_ahead(&mut fetched, parked + index - first, last_key);
                 if self.elements && index == warm {
                     warm = self.warm(parked + index - first, batch, buffer, index..end, session.db);
                 }
@@ -239,7 +243,7 @@ impl Dispatcher {
             let (parked, mut fetched) = (self.parked.planned, self.parked.keys);
             let last_key = self.keys.len().min(fetched + PREFETCHED_KEYS);
             for index in first..end {
-                self.fetch_ahead(&mut fetched, parked + index - first, last_key, session.db);
+                self.fetch_ahead(&mut fetched, parked + index - first, last_key);
                 let planned = self.planned[parked + index - first];
                 let request = batch.request(index, buffer);
                 let command = planned.command.map_err(|unknown| (index, unknown_command(unknown, request)))?;
@@ -255,11 +259,13 @@ impl Dispatcher {
             first = end;
         }
         self.executed = 0;
+        self.ahead.truncate(self.parked.keys);
         Ok(())
     }
 
     fn finish(&mut self, session: &Session) {
         self.end_span();
+        self.ahead.truncate(self.parked.keys);
         self.room.set(0);
         let requests = std::mem::take(&mut self.executed);
         self.shared.stats.workers[self.worker].processed.add(requests);
@@ -281,31 +287,27 @@ impl Dispatcher {
     }
 
     /// Requests the buckets of the keys behind those parked from memory.
-    fn fetch_buckets(&self, db: usize) {
+    fn fetch_buckets(&mut self, db: usize) {
         let hashes = self.keys[self.parked.keys..].iter().map(|key| key.hash);
-        self.shared.keyspace.prefetch_buckets(db, hashes.take(PREFETCHED_KEYS));
+        self.ahead.note(&self.shared.keyspace, db, hashes, PREFETCHED_KEYS);
     }
 
     /// Requests from memory the entries of the keys of the request planned as number `planned` and of some keys behind them, a few at a
     /// time, so that the lines which a core can wait for at once are never all taken. `fetched` is the first key, up to `end`, whose
     /// entry has not been requested.
     #[inline]
-    fn fetch_ahead(&self, fetched: &mut usize, planned: usize, end: usize, db: usize) {
+    fn fetch_ahead(&self, fetched: &mut usize, planned: usize, end: usize) {
         let wanted = (self.planned[planned].keys.1 + KEYS_AHEAD).min(end);
         if wanted >= *fetched + KEYS_AT_ONCE || (wanted == end && wanted > *fetched) {
-            self.fetch_entries(fetched, wanted, db);
+            self.ahead.fetch(*fetched..wanted);
+            *fetched = wanted;
         }
-    }
-
-    fn fetch_entries(&self, fetched: &mut usize, wanted: usize, db: usize) {
-        let hashes = self.keys[*fetched..wanted].iter().map(|key| key.hash);
-        self.shared.keyspace.prefetch_entries(db, hashes);
-        *fetched = wanted;
     }
 
     fn forget_batch(&mut self) {
         self.planned.truncate(self.parked.planned);
         self.keys.truncate(self.parked.keys);
+        self.ahead.truncate(self.parked.keys);
     }
 
     /// Plans requests of `parked` that are to run later with [`Dispatcher::run_parked`]; they are the next ones after those
@@ -321,10 +323,10 @@ impl Dispatcher {
             self.plan_one(parked.request(index, buffer));
         }
         self.fetch_buckets(db);
-        let (mut fetched, ahead) = (self.unfetched, self.parked.keys.min(KEYS_AHEAD));
-        if fetched < ahead {
-            self.fetch_entries(&mut fetched, ahead, db);
-            self.unfetched = fetched;
+        let ahead = self.parked.keys.min(KEYS_AHEAD);
+        if self.unfetched < ahead {
+            self.ahead.fetch(self.unfetched..ahead);
+            self.unfetched = ahead;
         }
         self.parked = Extent { planned: self.planned.len(), keys: self.keys.len() };
     }
@@ -346,7 +348,7 @@ impl Dispatcher {
         self.make_room_ahead(requests.start, parked, buffer, requests.clone(), session);
         let (mut warm, mut fetched) = (requests.start, self.unfetched);
         for index in requests {
-            self.fetch_ahead(&mut fetched, index, self.parked.keys, session.db);
+            self.fetch_ahead(&mut fetched, index, self.parked.keys);
             self.unfetched = fetched;
             if self.elements && index == warm {
                 warm = self.warm(index, parked, buffer, index..end, session.db);
@@ -407,6 +409,7 @@ impl Dispatcher {
     pub fn unpark(&mut self) {
         self.planned.clear();
         self.keys.clear();
+        self.ahead.truncate(0);
         self.elements = false;
         self.parked = Extent::default();
         self.unfetched = 0;
