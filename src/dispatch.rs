@@ -87,8 +87,9 @@ pub struct Dispatcher {
     ahead: Ahead,
     /// The command that was planned last.
     memo: Memo<'static>,
-    /// Whether a command that works on elements is among those planned.
+    /// Whether a command that works on elements is among those planned, and one that may take long.
     elements: bool,
+    slow: bool,
     parked: Extent,
     /// The first parked key whose entry has not been prefetched.
     unfetched: usize,
@@ -151,6 +152,7 @@ impl Dispatcher {
             ahead: Ahead::default(),
             memo: Memo::default(),
             elements: false,
+            slow: false,
             parked: Extent::default(),
             unfetched: 0,
             now,
@@ -308,6 +310,9 @@ impl Dispatcher {
         self.planned.truncate(self.parked.planned);
         self.keys.truncate(self.parked.keys);
         self.ahead.truncate(self.parked.keys);
+        if self.planned.is_empty() {
+            (self.elements, self.slow) = (false, false);
+        }
     }
 
     /// Plans requests of `parked` that are to run later with [`Dispatcher::run_parked`]; they are the next ones after those
@@ -405,12 +410,16 @@ impl Dispatcher {
         requests.start + count
     }
 
+    /// Whether a parked request may take long.
+    pub fn is_slow(&self) -> bool {
+        self.slow
+    }
+
     /// Forgets what was parked.
     pub fn unpark(&mut self) {
         self.planned.clear();
         self.keys.clear();
         self.ahead.truncate(0);
-        self.elements = false;
         self.parked = Extent::default();
         self.unfetched = 0;
     }
@@ -419,6 +428,7 @@ impl Dispatcher {
     fn plan_one(&mut self, request: RequestView<'_>) {
         let (command, first_arg) = self.shared.commands.resolve_next(request, &mut self.memo);
         let before = self.keys.len();
+        self.slow |= command.is_ok_and(|command| !command.quick);
         if let Ok(command) = command
             && !command.spec.keys.is_empty()
             && command.spec.accepts(request.argc())

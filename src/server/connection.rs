@@ -128,6 +128,9 @@ enum Turn {
 /// many connections is then woken once for all of them, which saves both sides more than the detour costs.
 const PUT_OFF_BYTES: usize = 4096;
 
+/// So many requests take longer than sending their replies and going on with them do.
+const MANY_REQUESTS: usize = 4;
+
 /// Outputs that a worker keeps for reuse.
 const SPARE_OUTPUTS: usize = 64;
 
@@ -265,7 +268,7 @@ impl Connection {
             Turn::Idle => {}
             Turn::Queue => {
                 self.turn = Turn::Send;
-                cx.waker().wake_by_ref();
+                self.bench.borrow_mut().put_off(cx);
                 return Poll::Pending;
             }
             Turn::Send => self.send_put_off(),
@@ -378,7 +381,7 @@ impl Connection {
         let requests = first..bench.parked.len();
         bench.dispatcher.park(&bench.parked, bytes, requests.clone(), self.session.db);
         bench.parked_bytes += len;
-        bench.parkers += 1;
+        bench.note_parked();
         self.parked = Some(Parked { at, len, requests, progress });
     }
 
@@ -401,8 +404,11 @@ impl Connection {
     /// Parses and runs what `bytes` hold, and first of all what of them was parsed before; returns how many are done with.
     fn received(&mut self, bench: &mut Bench, bytes: &[u8], mut parked: Option<Parked>) -> usize {
         let mut consumed = 0;
-        // What was parked has queued already.
-        let at_once = parked.is_some();
+        // What was parked has queued already. But where others have many requests to run, these take longer than the client takes for
+        // replies, and it would be woken for each; unless they may take so long that it is better not to wait for them.
+        let few = |parked: &Parked| parked.requests.len() < MANY_REQUESTS;
+        let at_once =
+            parked.as_ref().is_some_and(few) || parked.is_some() && (bench.parkers == 1 || bench.dispatcher.is_slow());
         loop {
             let need = match parked.take() {
                 Some(Parked { requests, progress, .. }) => {
