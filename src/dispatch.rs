@@ -43,6 +43,9 @@ const KEYS_AHEAD: usize = 12;
 /// Entries requested together: each may take two of the some twenty lines that a core can wait for at once.
 const KEYS_AT_ONCE: usize = 4;
 
+/// A command that takes less on average is quick even if that depends on the data.
+const QUICK_NANOS: u64 = 20_000;
+
 /// Elements of a collection that are requested from memory together.
 const WARMED_ELEMENTS: usize = 32;
 
@@ -424,11 +427,17 @@ impl Dispatcher {
         self.unfetched = 0;
     }
 
+    /// Whether replies of others can wait for a command.
+    #[inline]
+    fn is_quick(&self, command: &Command) -> bool {
+        command.quick || self.counters(command).usually_takes_less(QUICK_NANOS)
+    }
+
     #[inline]
     fn plan_one(&mut self, request: RequestView<'_>) {
         let (command, first_arg) = self.shared.commands.resolve_next(request, &mut self.memo);
         let before = self.keys.len();
-        self.slow |= command.is_ok_and(|command| !command.quick);
+        self.slow |= command.is_ok_and(|command| !self.is_quick(command));
         if let Ok(command) = command
             && !command.spec.keys.is_empty()
             && command.spec.accepts(request.argc())
