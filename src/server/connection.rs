@@ -126,7 +126,7 @@ enum Turn {
 
 /// Replies up to this size wait until the other connections that are ready have been read: a client that talks over
 /// many connections is then woken once for all of them, which saves both sides more than the detour costs.
-const PUT_OFF_BYTES: usize = 4096;
+const PUT_OFF_BYTES: usize = 32 * 1024;
 
 /// So many requests take longer than sending their replies and going on with them do.
 const MANY_REQUESTS: usize = 4;
@@ -695,7 +695,7 @@ impl Connection {
         self.write(&mut unsent);
         if unsent.is_empty() {
             let mut bench = self.bench.borrow_mut();
-            if bench.spare.len() < SPARE_OUTPUTS {
+            if bench.spare.len() < SPARE_OUTPUTS && unsent.held_bytes() <= 2 * PUT_OFF_BYTES {
                 bench.spare.push(unsent);
             }
         } else {
