@@ -98,7 +98,7 @@ class Pair:
         self.readers = {kind: reader for group in groups for kind, reader in group.readers.items()}
         self.signed = signed
         self.controls, self.defaults, self.sessions, self.changed_config = {}, {}, (), set()
-        self.last = ""
+        self.last, self.errors_agree = "", True
         self.config_names = self._common_config_names()
         self.databases = DATABASES if all(self.control(s).call(b"SELECT", b"0") == b"OK" for s in (candidate, reference)) else 1
 
@@ -138,7 +138,7 @@ class Pair:
     def run(self, script, tally=None):
         """Runs a script on both servers; the first difference that nobody signed, or None."""
         self.reset()
-        self.changed_config = self._config_changes(script)
+        self.changed_config, self.errors_agree = self._config_changes(script), True
         paused = any(getattr(c, "name", "") == "client|pause" for chunk in script.chunks for c in chunk.commands)
         self.tolerance_ms = self.usual_tolerance_ms + 2000 * paused  # grows with slow pipelines; a pause ends when each server's timer notices
         self.sessions = [Session(server, script.protocols) for server in (self.candidate, self.reference)]
@@ -268,6 +268,8 @@ class Pair:
         if not entry:
             return difference
         tally.signed[entry.slug] += 1
+        # What only one of them refused only one of them counts.
+        self.errors_agree = self.errors_agree and _is_error(difference.candidate) == _is_error(difference.reference)
         if difference.may_change_state():
             raise StopScript
         return None
