@@ -130,14 +130,7 @@ fn note_latency(shared: &Shared) {
         () => "aof-write-alone",
     };
     for (event, nanos) in [("aof-write", write), (circumstance, write), ("aof-fsync-always", sync)] {
-        note_event(shared, event, nanos);
-    }
-}
-
-fn note_event(shared: &Shared, event: &'static str, nanos: u64) {
-    let (ms, threshold_ms) = (nanos / 1_000_000, shared.config.latency_monitor_threshold_ms());
-    if threshold_ms > 0 && ms >= threshold_ms {
-        shared.latency.add(event, ms, UnixMs::now());
+        shared.note_latency(event, nanos);
     }
 }
 

@@ -72,7 +72,7 @@ class Tally:
     """Counts over a run: commands compared, and for each command its options and outcomes."""
 
     def __init__(self):
-        self.compared, self.not_compared = 0, 0
+        self.compared, self.not_compared, self.repeated = 0, 0, 0
         self.commands = collections.defaultdict(collections.Counter)
         self.signed, self.unconfirmed = collections.Counter(), collections.Counter()
 
