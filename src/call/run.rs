@@ -84,6 +84,7 @@ impl Context<'_> {
             Record { command, request, client: &self.session.client, db: self.session.db, now: self.now, by_script };
         let replied = out.len() - before;
         let bytes = (request.payload_bytes() + replied) as u64;
+        record.note_time(shared, nanos);
         record.note_sizes(shared, replied);
         record.feed_monitors(shared);
         if self.command.spec.keys.is_empty() {

@@ -342,7 +342,7 @@ fn try_rewrite(shared: &'static Shared, begin: bool) -> Result<u64, String> {
     let (base, kept_bytes) = save(shared, begin, file, (&path, &temporary)).map_err(|error| error.to_string())?;
     let renaming = Ticks::now();
     log.files().install_base(disk, config, rdb, usize::from(logs), base).map_err(told)?;
-    note_event(shared, "aof-rename", Ticks::now().nanos_since(renaming));
+    shared.note_latency("aof-rename", Ticks::now().nanos_since(renaming));
     if log.log.is_faulty() {
         log.log.start_over();
         tracing::warn!("The append-only file has new files: the server can write again");
