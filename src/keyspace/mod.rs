@@ -4,6 +4,7 @@
 //! that every command is atomic and none deadlocks. Nothing outside this room names the lock. Must not know: RESP,
 //! commands, clients.
 
+pub mod ahead;
 pub mod attention;
 pub mod entry;
 pub mod evict;
@@ -169,31 +170,14 @@ impl Keyspace {
         self.databases[db].get().is_some()
     }
 
-    /// Starts loading the home bucket of `hash` and the next. Takes no lock.
-    #[inline]
-    pub fn prefetch_bucket(&self, db: usize, hash: u64, guard: &Guard) {
-        if let Some(cells) = self.databases[db].get() {
-            cells[self.shard_of(hash)].peek.buckets(hash, guard, &mut prefetch);
-        }
-    }
-
-    /// Starts loading the entry that `hash` probably belongs to, or, where there is none, what storing one changes. Takes no
-    /// lock.
-    #[inline]
-    pub fn prefetch_entry(&self, db: usize, hash: u64, guard: &Guard) {
-        if let Some(cells) = self.databases[db].get() {
-            cells[self.shard_of(hash)].peek.entry(hash, guard, &mut prefetch);
-        }
-    }
-
-    /// As [`Keyspace::prefetch_bucket`], for a key of which only the mark is known.
+    /// Starts loading the home bucket of a key of which only the mark is known. Takes no lock.
     fn prefetch_marked_bucket(&self, db: usize, mark: u32, guard: &Guard) {
         if let Some(cells) = self.databases[db].get() {
             cells[self.shard_of(u64::from(mark) << 32)].peek.marked_bucket(mark, guard, &mut prefetch);
         }
     }
 
-    /// As [`Keyspace::prefetch_entry`], for a key of which only the mark is known.
+    /// As [`Keyspace::prefetch_marked_bucket`], for its entry: the bucket is looked at.
     fn prefetch_marked_entry(&self, db: usize, mark: u32, guard: &Guard) {
         if let Some(cells) = self.databases[db].get() {
             cells[self.shard_of(u64::from(mark) << 32)].peek.marked_entries(mark, guard, &mut |entry| {

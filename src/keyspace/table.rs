@@ -17,8 +17,7 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    BUCKET_BYTES, Further, Item, Mark, NEAR_BUCKETS, Place, SPLIT_STEP, Scratch, Segment, addresses,
-    candidates_between, further, home_address, step_for,
+    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, home_address, step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
@@ -81,15 +80,13 @@ pub struct Peek {
 }
 
 impl Peek {
-    /// Calls `line` with the addresses of the home bucket of `hash` and of the next, in which one key in twenty lies. Behind the last
-    /// bucket comes the first; the address that is given then is of no use, and of no harm.
+    /// Where the search for the key of this hash begins.
     #[inline]
-    pub fn buckets(&self, hash: u64, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
+    pub fn near(&self, hash: u64, guard: &Guard) -> Near {
         // SAFETY: the directory is never null and is retired through the epoch.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
-        let home = home_address(segment, step, Mark::new(hash, self.prefix_bits + depth));
-        (0..NEAR_BUCKETS).for_each(|number| line(home.wrapping_add(number * BUCKET_BYTES)));
+        Near::new(segment, step, Mark::new(hash, self.prefix_bits + depth))
     }
 
     /// Address of the segment of `hash`, where its header lies.
@@ -97,28 +94,6 @@ impl Peek {
         // SAFETY: the directory is never null and is retired through the epoch.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         directory.slot(hash, self.prefix_bits).0
-    }
-
-    /// Calls `line` with the addresses of what is needed next to find the key of this hash, or to store it.
-    #[inline]
-    pub fn entry(&self, hash: u64, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
-        // SAFETY: as above; and the segment that the directory names is retired through the epoch too.
-        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
-        let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
-        let mark = Mark::new(hash, self.prefix_bits + depth);
-        // SAFETY: as above.
-        match unsafe { further(segment, step, mark) } {
-            Further::Entry(entry) => {
-                line(entry);
-                line(entry.wrapping_add(64));
-            }
-            // An insertion changes the head of the segment.
-            Further::Nothing => line(segment),
-            Further::Bucket(bucket) => {
-                line(bucket);
-                line(segment);
-            }
-        }
     }
 
     /// Calls `line` with the addresses of what is needed first to find the key whose hash has `mark` as its topmost 32 bits,
@@ -978,7 +953,9 @@ mod tests {
         pair.table.validate();
         let key = name(1);
         let mut lines = 0;
-        peek.entry(pair.hasher.hash(&key), &epoch::pin(), &mut |_| lines += 1);
+        let guard = epoch::pin();
+        // SAFETY: the guard keeps the segment.
+        unsafe { peek.near(pair.hasher.hash(&key), &guard).rest(&mut |_| lines += 1) };
         assert_eq!(lines, 1, "nothing but the head of the segment is left to look at");
     }
 }

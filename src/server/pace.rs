@@ -21,10 +21,10 @@ const MIN_CLIENTS: u32 = 16;
 const MIN_READS: u64 = 32;
 
 /// A worker that rests less than this part of the time finds enough each time it looks.
-const MIN_REST: u64 = 8;
+const MIN_REST: u64 = 64;
 
 /// Reads after one look that are enough.
-const ENOUGH_READS: u32 = 12;
+const ENOUGH_READS: u32 = 24;
 
 /// How far behind its time the kernel may end a pause.
 const SLACK_NANOS: NonZeroU64 = NonZeroU64::new(1_000).unwrap();
@@ -142,7 +142,7 @@ mod tests {
         assert!(span(50, 60, SPAN_NANOS / 2));
         assert!(!span(1, 60, SPAN_NANOS / 2), "one client would wait for nobody");
         assert!(!span(50, 20, SPAN_NANOS / 2), "too few would come in a pause");
-        assert!(!span(50, 60, SPAN_NANOS / 20), "a busy worker finds enough");
+        assert!(!span(50, 60, SPAN_NANOS / 100), "a busy worker finds enough");
     }
 
     #[test]

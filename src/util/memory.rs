@@ -170,8 +170,9 @@ const SLAB_USE: &[u8] = b"experimental.utilization.batch_query\0";
 const SPARSE_EIGHTHS: usize = 7;
 
 /// Finds those of `blocks` that lie in slabs (groups of blocks of one size) of which more than an eighth is free: moved
-/// elsewhere, they would leave whole pages free. Some 50 ns a block. None where the allocator does not tell.
-pub fn find_sparse(blocks: &[*const u8], sparse: &mut Vec<bool>) {
+/// elsewhere, they would leave whole pages free. Some 50 ns a block. None where the allocator does not tell. Returns the bytes that
+/// are free in these slabs, shared out among the blocks in use: what moving the ones found would win.
+pub fn find_sparse(blocks: &[*const u8], sparse: &mut Vec<bool>) -> usize {
     sparse.clear();
     let mut uses = vec![SlabUse::default(); blocks.len()];
     let mut len = size_of_val(&uses[..]);
@@ -187,8 +188,23 @@ pub fn find_sparse(blocks: &[*const u8], sparse: &mut Vec<bool>) {
                 size_of_val(blocks),
             ) != 0
         };
-    let is_sparse = |slab: &SlabUse| (slab.blocks - slab.free.min(slab.blocks)) * 8 < slab.blocks * SPARSE_EIGHTHS;
-    sparse.extend(uses.iter().map(|slab| !failed && slab.blocks > 1 && is_sparse(slab)));
+    sparse.extend(uses.iter().map(|slab| !failed && slab.is_sparse()));
+    uses.iter().zip(&*sparse).filter(|(_, sparse)| **sparse).map(|(slab, _)| slab.share_of_free()).sum()
+}
+
+impl SlabUse {
+    fn used(&self) -> usize {
+        self.blocks - self.free.min(self.blocks)
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.blocks > 1 && self.used() * 8 < self.blocks * SPARSE_EIGHTHS
+    }
+
+    /// Free bytes for each block in use.
+    fn share_of_free(&self) -> usize {
+        self.bytes * self.free / self.blocks.max(1) / self.used().max(1)
+    }
 }
 
 /// Lets this thread take and give blocks without a cache of its own, so that what it moves fills the fullest pages instead
