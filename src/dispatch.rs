@@ -493,7 +493,8 @@ impl Dispatcher {
         let queued = session.transaction.as_ref().filter(|_| matches!(command.spec.scope, Scope::Transaction));
         let mut queued = queued.iter().flat_map(|transaction| &transaction.queued).map(|request| request.view());
         writes(command, request)
-            || queued.any(|request| self.shared.commands.resolve(request).0.is_ok_and(|command| writes(command, request)))
+            || queued
+                .any(|request| self.shared.commands.resolve(request).0.is_ok_and(|command| writes(command, request)))
     }
 
     /// Everything that can refuse a request before it runs.
