@@ -498,19 +498,22 @@ impl Dispatcher {
         {
             session.client.tracked.set_caching(false);
         }
-        if session.own_pushes {
-            session.own_pushes = false;
-            session.client.take_pushes(out);
-        }
+        put_own_pushes(session, out);
         next
     }
 
-    /// Whether a pause of writes holds a request back.
+    /// Whether a pause of writes holds a request back: EXEC by what is queued, as it would be run now.
     #[cold]
     fn may_write(&self, command: &Command, request: RequestView<'_>, session: &Session) -> bool {
-        flags_of(command, session).0 & PAUSED_FLAGS.0 != 0
-            && !(session.transaction.is_none()
-                && command.spec.only_reads.is_some_and(|only_reads| only_reads(self.shared, request)))
+        let writes = |command: &Command, request: RequestView<'_>| {
+            let only_reads = command.spec.only_reads.is_some_and(|only_reads| only_reads(self.shared, request));
+            command.spec.flags.0 & PAUSED_FLAGS.0 != 0 && !only_reads
+        };
+        let queued = session.transaction.as_ref().filter(|_| matches!(command.spec.scope, Scope::Transaction));
+        let mut queued = queued.iter().flat_map(|transaction| &transaction.queued).map(|request| request.view());
+        writes(command, request)
+            || queued
+                .any(|request| self.shared.commands.resolve(request).0.is_ok_and(|command| writes(command, request)))
     }
 
     /// Everything that can refuse a request before it runs.
@@ -849,6 +852,7 @@ impl Dispatcher {
         self.counters(command).nanos.add(nanos);
         if done {
             apply_reply_mode(session, out, mark);
+            put_own_pushes(session, out);
         }
         done
     }
@@ -995,6 +999,15 @@ fn flags_of(command: &Command, session: &Session) -> Flags {
     match &session.transaction {
         Some(transaction) if matches!(command.spec.scope, Scope::Transaction) => command.spec.flags | transaction.flags,
         _ => command.spec.flags,
+    }
+}
+
+/// Messages that a client has sent to itself come behind its reply.
+#[inline]
+fn put_own_pushes(session: &mut Session, out: &mut Output) {
+    if session.own_pushes {
+        session.own_pushes = false;
+        session.client.take_pushes(out);
     }
 }
 
