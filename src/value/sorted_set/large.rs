@@ -105,7 +105,7 @@ impl Large {
             members().for_each(|member| walk.show(member, visit));
             left = left.saturating_sub(run.len().max(1));
             if !more()
-                && let Some(last) = members().last()
+                && let Some(last) = members().next_back()
             {
                 walk.rest_at(last, order);
                 return left == 0;
