@@ -20,6 +20,7 @@ use crate::protocol::error::ProtocolError;
 use crate::protocol::reply::{Output, Reply};
 use crate::protocol::request::{Limits, Need, Parser, Progress};
 use crate::util::clock::UnixMs;
+use crate::util::memory::note_own;
 use bytes::BytesMut;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -349,7 +350,11 @@ impl Connection {
             return Poll::Pending;
         }
         self.note_read(bench, count);
+        // Or all keys of a small cache would go for a request that came in two pieces.
+        let room = i64::try_from(tail.capacity()).unwrap_or(0);
+        note_own(room);
         let consumed = self.received(bench, &tail, None);
+        note_own(-room);
         if self.gather.is_none() {
             tail.drain(..consumed);
             if tail.is_empty() {
