@@ -40,8 +40,12 @@ const DUE_SEGMENT_WORK: usize = 8;
 /// Keys of a segment that is made for keys to come, on average at most: four standard deviations below what makes it split.
 const RESERVED_KEYS: usize = 330;
 
-/// What the epoch takes to remember one retired segment, in bytes: a bag for 64 of them, which leaves with the first.
-const BAG_BYTES: i64 = 2560;
+/// Retired segments of fewer bytes than this wait until 64 of them fill a bag of the epoch, which is there anyway: for each of them a new one
+/// would take more than the segment does.
+const FLUSHED_BYTES: usize = 2048;
+
+/// What the epoch takes to remember one retired segment by itself, in bytes: a bag for 64.
+const BAG_BYTES: usize = 2560;
 
 /// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
 const FREED_ELEMENTS: usize = 64;
@@ -740,7 +744,9 @@ fn retire(segment: Segment) {
     // The segment is out of the directory, so that only those pinned now can still read it; its memory may be freed by any
     // thread.
     let guard = epoch::pin();
-    let own = i64::try_from(segment.memory_bytes()).unwrap_or(0) + BAG_BYTES;
+    let bytes = segment.memory_bytes();
+    let at_once = bytes >= FLUSHED_BYTES;
+    let own = i64::try_from(if at_once { bytes + BAG_BYTES } else { bytes }).unwrap_or(0);
     note_own(own);
     let free = move || {
         // SAFETY: called once nobody is left who was pinned when it was still in the directory.
@@ -749,8 +755,10 @@ fn retire(segment: Segment) {
     };
     // SAFETY: as above.
     unsafe { guard.defer_unchecked(free) };
-    // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
-    guard.flush();
+    if at_once {
+        // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
+        guard.flush();
+    }
 }
 
 /// The entry of a key, found in its table.
