@@ -20,7 +20,7 @@
 
 use super::entry::{Entry, EntryMut, EntryRef};
 use crate::util::clock::UnixMs;
-use crate::util::memory::find_sparse;
+use crate::util::memory::{find_sparse, size_class};
 use crate::value::string::StringRef;
 use bytes::Bytes;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -427,6 +427,12 @@ impl Segment {
     pub fn bytes_at(step: u8) -> (usize, usize) {
         let buckets = buckets_at(step);
         (Segment::layout(buckets).size(), buckets * SLOTS * size_of::<u16>())
+    }
+
+    /// Bytes that it takes from the allocator, its entries aside.
+    pub fn memory_bytes(self) -> usize {
+        let (plain, deadlines) = Segment::bytes_at(self.step());
+        size_class(plain) + if self.header().deadlines.is_null() { 0 } else { size_class(deadlines) }
     }
 
     /// Whether one more entry would overfill it.

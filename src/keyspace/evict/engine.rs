@@ -280,9 +280,10 @@ impl Engine {
 
 impl State {
     fn memory_bytes(&self, keyspace: &Keyspace) -> usize {
-        let news = self.news.capacity() + keyspace.pressure().room_for_news();
+        let room_for = |news: usize| size_class(news * size_of::<News>());
         self.algorithm.memory_bytes()
-            + size_class(news * size_of::<News>())
+            + room_for(self.news.capacity())
+            + room_for(keyspace.pressure().room_for_news())
             + size_class(self.near.capacity() * size_of::<u32>())
     }
 
