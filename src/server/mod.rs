@@ -24,6 +24,8 @@ use crate::config::{Config, REDIS_VERSION};
 use crate::keyspace::reclaim::Reclaimer;
 use crate::keyspace::{KeyHasher, Keyspace};
 use crate::util::clock::UnixMs;
+use crate::util::memory::purge_in_background;
+use crate::util::turns::stand_back;
 use listener::Listeners;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,7 +67,13 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     }
     // Lives as long as the process: every thread refers to it, and none outlives it.
     let shared: &'static Shared = Box::leak(Box::new(shared));
-    let freeing = std::thread::Builder::new().name("larder-free".to_owned()).spawn(move || reclaiming.run());
+    let freeing = std::thread::Builder::new().name("larder-free".to_owned()).spawn(move || {
+        stand_back();
+        if !purge_in_background() {
+            tracing::warn!("The allocator has no thread of its own: requests give unused memory back");
+        }
+        reclaiming.run();
+    });
     if let Err(error) = freeing {
         return fail(&format!("Can't start a thread: {error}"));
     }
