@@ -59,16 +59,14 @@ struct Cycle<'a> {
     /// Of the slice.
     started: Ticks,
     slice_nanos: u64,
-    /// When the processor was last offered to others, and what requests have taken since.
-    offered: Ticks,
-    others_nanos: u64,
+    courtesy: Courtesy,
 }
 
 impl<'a> Cycle<'a> {
     fn new(shared: &'static Shared, number: usize, bench: &'a RefCell<Bench>) -> Cycle<'a> {
         let now = Ticks::now();
-        let (begun, started, offered) = (now, now, now);
-        Cycle { shared, number, bench, begun, started, slice_nanos: SHORT_SLICE_NANOS, offered, others_nanos: 0 }
+        let (slice_nanos, courtesy) = (SHORT_SLICE_NANOS, Courtesy::new());
+        Cycle { shared, number, bench, begun: now, started: now, slice_nanos, courtesy }
     }
 
     async fn run(&mut self) {
@@ -100,17 +98,9 @@ impl<'a> Cycle<'a> {
         tokio::time::timeout(Duration::from_nanos(patience), self.shared.expiring.acquire()).await.ok()?.ok()
     }
 
-    /// Ends a slice: every connection that is ready is served, and whoever waits for the processor of a worker with few requests gets it.
+    /// Ends a slice.
     async fn let_others(&mut self) {
-        let others = serve(self.bench).await;
-        self.others_nanos += others;
-        let held = Ticks::now().nanos_since(self.offered);
-        if held > HELD_NANOS {
-            if self.others_nanos < held / 4 {
-                std::thread::yield_now();
-            }
-            (self.offered, self.others_nanos) = (Ticks::now(), 0);
-        }
+        let others = self.courtesy.let_others(self.bench).await;
         self.started = Ticks::now();
         let effort = u64::from(self.shared.config.active_expire_effort());
         self.slice_nanos = slice_nanos(others, self.started.nanos_since(self.begun), effort);
@@ -119,6 +109,35 @@ impl<'a> Cycle<'a> {
     /// Counts a slice.
     fn note(&self) {
         self.shared.stats.workers[self.number].expire_nanos.add(Ticks::now().nanos_since(self.started));
+    }
+}
+
+/// How a worker that has more to do than requests lets others have their turn.
+pub struct Courtesy {
+    /// When the processor was last offered, and what requests have taken since.
+    offered: Ticks,
+    others_nanos: u64,
+}
+
+impl Courtesy {
+    /// One that offers it soon.
+    pub fn new() -> Courtesy {
+        Courtesy { offered: Ticks::now(), others_nanos: 0 }
+    }
+
+    /// Lets every connection that is ready be served, and whoever waits for the processor of a worker with few requests have it; returns the
+    /// nanoseconds of the processor that requests took.
+    pub async fn let_others(&mut self, bench: &RefCell<Bench>) -> u64 {
+        let others = serve(bench).await;
+        self.others_nanos += others;
+        let held = Ticks::now().nanos_since(self.offered);
+        if held > HELD_NANOS {
+            if self.others_nanos < held / 4 {
+                std::thread::yield_now();
+            }
+            (self.offered, self.others_nanos) = (Ticks::now(), 0);
+        }
+        others
     }
 }
 

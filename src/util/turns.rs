@@ -45,8 +45,8 @@ pub fn take_short_turns(slice: Duration) {
     ask_for_slices(slice);
 }
 
-/// Longer than the ordinary slices of 3 to 4 ms, short enough for its share to come soon.
-const LONG_SLICE: Duration = Duration::from_millis(20);
+/// Longer than the ordinary slices of 0.7 to 3 ms, short enough for its share to come soon.
+const LONG_SLICE: Duration = Duration::from_millis(5);
 
 /// Lets whoever wakes interrupt this thread, and those that it starts from here on, at once, instead of waiting for the end of a slice: the
 /// system does so where the one that wakes asks for shorter slices. Its share stays. For work that nobody waits for.
