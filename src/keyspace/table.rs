@@ -17,7 +17,8 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, home_address, step_for,
+    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, home_address, prefetch,
+    step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
@@ -818,19 +819,6 @@ impl<'t> Occupied<'t> {
         }
         entry
     }
-}
-
-/// Starts loading the cache line at `address`; a hint, valid for any address.
-#[inline]
-pub fn prefetch(address: *mut u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching has no effect but on the cache, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 #[cfg(test)]

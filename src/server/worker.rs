@@ -1,7 +1,7 @@
 //! Workers: threads that each run a current-thread runtime, on which their connections live from first to last byte.
 
 use super::connection::Connection;
-use super::expiry;
+use super::expiry::{self, Courtesy};
 use super::pace::{Pace, be_punctual};
 use super::socket::RawSocket;
 use crate::call::clients::Client;
@@ -162,7 +162,7 @@ async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arriv
     }));
     tokio::task::spawn_local(expiry::run(shared, number, Rc::clone(&bench)));
     tokio::task::spawn_local(deliver(shared, number));
-    tokio::task::spawn_local(relieve(shared));
+    tokio::task::spawn_local(relieve(shared, Rc::clone(&bench)));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
         tokio::task::spawn_local(async move {
@@ -220,18 +220,18 @@ async fn deliver(shared: &'static Shared, number: usize) {
 const RELIEVE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for.
-async fn relieve(shared: &'static Shared) {
+async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
     let mut tick = tokio::time::interval(RELIEVE_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let keyspace = &shared.keyspace;
+        let (keyspace, mut courtesy) = (&shared.keyspace, Courtesy::new());
         // As in Redis, nothing that a file holds is evicted before all of it is there.
         while !shared.loading.is_on() && keyspace.engine().relieve(keyspace, UnixMs::now()) {
             if keyspace.attention().to_removals() {
                 keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));
             }
-            tokio::task::yield_now().await;
+            courtesy.let_others(&bench).await;
         }
     }
 }
