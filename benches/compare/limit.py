@@ -20,15 +20,14 @@ NAMES = 10_000_000
 SCANNED = 1_000_000  # names, of which a seventeenth is taken: less than the sixteenth that one shard has
 
 
-def write(port, seed, size, names, until, count):
-    connection, chance, value = Connection(port), random.Random(seed), b"x" * size
+def write(port, number, size, names, until, counts):
+    connection, chance, value = Connection(port), random.Random(number), b"x" * size
     name = (lambda: chance.choice(names)) if names else (lambda: b"key:%d" % chance.randrange(NAMES))
     while time.time() < until:
         connection.socket.sendall(b"".join(encode("SET", name(), value) for _ in range(16)))
         for _ in range(16):
             connection.reply()
-        with count.get_lock():
-            count.value += 16
+        counts[number] += 16
 
 
 def names_of_a_shard(connection):
@@ -70,8 +69,9 @@ def measure(server, a):
     connection.call("SET", "probe", "1")
     connection.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     connection.call("CONFIG", "SET", "maxmemory", a.limit << 20)
-    until, count = time.time() + a.seconds + (30 if a.lower else 0), multiprocessing.Value("L", 0)
-    of = lambda number: (server.port, number, a.bytes, names, until, count)
+    until = time.time() + a.seconds + (30 if a.lower else 0)
+    counts = multiprocessing.Array("L", a.writers, lock=False)  # a lock would stay with a writer that is ended
+    of = lambda number: (server.port, number, a.bytes, names, until, counts)
     writers = [multiprocessing.Process(target=write, args=of(number)) for number in range(a.writers)]
     for writer in writers:
         writer.start()
@@ -82,7 +82,7 @@ def measure(server, a):
         writer.terminate()
         writer.join()
     evicted = connection.info("stats")["evicted_keys"]
-    columns = [server.label, str(count.value), f"{highest:.4f}", f"{difference * 100:.2f}", evicted]
+    columns = [server.label, str(sum(counts)), f"{highest:.4f}", f"{difference * 100:.2f}", evicted]
     print("\t".join(columns + [summary(probe.between(since))]), flush=True)
 
 

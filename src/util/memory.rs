@@ -130,17 +130,13 @@ const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
 ///
 /// - `dirty_decay_ms`: unused memory goes back to the system after half a second (the default is 10 s). Segments that grow leave blocks
 ///   behind that the next keys do not need.
-/// - `max_background_threads`: one, see [`purge_in_background`]. As many as there are processors kept all of these busy for half a second when
-///   gigabytes were to go back.
 /// - `slab_sizes`: the pages of a slab, for the size classes in which entries and small collections lie. jemalloc keeps 128
 ///   bytes of bookkeeping a slab, and by default makes a slab as small as it can: one page of 32 blocks of 128 bytes,
 ///   which is 4 bytes for each. These are two to four times as long and leave no rest. (Longer still saves less than a byte a
 ///   key, and a slab stays while one block of it is used: after 98 % of the keys were deleted, slabs of 64 to 512 blocks
 ///   throughout held 56 MB where the defaults hold 46 and these 49; after 90 % all hold the same.)
-const SETTINGS: &str = concat!(
-    "max_background_threads:1,dirty_decay_ms:500,slab_sizes:32-32:2|64-64:4|128-128:4|160-160:10|256-256:4",
-    "|320-320:20|512-512:4\0"
-);
+const SETTINGS: &str =
+    concat!("dirty_decay_ms:500,slab_sizes:32-32:2|64-64:4|128-128:4|160-160:10|256-256:4", "|320-320:20|512-512:4\0");
 
 /// Where jemalloc looks for its settings, before the first allocation: a pointer to text that ends with a zero.
 // SAFETY: the name is jemalloc's own, which declares it weak for programs to define, with a pointer's layout.
@@ -176,7 +172,7 @@ pub fn purge() {
     let _ = unsafe { raw::write(PURGE_ALL, ()) };
 }
 
-/// Lets the allocator give unused memory back to the system from a thread of its own, which inherits the caller's wishes of
+/// Lets the allocator give unused memory back to the system from threads of its own, which inherit the caller's wishes of
 /// processors; `false` when it has none. Without them whoever takes or gives a block does it now and then.
 pub fn purge_in_background() -> bool {
     background_thread::write(true).is_ok()
