@@ -376,6 +376,7 @@ impl Connection {
         let bytes = &bench.read[at..at + len];
         let progress = self.parser.parse(bytes, &mut bench.parked, &limits);
         let requests = first..bench.parked.len();
+        bench.pace.note_requests(requests.len());
         bench.dispatcher.park(&bench.parked, bytes, requests.clone(), self.session.db);
         bench.parked_bytes += len;
         bench.parkers += 1;
@@ -456,6 +457,7 @@ impl Connection {
         let limits = self.limits();
         bench.batch.clear();
         let progress = self.parser.parse(rest, &mut bench.batch, &limits);
+        bench.pace.note_requests(bench.batch.len());
         if !bench.batch.is_empty() {
             if self.is_busy() {
                 self.keep(&bench.batch, rest, 0..bench.batch.len());
