@@ -142,7 +142,7 @@ async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arriv
     }));
     tokio::task::spawn_local(expiry::run(shared, number, Rc::clone(&bench)));
     tokio::task::spawn_local(deliver(shared, number));
-    tokio::task::spawn_local(relieve(shared));
+    tokio::task::spawn_local(relieve(shared, Rc::clone(&bench)));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
         tokio::task::spawn_local(async move {
@@ -199,13 +199,16 @@ async fn deliver(shared: &'static Shared, number: usize) {
 /// How often a worker looks whether memory is over the limit.
 const RELIEVE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for.
-async fn relieve(shared: &'static Shared) {
+/// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for. Does, too, what
+/// had to wait until a long script gave its locks back.
+async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
     let mut tick = tokio::time::interval(RELIEVE_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let keyspace = &shared.keyspace;
+        keyspace.catch_up();
+        bench.borrow_mut().dispatcher.serve_late();
         // As in Redis, nothing that a file holds is evicted before all of it is there.
         while !shared.loading.is_on() && keyspace.engine().relieve(keyspace, UnixMs::now()) {
             if keyspace.attention().to_removals() {
