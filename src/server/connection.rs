@@ -74,6 +74,7 @@ struct Gather {
 }
 
 /// Requests in the worker's read buffer that have yet to run.
+#[derive(Clone)]
 struct Parked {
     at: usize,
     len: usize,
@@ -270,7 +271,7 @@ impl Connection {
             }
             Turn::Send => self.send_put_off(),
         }
-        if let Some(parked) = self.parked.take() {
+        if let Some(parked) = self.parked.clone() {
             self.run_parked(parked);
             return Poll::Ready(());
         }
@@ -316,6 +317,7 @@ impl Connection {
         let bench = &mut *bench.borrow_mut();
         if self.tail.is_empty() {
             let at = bench.parked_bytes;
+            bench.keep_read();
             let mut buffer = ReadBuf::new(&mut bench.read[at..at + READ_BYTES]);
             if self.socket.poll_read(cx, &mut buffer)?.is_pending() {
                 return Poll::Pending;
@@ -383,7 +385,7 @@ impl Connection {
         self.parked = Some(Parked { at, len, requests, progress });
     }
 
-    /// Runs what was parked.
+    /// Runs what was parked. It counts as parked until then: a bug that ends the connection in the middle must not leave it behind.
     fn run_parked(&mut self, parked: Parked) {
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
@@ -396,6 +398,7 @@ impl Connection {
             }
             bench.read = read;
         }
+        self.parked = None;
         bench.unpark();
     }
 

@@ -117,6 +117,14 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Sees to it that there is something to read into. A bug that ended a connection while its requests ran has taken that along.
+    #[inline]
+    pub fn keep_read(&mut self) {
+        if self.read.is_empty() {
+            self.read.resize(PARKED_BYTES + READ_BYTES, 0);
+        }
+    }
+
     /// One connection's parked requests have run, or never will; after the last one everything parked is forgotten.
     pub fn unpark(&mut self) {
         self.parkers -= 1;
