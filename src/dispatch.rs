@@ -43,6 +43,9 @@ const KEYS_AHEAD: usize = 12;
 /// Entries requested together: each may take two of the some twenty lines that a core can wait for at once.
 const KEYS_AT_ONCE: usize = 4;
 
+/// A command that takes less on average is quick even if that depends on the data.
+const QUICK_NANOS: u64 = 20_000;
+
 /// Elements of a collection that are requested from memory together.
 const WARMED_ELEMENTS: usize = 32;
 
@@ -87,8 +90,9 @@ pub struct Dispatcher {
     ahead: Ahead,
     /// The command that was planned last.
     memo: Memo<'static>,
-    /// Whether a command that works on elements is among those planned.
+    /// Whether a command that works on elements is among those planned, and one that may take long.
     elements: bool,
+    slow: bool,
     parked: Extent,
     /// The first parked key whose entry has not been prefetched.
     unfetched: usize,
@@ -153,6 +157,7 @@ impl Dispatcher {
             ahead: Ahead::default(),
             memo: Memo::default(),
             elements: false,
+            slow: false,
             parked: Extent::default(),
             unfetched: 0,
             now,
@@ -311,6 +316,9 @@ impl Dispatcher {
         self.planned.truncate(self.parked.planned);
         self.keys.truncate(self.parked.keys);
         self.ahead.truncate(self.parked.keys);
+        if self.planned.is_empty() {
+            (self.elements, self.slow) = (false, false);
+        }
     }
 
     /// Plans requests of `parked` that are to run later with [`Dispatcher::run_parked`]; they are the next ones after those
@@ -411,20 +419,31 @@ impl Dispatcher {
         requests.start + count
     }
 
+    /// Whether a parked request may take long.
+    pub fn is_slow(&self) -> bool {
+        self.slow
+    }
+
     /// Forgets what was parked.
     pub fn unpark(&mut self) {
         self.planned.clear();
         self.keys.clear();
         self.ahead.truncate(0);
-        self.elements = false;
         self.parked = Extent::default();
         self.unfetched = 0;
+    }
+
+    /// Whether replies of others can wait for a command.
+    #[inline]
+    fn is_quick(&self, command: &Command) -> bool {
+        command.quick || self.counters(command).usually_takes_less(QUICK_NANOS)
     }
 
     #[inline]
     fn plan_one(&mut self, request: RequestView<'_>) {
         let (command, first_arg) = self.shared.commands.resolve_next(request, &mut self.memo);
         let before = self.keys.len();
+        self.slow |= command.is_ok_and(|command| !self.is_quick(command));
         if let Ok(command) = command
             && !command.spec.keys.is_empty()
             && command.spec.accepts(request.argc())
@@ -485,19 +504,22 @@ impl Dispatcher {
         {
             session.client.tracked.set_caching(false);
         }
-        if session.own_pushes {
-            session.own_pushes = false;
-            session.client.take_pushes(out);
-        }
+        put_own_pushes(session, out);
         next
     }
 
-    /// Whether a pause of writes holds a request back.
+    /// Whether a pause of writes holds a request back: EXEC by what is queued, as it would be run now.
     #[cold]
     fn may_write(&self, command: &Command, request: RequestView<'_>, session: &Session) -> bool {
-        flags_of(command, session).0 & PAUSED_FLAGS.0 != 0
-            && !(session.transaction.is_none()
-                && command.spec.only_reads.is_some_and(|only_reads| only_reads(self.shared, request)))
+        let writes = |command: &Command, request: RequestView<'_>| {
+            let only_reads = command.spec.only_reads.is_some_and(|only_reads| only_reads(self.shared, request));
+            command.spec.flags.0 & PAUSED_FLAGS.0 != 0 && !only_reads
+        };
+        let queued = session.transaction.as_ref().filter(|_| matches!(command.spec.scope, Scope::Transaction));
+        let mut queued = queued.iter().flat_map(|transaction| &transaction.queued).map(|request| request.view());
+        writes(command, request)
+            || queued
+                .any(|request| self.shared.commands.resolve(request).0.is_ok_and(|command| writes(command, request)))
     }
 
     /// Everything that can refuse a request before it runs.
@@ -836,6 +858,7 @@ impl Dispatcher {
         self.counters(command).nanos.add(nanos);
         if done {
             apply_reply_mode(session, out, mark);
+            put_own_pushes(session, out);
         }
         done
     }
@@ -1007,6 +1030,15 @@ fn flags_of(command: &Command, session: &Session) -> Flags {
     match &session.transaction {
         Some(transaction) if matches!(command.spec.scope, Scope::Transaction) => command.spec.flags | transaction.flags,
         _ => command.spec.flags,
+    }
+}
+
+/// Messages that a client has sent to itself come behind its reply.
+#[inline]
+fn put_own_pushes(session: &mut Session, out: &mut Output) {
+    if session.own_pushes {
+        session.own_pushes = false;
+        session.client.take_pushes(out);
     }
 }
 

@@ -1,88 +1,89 @@
 #!/usr/bin/env python3
-"""How far memory passes `maxmemory`: writers fill a server beyond its limit while a probe reads used_memory.
+"""How far memory passes `maxmemory`: writers fill a server beyond its limit while one process reads used_memory and another sends GETs.
 
-usage: limit.py [--writers 16] [--bytes 10240] [--limit 200] [--seconds 10] [--lower 0] --server NAME='CMD --port {port}' [--server ..]
+usage: limit.py [--writers 16] [--bytes 10240] [--limit 200] [--seconds 10] [--lower 0] [--one-shard] --server NAME='CMD --port {port}' ..
 
 Each writer is a process that sets random keys of BYTES bytes, 16 at a time. Prints, for each server, the writes, the highest used_memory
-seen as a share of maxmemory (LIMIT megabytes), keys evicted, and the longest reply that the probe got. With --lower N the limit is lowered to N
-megabytes half-way, and the highest share is that of the last second. Loopback only; ends by itself.
+seen as a share of maxmemory (LIMIT megabytes), how far it was at most from what the allocator says that it has handed out, keys evicted, and the replies that
+a bystander got who sends a GET each millisecond. With --lower N the limit is lowered to N megabytes when the server is full: then the highest share is that
+of the last second, and the GETs are those from that moment on. With --one-shard all keys lie in one of the sixteen shards that two workers have: SCAN goes
+through the shards one after the other, so that the first keys that it returns share one. Loopback only; ends by itself.
 """
-import argparse, multiprocessing, os, random, shutil, socket, subprocess, tempfile, time
+import argparse
+import multiprocessing
+import random
+import time
+
+from servers import SUMMARY, Connection, Probe, Server, encode, summary
+
+NAMES = 10_000_000
+SCANNED = 1_000_000  # names, of which a seventeenth is taken: less than the sixteenth that one shard has
 
 
-def encode(*words):
-    words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
-
-
-class Connection:
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.file = self.socket.makefile("rb")
-
-    def read(self):
-        line = self.file.readline()
-        if line[:1] == b"$" and line[1:2] != b"-":
-            return self.file.read(int(line[1:]) + 2)[:-2]
-        return line
-
-    def call(self, *words):
-        self.socket.sendall(encode(*words))
-        return self.read()
-
-    def info(self):
-        text = self.call("INFO", "memory").decode() + "\r\n" + self.call("INFO", "stats").decode()
-        return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
-
-
-def write(port, seed, size, until, count):
+def write(port, seed, size, names, until, count):
     connection, chance, value = Connection(port), random.Random(seed), b"x" * size
+    name = (lambda: chance.choice(names)) if names else (lambda: b"key:%d" % chance.randrange(NAMES))
     while time.time() < until:
-        connection.socket.sendall(b"".join(encode("SET", "key:%d" % chance.randrange(10_000_000), value) for _ in range(16)))
+        connection.socket.sendall(b"".join(encode("SET", name(), value) for _ in range(16)))
         for _ in range(16):
-            connection.read()
+            connection.reply()
         with count.get_lock():
             count.value += 16
 
 
-def measure(name, command, a):
-    directory = tempfile.mkdtemp(prefix="larder-limit-")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    server = subprocess.Popen(command.format(port=port).split(), cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            try:
-                probe = Connection(port)
-                break
-            except OSError:
-                time.sleep(0.1)
-        limit = a.limit << 20
-        probe.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-        probe.call("CONFIG", "SET", "maxmemory", limit)
-        begun, count = time.time(), multiprocessing.Value("L", 0)
-        writers = [multiprocessing.Process(target=write, args=(port, n, a.bytes, begun + a.seconds, count)) for n in range(a.writers)]
-        for writer in writers:
-            writer.start()
-        highest, longest, lowered = 0.0, 0.0, not a.lower
-        while time.time() < begun + a.seconds:
-            if not lowered and time.time() > begun + a.seconds / 2:
-                limit, lowered = a.lower << 20, True
-                probe.call("CONFIG", "SET", "maxmemory", limit)
-            at = time.time()
-            used = int(probe.info()["used_memory"])
-            longest = max(longest, time.time() - at)
-            if not a.lower or time.time() > begun + a.seconds - 1:
-                highest = max(highest, used / limit)
-            time.sleep(0.001)
-        for writer in writers:
-            writer.join()
-        print(f"{name}\t{count.value}\t{highest:.4f}\t{probe.info()['evicted_keys']}\t{longest * 1e3:.1f}", flush=True)
-    finally:
-        server.kill()
-        server.wait()
-        shutil.rmtree(directory, ignore_errors=True)
+def names_of_a_shard(connection):
+    """Names that lie in the first shard."""
+    connection.fill((encode("SET", b"key:%d" % number, 1) for number in range(SCANNED)), b"+OK\r\n")
+    names, cursor = [], b"0"
+    while len(names) < SCANNED // 17:
+        cursor, some = connection.call("SCAN", cursor, "COUNT", 1000)
+        names += some
+    connection.call("FLUSHALL", "SYNC")
+    return names[: SCANNED // 17]
+
+
+def used(connection):
+    """Bytes in use: as the server counts them, and as its allocator does."""
+    figures = connection.info("memory")
+    return int(figures["used_memory"]), int(figures.get("allocator_allocated", 0))
+
+
+def watch(server, until, a):
+    """The highest share of the limit, the largest difference to the allocator's figure, and since when that counts."""
+    look, limit, since = Connection(server.port), a.limit << 20, time.time()
+    lowered, highest, difference = not a.lower, 0.0, 0.0
+    while time.time() < until:
+        bytes_used, allocated = used(look)
+        if not lowered and bytes_used > limit * 0.99:
+            limit, lowered, since, until = a.lower << 20, True, time.time(), time.time() + a.seconds
+            look.call("CONFIG", "SET", "maxmemory", limit)
+        if lowered and (not a.lower or time.time() > until - 1):
+            highest = max(highest, bytes_used / limit)
+            difference = max(difference, abs(bytes_used / allocated - 1)) if allocated else 0.0
+        time.sleep(0.001)
+    return highest, difference, since
+
+
+def measure(server, a):
+    connection = server.connection
+    names = names_of_a_shard(connection) if a.one_shard else None
+    connection.call("SET", "probe", "1")
+    connection.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    connection.call("CONFIG", "SET", "maxmemory", a.limit << 20)
+    until, count = time.time() + a.seconds + (30 if a.lower else 0), multiprocessing.Value("L", 0)
+    of = lambda number: (server.port, number, a.bytes, names, until, count)
+    writers = [multiprocessing.Process(target=write, args=of(number)) for number in range(a.writers)]
+    for writer in writers:
+        writer.start()
+    probe = Probe(server, 1000)
+    highest, difference, since = watch(server, until, a)
+    probe.stop()
+    for writer in writers:
+        writer.terminate()
+        writer.join()
+    evicted = connection.info("stats")["evicted_keys"]
+    columns = [server.label, str(count.value), f"{highest:.4f}", f"{difference * 100:.2f}", evicted]
+    print("\t".join(columns + [summary(probe.between(since))]), flush=True)
 
 
 def main():
@@ -92,11 +93,13 @@ def main():
     p.add_argument("--limit", type=int, default=200)
     p.add_argument("--seconds", type=float, default=10)
     p.add_argument("--lower", type=int, default=0)
+    p.add_argument("--one-shard", action="store_true")
     p.add_argument("--server", action="append", required=True)
     a = p.parse_args()
-    print("server\twrites\thighest/limit\tevicted\tlongest_ms")
+    print(f"server\twrites\thighest/limit\tallocator_differs_%\tevicted\t{SUMMARY}")
     for spec in a.server:
-        measure(*spec.split("=", 1), a)
+        with Server(spec) as server:
+            measure(server, a)
 
 
 if __name__ == "__main__":

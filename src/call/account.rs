@@ -14,6 +14,16 @@ use crate::util::clock::{UnixMs, unix_us};
 use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
 
+impl Shared {
+    /// Enters what is no request among the latency events, under the name that Redis gives it, if it took long.
+    pub fn note_latency(&self, event: &'static str, nanos: u64) {
+        let (ms, threshold_ms) = (nanos / 1_000_000, self.config.latency_monitor_threshold_ms());
+        if threshold_ms > 0 && ms >= threshold_ms {
+            self.latency.add(event, ms, UnixMs::now());
+        }
+    }
+}
+
 /// A request that has run.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {

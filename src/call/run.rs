@@ -84,6 +84,7 @@ impl Context<'_> {
             Record { command, request, client: &self.session.client, db: self.session.db, now: self.now, by_script };
         let replied = out.len() - before;
         let bytes = (request.payload_bytes() + replied) as u64;
+        record.note_time(shared, nanos);
         if Record::is_wanted(shared, request, replied) {
             record.note(shared, replied);
         }

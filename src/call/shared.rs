@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// What is known about the process from its start on.
 pub struct Identity {
@@ -138,6 +138,8 @@ pub struct Shared {
     pub replication: ReplicationId,
     /// Whether the active expiry cycle runs (`DEBUG SET-ACTIVE-EXPIRE`).
     pub active_expire: AtomicBool,
+    /// Held by workers that expire with all the time that nobody asks them for.
+    pub expiring: Semaphore,
     /// Whether what the server does by the clock stands still (`DEBUG PAUSE-CRON`).
     pub cron_paused: AtomicBool,
     /// How the server is asked to stop.
@@ -178,6 +180,8 @@ impl Shared {
             scripts: Scripts::new(workers),
             replication: ReplicationId { id },
             active_expire: AtomicBool::new(true),
+            // One removes ten million keys a second, and the processors of the others are there for whoever else wakes.
+            expiring: Semaphore::new((workers / 2).max(1)),
             cron_paused: AtomicBool::new(false),
             shutdown: Shutdown::default(),
         };

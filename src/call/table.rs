@@ -2,7 +2,7 @@
 //!
 //! An id numbers rows and their subcommands; counters are indexed by it.
 
-use super::spec::{Begin, CommandSpec, Find, KeySpec};
+use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec};
 use crate::keyspace::LockPlan;
 use crate::protocol::batch::RequestView;
 use std::collections::HashMap;
@@ -21,6 +21,8 @@ pub struct Command {
     pub parent: Option<&'static CommandSpec>,
     /// Whether its cost does not depend on its arguments or the data.
     pub constant: bool,
+    /// Whether it takes little time whatever the data: its cost is constant, or grows with a logarithm or with its arguments.
+    pub quick: bool,
     /// Whether its only key is the first argument, in every request.
     pub lone_key: bool,
     /// Which shards it locks; `None` when that depends on the request.
@@ -44,6 +46,7 @@ impl Command {
             spec,
             parent,
             constant: is_constant(spec),
+            quick: is_constant(spec) || spec.flags.has(Flags::FAST),
             lone_key: has_lone_key(spec),
             locks: spec.scope.locks(),
         }

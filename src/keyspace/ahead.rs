@@ -8,8 +8,7 @@
 #![expect(unsafe_code, reason = "looks into buckets without their shard's lock")]
 
 use super::Keyspace;
-use super::segment::Near;
-use super::table::prefetch;
+use super::segment::{Near, prefetch};
 use crossbeam_epoch::{Guard, pin};
 use std::ops::Range;
 

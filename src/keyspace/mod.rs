@@ -39,11 +39,12 @@ use evict::Resident;
 use evict::engine::Engine;
 use evict::pressure::Pressure;
 use reclaim::Reclaimer;
+use segment::prefetch;
 use shard::Shard;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use table::{Peek, prefetch};
+use table::Peek;
 
 /// The longest key, in bytes: entries keep its length in 32 bits.
 pub const MAX_KEY_BYTES: usize = u32::MAX as usize;

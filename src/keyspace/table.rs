@@ -17,10 +17,12 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, home_address, step_for,
+    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, home_address, prefetch,
+    step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
+use crate::util::memory::note_own;
 use crate::value::object::ObjectRef;
 use crossbeam_epoch::{self as epoch, Guard};
 use std::sync::Arc;
@@ -37,6 +39,13 @@ const DUE_SEGMENT_WORK: usize = 8;
 
 /// Keys of a segment that is made for keys to come, on average at most: four standard deviations below what makes it split.
 const RESERVED_KEYS: usize = 330;
+
+/// Retired segments of fewer bytes than this wait until 64 of them fill a bag of the epoch, which is there anyway: for each of them a new one
+/// would take more than the segment does.
+const FLUSHED_BYTES: usize = 2048;
+
+/// What the epoch takes to remember one retired segment by itself, in bytes: a bag for 64.
+const BAG_BYTES: usize = 2560;
 
 /// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
 const FREED_ELEMENTS: usize = 64;
@@ -705,15 +714,27 @@ fn follow(entry: &Entry) {
     }
 }
 
-/// Frees a segment once no prefetch pass can be reading it.
+/// Frees a segment once no prefetch pass can be reading it. Until then it is no data any more, but the server's own: with a hundred keys, what
+/// waits to be freed is as much as a fifth of them take.
 fn retire(segment: Segment) {
     // The segment is out of the directory, so that only those pinned now can still read it; its memory may be freed by any
     // thread.
     let guard = epoch::pin();
+    let bytes = segment.memory_bytes();
+    let at_once = bytes >= FLUSHED_BYTES;
+    let own = i64::try_from(if at_once { bytes + BAG_BYTES } else { bytes }).unwrap_or(0);
+    note_own(own);
+    let free = move || {
+        // SAFETY: called once nobody is left who was pinned when it was still in the directory.
+        unsafe { segment.free() };
+        note_own(-own);
+    };
     // SAFETY: as above.
-    unsafe { guard.defer_unchecked(move || segment.free()) };
-    // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
-    guard.flush();
+    unsafe { guard.defer_unchecked(free) };
+    if at_once {
+        // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
+        guard.flush();
+    }
 }
 
 /// The entry of a key, found in its table.
@@ -798,19 +819,6 @@ impl<'t> Occupied<'t> {
         }
         entry
     }
-}
-
-/// Starts loading the cache line at `address`; a hint, valid for any address.
-#[inline]
-pub fn prefetch(address: *mut u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching has no effect but on the cache, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::call::shared::Shared;
 use crate::keyspace::Scratch;
 use crate::util::clock::Ticks;
 use crate::util::memory::{allocator_figures, forgo_cache};
+use crate::util::turns::take_short_turns;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -26,9 +27,13 @@ const LEAST_LOSS: u64 = 16 << 20;
 const STRETCH_NANOS: u64 = 500_000;
 const STRETCH: Duration = Duration::from_nanos(STRETCH_NANOS);
 
+/// The slices of the processor that the thread asks for: it is seldom interrupted while it holds a lock.
+const SLICE: Duration = Duration::from_micros(100);
+
 /// Runs for ever. Blocks.
 pub fn run(shared: &'static Shared) {
     forgo_cache();
+    take_short_turns(SLICE);
     let (mut scratch, mut patience) = (Scratch::default(), Patience::default());
     loop {
         std::thread::sleep(LOOK_EVERY);
@@ -116,11 +121,19 @@ fn compact(shared: &Shared, (db, shard): (usize, usize), rest: u32, scratch: &mu
         let moved;
         (moved, next) = shared.keyspace.compact_turn(db, shard, at, scratch);
         shared.stats.compacted.fetch_add(moved as u64, Relaxed);
-        if Ticks::now().nanos_since(*started) > STRETCH_NANOS {
+        if Ticks::now().nanos_since(*started) > STRETCH_NANOS || gives_way(shared) {
             std::thread::sleep(STRETCH * rest);
+            while gives_way(shared) {
+                std::thread::sleep(STRETCH);
+            }
             *started = Ticks::now();
         }
     }
+}
+
+/// Whether much expires: then what lies in sparse pages now is as likely to go by itself, and both would want the same locks.
+fn gives_way(shared: &Shared) -> bool {
+    shared.expiring.available_permits() == 0
 }
 
 #[cfg(test)]

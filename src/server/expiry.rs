@@ -7,12 +7,12 @@
 
 use super::worker::Bench;
 use crate::call::shared::Shared;
-use crate::call::stats::WorkerStats;
 use crate::util::clock::{Ticks, UnixMs, thread_cpu_nanos};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 
 /// The longest time between two cycles: what expires is due for half of it on average.
 const LONGEST_PAUSE_MS: u64 = 100;
@@ -34,6 +34,10 @@ const SHARE_OF_EFFORT: u64 = 2;
 /// A cycle that lasts longer takes twice the share: what is due for half a second shall be gone after a whole one.
 const LATE_NANOS: u64 = 400_000_000;
 
+/// A worker whose requests take less than a quarter of its time asks so often whether anybody waits for its processor. The system
+/// lets a thread that never sleeps work on for up to four milliseconds, whoever has come meanwhile.
+const HELD_NANOS: u64 = 200_000;
+
 /// Runs until the worker ends. `bench` is the worker's.
 pub async fn run(shared: &'static Shared, number: usize, bench: Rc<RefCell<Bench>>) {
     loop {
@@ -41,35 +45,104 @@ pub async fn run(shared: &'static Shared, number: usize, bench: Rc<RefCell<Bench
         tokio::time::sleep(Duration::from_millis((1000 / hz).clamp(SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS))).await;
         let stands = shared.cron_paused.load(Relaxed) || shared.loading.is_on();
         if shared.active_expire.load(Relaxed) && !stands {
-            cycle(shared, number, &bench).await;
+            Cycle::new(shared, number, &bench).run().await;
         }
     }
 }
 
-/// Removes everything that is due in the shards of worker `number`.
-async fn cycle(shared: &Shared, number: usize, bench: &RefCell<Bench>) {
-    let stats = &shared.stats.workers[number];
-    let begun = Ticks::now();
-    let (mut started, mut slice) = (begun, SHORT_SLICE_NANOS);
-    for shard in (number..shared.keyspace.shards()).step_by(shared.stats.workers.len()) {
-        while shared.keyspace.expire_turn(shard, UnixMs::now(), &mut |db, news| shared.hear_all(db, &news)) {
-            let now = Ticks::now();
-            if now.nanos_since(started) < slice {
-                continue;
-            }
-            note(stats, now, started);
-            stats.expire_caps.add(1);
-            let others = let_others(bench).await;
-            started = Ticks::now();
-            let effort = u64::from(shared.config.active_expire_effort());
-            slice = slice_nanos(others, started.nanos_since(begun), effort);
-        }
+/// Removes everything that is due in the shards of one worker.
+struct Cycle<'a> {
+    shared: &'static Shared,
+    number: usize,
+    bench: &'a RefCell<Bench>,
+    begun: Ticks,
+    /// Of the slice.
+    started: Ticks,
+    slice_nanos: u64,
+    courtesy: Courtesy,
+}
+
+impl<'a> Cycle<'a> {
+    fn new(shared: &'static Shared, number: usize, bench: &'a RefCell<Bench>) -> Cycle<'a> {
+        let now = Ticks::now();
+        let (slice_nanos, courtesy) = (SHORT_SLICE_NANOS, Courtesy::new());
+        Cycle { shared, number, bench, begun: now, started: now, slice_nanos, courtesy }
     }
-    note(stats, Ticks::now(), started);
+
+    async fn run(&mut self) {
+        let Shared { keyspace, stats, .. } = self.shared;
+        let shared = self.shared;
+        for shard in (self.number..keyspace.shards()).step_by(stats.workers.len()) {
+            let mut permit = None;
+            while keyspace.expire_turn(shard, UnixMs::now(), &mut |db, news| shared.hear_all(db, &news)) {
+                if Ticks::now().nanos_since(self.started) < self.slice_nanos {
+                    continue;
+                }
+                stats.workers[self.number].expire_caps.add(1);
+                self.note();
+                if permit.is_none() {
+                    permit = self.permit().await;
+                }
+                self.let_others().await;
+            }
+        }
+        self.note();
+    }
+
+    /// Waits until few enough expire; `None` when it has become late meanwhile: then all do what they can.
+    async fn permit(&self) -> Option<SemaphorePermit<'static>> {
+        let patience = LATE_NANOS.saturating_sub(Ticks::now().nanos_since(self.begun));
+        if patience == 0 {
+            return self.shared.expiring.try_acquire().ok();
+        }
+        tokio::time::timeout(Duration::from_nanos(patience), self.shared.expiring.acquire()).await.ok()?.ok()
+    }
+
+    /// Ends a slice.
+    async fn let_others(&mut self) {
+        let others = self.courtesy.let_others(self.bench).await;
+        self.started = Ticks::now();
+        let effort = u64::from(self.shared.config.active_expire_effort());
+        self.slice_nanos = slice_nanos(others, self.started.nanos_since(self.begun), effort);
+    }
+
+    /// Counts a slice.
+    fn note(&self) {
+        self.shared.stats.workers[self.number].expire_nanos.add(Ticks::now().nanos_since(self.started));
+    }
+}
+
+/// How a worker that has more to do than requests lets others have their turn.
+pub struct Courtesy {
+    /// When the processor was last offered, and what requests have taken since.
+    offered: Ticks,
+    others_nanos: u64,
+}
+
+impl Courtesy {
+    /// One that offers it soon.
+    pub fn new() -> Courtesy {
+        Courtesy { offered: Ticks::now(), others_nanos: 0 }
+    }
+
+    /// Lets every connection that is ready be served, and whoever waits for the processor of a worker with few requests have it; returns the
+    /// nanoseconds of the processor that requests took.
+    pub async fn let_others(&mut self, bench: &RefCell<Bench>) -> u64 {
+        let others = serve(bench).await;
+        self.others_nanos += others;
+        let held = Ticks::now().nanos_since(self.offered);
+        if held > HELD_NANOS {
+            if self.others_nanos < held / 4 {
+                std::thread::yield_now();
+            }
+            (self.offered, self.others_nanos) = (Ticks::now(), 0);
+        }
+        others
+    }
 }
 
 /// Lets every connection that is ready be served; returns the nanoseconds of the processor that this took.
-async fn let_others(bench: &RefCell<Bench>) -> u64 {
+async fn serve(bench: &RefCell<Bench>) -> u64 {
     let before = thread_cpu_nanos();
     tokio::task::yield_now().await;
     if bench.borrow().parkers > 0 {
@@ -77,10 +150,6 @@ async fn let_others(bench: &RefCell<Bench>) -> u64 {
         tokio::task::yield_now().await;
     }
     thread_cpu_nanos().saturating_sub(before)
-}
-
-fn note(stats: &WorkerStats, now: Ticks, started: Ticks) {
-    stats.expire_nanos.add(now.nanos_since(started));
 }
 
 /// How long the next slice may be when everything else took `others` nanoseconds of the processor since the last one, the cycle lasts

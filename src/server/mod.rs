@@ -24,6 +24,8 @@ use crate::config::{Config, REDIS_VERSION};
 use crate::keyspace::reclaim::Reclaimer;
 use crate::keyspace::{KeyHasher, Keyspace};
 use crate::util::clock::UnixMs;
+use crate::util::memory::purge_in_background;
+use crate::util::turns::{give_way, stand_back};
 use listener::Listeners;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +34,10 @@ use worker::Workers;
 
 /// How long connections have, after the server was asked to stop, to send the replies that are written.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How much nicer than the workers who frees what takes long to free and gives memory back to the system: with a third of their share whoever
+/// has just used up its own waits for a third of the time.
+const FREEING_NICE: i32 = 5;
 
 /// Runs the server until it is asked to stop; the exit status says whether it could start and stop well.
 pub fn run(config: Arc<Config>, log: log::Log) -> ExitCode {
@@ -65,7 +71,14 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     }
     // Lives as long as the process: every thread refers to it, and none outlives it.
     let shared: &'static Shared = Box::leak(Box::new(shared));
-    let freeing = std::thread::Builder::new().name("larder-free".to_owned()).spawn(move || reclaiming.run());
+    let freeing = std::thread::Builder::new().name("larder-free".to_owned()).spawn(move || {
+        stand_back();
+        give_way(FREEING_NICE);
+        if !purge_in_background() {
+            tracing::warn!("The allocator has no thread of its own: requests give unused memory back");
+        }
+        reclaiming.run();
+    });
     if let Err(error) = freeing {
         return fail(&format!("Can't start a thread: {error}"));
     }

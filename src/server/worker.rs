@@ -1,7 +1,7 @@
 //! Workers: threads that each run a current-thread runtime, on which their connections live from first to last byte.
 
 use super::connection::Connection;
-use super::expiry;
+use super::expiry::{self, Courtesy};
 use super::pace::{Pace, be_punctual};
 use super::socket::RawSocket;
 use crate::call::clients::Client;
@@ -16,6 +16,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Waker};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -110,6 +111,8 @@ pub struct Bench {
     pub parked_bytes: usize,
     /// Connections with requests in `parked`.
     pub parkers: usize,
+    /// Those that have run, and send when the last of these has.
+    put_off: Vec<Waker>,
     /// What runs them.
     pub dispatcher: Dispatcher,
     /// How the worker goes about looking for more.
@@ -125,6 +128,21 @@ impl Bench {
         }
     }
 
+    /// One more connection has parked requests.
+    pub fn note_parked(&mut self) {
+        self.parkers += 1;
+    }
+
+    /// Wakes the task of `cx` when everything that is parked has run: replies of one look at the sockets leave behind each other, and
+    /// whoever takes them on another core is woken once, which costs more than sending does. At once where nothing is parked.
+    pub fn put_off(&mut self, cx: &Context<'_>) {
+        if self.parkers == 0 {
+            cx.waker().wake_by_ref();
+        } else {
+            self.put_off.push(cx.waker().clone());
+        }
+    }
+
     /// One connection's parked requests have run, or never will; after the last one everything parked is forgotten.
     pub fn unpark(&mut self) {
         self.parkers -= 1;
@@ -132,6 +150,7 @@ impl Bench {
             self.parked.clear();
             self.parked_bytes = 0;
             self.dispatcher.unpark();
+            self.put_off.drain(..).for_each(Waker::wake);
         }
     }
 }
@@ -145,6 +164,7 @@ async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arriv
         parked: Batch::new(),
         parked_bytes: 0,
         parkers: 0,
+        put_off: Vec::new(),
         dispatcher: Dispatcher::new(shared, number),
         pace,
     }));
@@ -214,7 +234,7 @@ async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let keyspace = &shared.keyspace;
+        let (keyspace, mut courtesy) = (&shared.keyspace, Courtesy::new());
         keyspace.catch_up();
         bench.borrow_mut().dispatcher.serve_late();
         // As in Redis, nothing that a file holds is evicted before all of it is there.
@@ -222,7 +242,7 @@ async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
             if keyspace.attention().to_removals() {
                 keyspace.drain_news(&mut |db, news| shared.hear_all(db, &news));
             }
-            tokio::task::yield_now().await;
+            courtesy.let_others(&bench).await;
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use tikv_jemalloc_ctl::{epoch, raw, stats};
+use tikv_jemalloc_ctl::{background_thread, epoch, raw, stats};
 use tikv_jemallocator::Jemalloc;
 
 /// How far a thread's own count may drift at most before it is added to the global one, in bytes.
@@ -25,13 +25,13 @@ static USED: AtomicI64 = AtomicI64::new(0);
 
 static STARTUP: AtomicU64 = AtomicU64::new(0);
 
-/// Of these, bytes of what the server keeps about itself: [`as_own`].
+/// Of these, bytes of what the server keeps about itself: [`as_own`], [`note_own`].
 static OWN: AtomicI64 = AtomicI64::new(0);
 
 thread_local! {
     static DRIFT: Cell<i64> = const { Cell::new(0) };
-    /// What this thread has added to the global figure.
-    static ADDED: Cell<i64> = const { Cell::new(0) };
+    /// Whether this thread's count is the server's own.
+    static OWNING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Adds what this thread has counted to the global figure.
@@ -45,7 +45,9 @@ pub fn flush_drift() {
 }
 
 fn add(drift: i64) {
-    let _ = ADDED.try_with(|added| added.set(added.get() + drift));
+    if OWNING.try_with(Cell::get).unwrap_or(false) {
+        OWN.fetch_add(drift, Relaxed);
+    }
     USED.fetch_add(drift, Relaxed);
 }
 
@@ -63,22 +65,39 @@ pub fn set_drift_for(limit: u64) {
     DRIFT_BYTES.store(if limit == 0 { MOST_DRIFT_BYTES } else { share.clamp(1, MOST_DRIFT_BYTES) }, Relaxed);
 }
 
-/// Bytes that this thread has taken, less those that it has given back.
-fn taken() -> i64 {
-    let of = |cell: &'static std::thread::LocalKey<Cell<i64>>| cell.try_with(Cell::get).unwrap_or(0);
-    of(&ADDED) + of(&DRIFT)
+/// While one of these lives, what its thread takes and gives back is the server's own.
+struct Owning {
+    before: bool,
+}
+
+impl Owning {
+    fn begin() -> Owning {
+        flush_drift();
+        Owning { before: OWNING.try_with(|owning| owning.replace(true)).unwrap_or(true) }
+    }
+}
+
+impl Drop for Owning {
+    fn drop(&mut self) {
+        flush_drift();
+        let _ = OWNING.try_with(|owning| owning.set(self.before));
+    }
 }
 
 /// Does `work`, and counts what it takes and gives back as the server's own: something that holds no data, such as the distribution of a
-/// command's run times.
+/// command's run times. Nobody sees it counted as data meanwhile, or keys would go for what is only passing.
 pub fn as_own<R>(work: impl FnOnce() -> R) -> R {
-    let before = taken();
-    let result = work();
-    OWN.fetch_add(taken() - before, Relaxed);
-    result
+    let _owning = Owning::begin();
+    work()
 }
 
-/// Bytes that were taken in [`as_own`].
+/// Counts `bytes` that were taken as data as the server's own from now on, or less of them when negative: they are no longer data, and will
+/// be given back some time, by whoever comes by.
+pub fn note_own(bytes: i64) {
+    OWN.fetch_add(bytes, Relaxed);
+}
+
+/// Bytes that are in use by the server itself, as [`as_own`] and [`note_own`] told.
 pub fn own_bytes() -> u64 {
     u64::try_from(OWN.load(Relaxed)).unwrap_or(0)
 }
@@ -109,16 +128,18 @@ const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
 
 /// How jemalloc starts.
 ///
-/// - `background_thread`, `dirty_decay_ms`: unused memory goes back to the system after half a second (the default is 10 s),
-///   from a thread of the allocator's own. Segments that grow leave blocks behind that the next keys do not need.
+/// - `dirty_decay_ms`: unused memory goes back to the system after half a second (the default is 10 s). Segments that grow leave blocks
+///   behind that the next keys do not need.
+/// - `max_background_threads`: one, see [`purge_in_background`]. As many as there are processors kept all of these busy for half a second when
+///   gigabytes were to go back.
 /// - `slab_sizes`: the pages of a slab, for the size classes in which entries and small collections lie. jemalloc keeps 128
 ///   bytes of bookkeeping a slab, and by default makes a slab as small as it can: one page of 32 blocks of 128 bytes,
 ///   which is 4 bytes for each. These are two to four times as long and leave no rest. (Longer still saves less than a byte a
 ///   key, and a slab stays while one block of it is used: after 98 % of the keys were deleted, slabs of 64 to 512 blocks
 ///   throughout held 56 MB where the defaults hold 46 and these 49; after 90 % all hold the same.)
 const SETTINGS: &str = concat!(
-    "background_thread:true,dirty_decay_ms:500,slab_sizes:32-32:2|64-64:4|128-128:4|160-160:10|256-256:4|320-320:20",
-    "|512-512:4\0"
+    "max_background_threads:1,dirty_decay_ms:500,slab_sizes:32-32:2|64-64:4|128-128:4|160-160:10|256-256:4",
+    "|320-320:20|512-512:4\0"
 );
 
 /// Where jemalloc looks for its settings, before the first allocation: a pointer to text that ends with a zero.
@@ -153,6 +174,12 @@ pub fn allocator_figures() -> AllocatorFigures {
 pub fn purge() {
     // SAFETY: the control takes no value, and the name ends with a zero.
     let _ = unsafe { raw::write(PURGE_ALL, ()) };
+}
+
+/// Lets the allocator give unused memory back to the system from a thread of its own, which inherits the caller's wishes of
+/// processors; `false` when it has none. Without them whoever takes or gives a block does it now and then.
+pub fn purge_in_background() -> bool {
+    background_thread::write(true).is_ok()
 }
 
 /// What the allocator says of the slab that a block lies in.
@@ -282,5 +309,38 @@ unsafe impl GlobalAlloc for Counting {
         count(signed(bytes) - signed(layout.size()));
         // SAFETY: the caller's promises are passed on.
         unsafe { Jemalloc.realloc(block, layout, bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HUGE: i64 = 1 << 40;
+
+    /// What was the server's own was noted only behind the work: meanwhile other threads took it for data, and evicted keys for it.
+    #[test]
+    fn what_is_the_servers_own_is_so_from_the_first_moment() {
+        let more = |than: u64| own_bytes() > than + HUGE.unsigned_abs() / 2;
+        let before = own_bytes();
+        as_own(|| {
+            count(HUGE);
+            assert!(more(before), "while it goes on");
+            let inner = own_bytes();
+            as_own(|| count(HUGE));
+            assert!(more(inner));
+            count(-HUGE);
+        });
+        assert!(more(before), "and behind it");
+        let behind = own_bytes();
+        count(HUGE);
+        flush_drift();
+        assert!(!more(behind), "what comes then is data");
+        count(-HUGE);
+        as_own(|| count(-HUGE));
+        assert!(!more(before));
+        note_own(HUGE);
+        assert!(more(before));
+        note_own(-HUGE);
     }
 }

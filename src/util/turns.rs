@@ -41,8 +41,21 @@ const OTHER: u32 = 0;
 
 /// Lets this thread have its share of a processor in slices of this length: the shorter, the sooner it comes, and the less of its
 /// share the system takes as a reason to interrupt it while it works. For threads that work in short turns, some of them under locks.
-#[cfg(target_os = "linux")]
 pub fn take_short_turns(slice: Duration) {
+    ask_for_slices(slice);
+}
+
+/// Longer than the ordinary slices of 0.7 to 3 ms, short enough for its share to come soon.
+const LONG_SLICE: Duration = Duration::from_millis(5);
+
+/// Lets whoever wakes interrupt this thread, and those that it starts from here on, at once, instead of waiting for the end of a slice: the
+/// system does so where the one that wakes asks for shorter slices. Its share stays. For work that nobody waits for.
+pub fn stand_back() {
+    ask_for_slices(LONG_SLICE);
+}
+
+#[cfg(target_os = "linux")]
+fn ask_for_slices(slice: Duration) {
     let mut attributes = Attributes::default();
     // SAFETY: the kernel writes at most so many bytes there, of this thread (0); flags must be 0.
     let known = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, ATTRIBUTES_BYTES, 0) };
@@ -56,9 +69,8 @@ pub fn take_short_turns(slice: Duration) {
     let _ = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
-/// As on Linux; without effect.
 #[cfg(not(target_os = "linux"))]
-pub fn take_short_turns(_: Duration) {}
+fn ask_for_slices(_: Duration) {}
 
 #[cfg(test)]
 mod tests {
@@ -71,6 +83,8 @@ mod tests {
         let nice = || rustix::process::getpriority_process(None).expect("this thread has a priority");
         let before = nice();
         take_short_turns(Duration::from_micros(100));
+        assert_eq!(nice(), before);
+        stand_back();
         assert_eq!(nice(), before);
         give_way(3);
         assert_eq!(nice(), (before + 3).min(19));

@@ -13,8 +13,8 @@ use crate::keyspace::reclaim::{Garbage, Why};
 use crate::keyspace::shard::Shard;
 use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::{own_bytes, set_drift_for, size_class, used_bytes};
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// What the configuration says of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,7 +127,11 @@ struct State {
 
 /// See the module.
 pub struct Engine {
+    /// Held for a quarter of a millisecond at a time, so that whoever waits for it sleeps: locks that try again and again, and yield the processor
+    /// in between, lose it for a slice of the system's each time when somebody else wants it too.
     state: Mutex<State>,
+    /// Requests that wait for it.
+    waiting: AtomicU32,
     /// Since when memory has been over the limit; 0: it is not.
     over_since_ms: AtomicI64,
     over_ms: AtomicU64,
@@ -160,6 +164,7 @@ impl Default for Engine {
         };
         Engine {
             state: Mutex::new(state),
+            waiting: AtomicU32::new(0),
             over_since_ms: AtomicI64::new(0),
             over_ms: AtomicU64::new(0),
             bookkeeping: AtomicU64::new(0),
@@ -168,9 +173,16 @@ impl Default for Engine {
 }
 
 impl Engine {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.waiting.fetch_add(1, Relaxed);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Relaxed);
+        state
+    }
+
     /// Follows `budget` from now on. The keys that are there are told to the algorithm bit by bit.
     pub fn configure(&self, budget: Budget, keyspace: &Keyspace) {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let pressure = keyspace.pressure();
         set_drift_for(budget.limit);
         pressure.set_frequency(budget.log_factor, budget.decay_minutes);
@@ -201,7 +213,7 @@ impl Engine {
         if keyspace.is_impatient() {
             return Room::Soon; // whoever holds locks for long keeps what asks for room from running, too
         }
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let nanos = state.budget.slice_nanos();
         let over = used_bytes().saturating_sub(limit);
         // What a command does not have to wait for it does not wait for.
@@ -240,7 +252,14 @@ impl Engine {
         if keyspace.is_impatient() {
             return false;
         }
-        let Some(mut state) = self.state.try_lock() else { return false };
+        if self.waiting.load(Relaxed) > 0 {
+            return true; // it is theirs next
+        }
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
         if state.budget.limit == 0 {
             return false;
         }
@@ -281,15 +300,16 @@ impl Engine {
 
     /// Bytes that the algorithm takes from the allocator.
     pub fn memory_bytes(&self) -> usize {
-        self.state.lock().algorithm.memory_bytes()
+        self.state().algorithm.memory_bytes()
     }
 }
 
 impl State {
     fn memory_bytes(&self, keyspace: &Keyspace) -> usize {
-        let news = self.news.capacity() + keyspace.pressure().room_for_news();
+        let room_for = |news: usize| size_class(news * size_of::<News>());
         self.algorithm.memory_bytes()
-            + size_class(news * size_of::<News>())
+            + room_for(self.news.capacity())
+            + room_for(keyspace.pressure().room_for_news())
             + size_class(self.near.capacity() * size_of::<u32>())
     }
 
@@ -567,7 +587,7 @@ mod tests {
         }
 
         fn evict(&self) -> bool {
-            let mut state = self.keyspace.engine().state.lock();
+            let mut state = self.keyspace.engine().state();
             state.hear(self.keyspace, NOW);
             loop {
                 match state.turn(self.keyspace, NOW) {
@@ -656,10 +676,10 @@ mod tests {
             world.set(0, &name, Ttl::Clear);
             world.with(0, &name, |view, key| view.remove(key));
             if number % 100 == 0 {
-                world.keyspace.engine().state.lock().hear(world.keyspace, NOW);
+                world.keyspace.engine().state().hear(world.keyspace, NOW);
             }
         }
-        let marks = world.keyspace.engine().state.lock().algorithm.marks();
+        let marks = world.keyspace.engine().state().algorithm.marks();
         assert!(marks < 2_000, "{marks} marks for no key");
     }
 }

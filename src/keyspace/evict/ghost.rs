@@ -5,7 +5,7 @@
 //! touched. Invariant: a word is 0, free, or a mark whose line this is. Must not know: entries, queues.
 //! Source: the ghost queue of S3-FIFO (Yang et al., SOSP 2023).
 
-use crate::keyspace::table::prefetch;
+use crate::keyspace::segment::prefetch;
 use crate::util::memory::size_class;
 
 const WORDS: usize = 16;

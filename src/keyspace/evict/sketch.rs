@@ -6,7 +6,7 @@
 //! Source: Einziger, Friedman and Manes, TinyLFU (ACM TOS 2017).
 
 use super::spread;
-use crate::keyspace::table::prefetch;
+use crate::keyspace::segment::prefetch;
 
 /// Counters of one line: four rows of 32, 4 bits each.
 type Line = [u64; 8];

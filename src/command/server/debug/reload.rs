@@ -72,7 +72,7 @@ pub fn reload<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     shared.loading.begin(0, ctx.now);
     let result = run(shared, &options);
     shared.loading.end();
-    ctx.touch_all();
+    ctx.touch_all(true);
     result?;
     done(ctx)
 }
