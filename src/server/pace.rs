@@ -23,7 +23,7 @@ const MIN_READS: u64 = 32;
 /// A worker that rests less than this part of the time finds enough each time it looks.
 const MIN_REST: u64 = 64;
 
-/// Requests after one look that are enough: of pipelines one or two clients bring as many, and a pause would only cost throughput (a
+/// Requests after one look that are always enough: of pipelines one or two clients bring as many, and a pause would only cost throughput (a
 /// fifth of it, at 20 clients that send 16 at a time).
 const ENOUGH_REQUESTS: u32 = 24;
 
@@ -47,6 +47,8 @@ pub struct Pace {
     fresh: AtomicU32,
     requests: AtomicU32,
     worth: AtomicBool,
+    /// Requests after one look that are enough.
+    enough: AtomicU32,
 }
 
 impl Pace {
@@ -63,6 +65,7 @@ impl Pace {
             fresh: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             worth: AtomicBool::new(false),
+            enough: AtomicU32::new(ENOUGH_REQUESTS),
         }
     }
 
@@ -99,6 +102,8 @@ impl Pace {
         let span = now - self.began.load(Relaxed);
         if span >= SPAN_NANOS {
             self.worth.store(self.is_worth(span), Relaxed);
+            // Where the half of few clients has been heard, the others have hardly had the time to read their replies.
+            self.enough.store(ENOUGH_REQUESTS.min(self.clients.load(Relaxed) / 2), Relaxed);
             self.begin_span(now);
         }
         if pause_us > 0 && self.wants_more(requests) {
@@ -107,7 +112,7 @@ impl Pace {
     }
 
     fn wants_more(&self, requests: u32) -> bool {
-        requests < ENOUGH_REQUESTS && self.worth.load(Relaxed)
+        requests < self.enough.load(Relaxed) && self.worth.load(Relaxed)
     }
 
     /// Called when there is something to do again.
@@ -181,6 +186,18 @@ mod tests {
         assert_eq!(pace.requests.load(Relaxed), 24);
         pace.before_look(0);
         assert_eq!(pace.requests.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn half_of_few_clients_are_enough() {
+        let enough = |clients: usize| {
+            let pace = Pace::new();
+            (0..clients).for_each(|_| pace.note_read(&mut 0));
+            std::thread::sleep(Duration::from_nanos(SPAN_NANOS));
+            pace.before_look(0);
+            pace.enough.load(Relaxed)
+        };
+        assert_eq!([16, 20, 50, 1000].map(enough), [8, 10, 24, 24]);
     }
 
     #[test]
