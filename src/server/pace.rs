@@ -193,7 +193,7 @@ mod tests {
         let enough = |clients: usize| {
             let pace = Pace::new();
             (0..clients).for_each(|_| pace.note_read(&mut 0));
-            std::thread::sleep(Duration::from_nanos(SPAN_NANOS));
+            std::thread::sleep(Duration::from_nanos(2 * SPAN_NANOS));
             pace.before_look(0);
             pace.enough.load(Relaxed)
         };
