@@ -19,7 +19,7 @@ use crate::call::tracked::mode;
 use crate::keyspace::ahead::Ahead;
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::evict::engine::Room;
-use crate::keyspace::{Key, LockPlan, Ticket, View};
+use crate::keyspace::{Key, LockPlan, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
 use crate::protocol::reply::{Mark, Output, Reply, Resp};
 use crate::util::clock::{Ticks, UnixMs};
@@ -27,7 +27,7 @@ use crate::value::object::ObjectRef;
 use crate::value::table::Table;
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -112,6 +112,8 @@ pub struct Dispatcher {
     replays: bool,
     /// Bytes for which room has been made for the requests of this batch that have yet to run.
     room: Cell<u64>,
+    /// Changed keys that somebody waits for, who could not be served because a script held locks for long.
+    late: RefCell<Ready>,
 }
 
 /// Changed keys that somebody waits for, with their databases.
@@ -167,6 +169,7 @@ impl Dispatcher {
             chance: Chance::new(u32::try_from(worker).unwrap_or(0)),
             replays: false,
             room: Cell::new(0),
+            late: RefCell::default(),
         }
     }
 
@@ -404,6 +407,9 @@ impl Dispatcher {
         let keyspace = &self.shared.keyspace;
         let key = Key { bytes: batch.request(requests.start, buffer).arg(1), hash };
         let mut view = View::lock(keyspace, db, self.now, false, LockPlan::Keys, std::iter::once(hash));
+        if view.gave_up() {
+            return requests.start + count; // a long script has the lock
+        }
         if let Some(table) = view.peek(key).and_then(EntryRef::object).and_then(ObjectRef::table) {
             let names = (requests.start..requests.start + count).map(|index| batch.request(index, buffer).arg(element));
             let hashes: SmallVec<[u64; WARMED_ELEMENTS]> = names.map(Table::hash).collect();
@@ -881,41 +887,62 @@ impl Dispatcher {
     /// Runs the requests of those who wait for these keys, first come first served, and of those whose keys are changed by
     /// that in turn.
     fn serve(&self, ready: Vec<(usize, Box<[u8]>)>) {
-        let (mut ready, keyspace) = (VecDeque::from(ready), &self.shared.keyspace);
+        let mut ready = VecDeque::from(ready);
         while let Some((db, key)) = ready.pop_front() {
-            let (key, mut after) = (keyspace.hasher().key(&key), 0);
-            while let Some(ticket) = self.next_waiter(db, key, after) {
-                after = ticket.number;
-                // It may be on its way out of the registry.
-                let blocked = self.shared.blocked.find(ticket.client);
-                let Some(blocked) = blocked.filter(|blocked| Arc::ptr_eq(&blocked.ticket, &ticket)) else { continue };
-                if blocked.is_gone() {
-                    ticket.withdraw();
-                } else {
-                    self.try_for(&blocked, key, &mut ready);
-                }
+            if !self.serve_key(db, &key, &mut ready) {
+                self.late.borrow_mut().push((db, key));
             }
         }
     }
 
-    fn next_waiter(&self, db: usize, key: Key<'_>, after: u64) -> Option<Arc<Ticket>> {
-        let hash = std::iter::once(key.hash);
-        View::lock(&self.shared.keyspace, db, self.now, false, LockPlan::Keys, hash).next_waiter(key, after)
+    /// Serves those who could not be served while a script held locks for long. To be called now and then.
+    pub fn serve_late(&mut self) {
+        if !self.late.get_mut().is_empty() && !self.shared.keyspace.is_impatient() {
+            self.begin();
+            self.serve(self.late.take());
+        }
     }
 
-    /// Runs the request of a client that waits for `key`, unless its wait is over or the key cannot serve it any more.
-    fn try_for(&self, blocked: &Blocked, key: Key<'_>, ready: &mut VecDeque<(usize, Box<[u8]>)>) {
+    /// Serves those who wait for one key; `false` when somebody holds for long what that needs.
+    fn serve_key(&self, db: usize, key: &[u8], ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
+        let (key, mut after) = (self.shared.keyspace.hasher().key(key), 0);
+        loop {
+            let hash = std::iter::once(key.hash);
+            let mut view = View::lock(&self.shared.keyspace, db, self.now, false, LockPlan::Keys, hash);
+            if view.gave_up() {
+                return false;
+            }
+            let Some(ticket) = view.next_waiter(key, after) else { return true };
+            drop(view);
+            after = ticket.number;
+            // It may be on its way out of the registry.
+            let blocked = self.shared.blocked.find(ticket.client);
+            let Some(blocked) = blocked.filter(|blocked| Arc::ptr_eq(&blocked.ticket, &ticket)) else { continue };
+            if blocked.is_gone() {
+                ticket.withdraw();
+            } else if !self.try_for(&blocked, key, ready) {
+                return false;
+            }
+        }
+    }
+
+    /// Runs the request of a client that waits for `key`, unless its wait is over or the key cannot serve it any more. `false` when
+    /// somebody holds for long what that needs.
+    fn try_for(&self, blocked: &Blocked, key: Key<'_>, ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
         let (shared, request) = (self.shared, blocked.request.view());
-        let (Ok(command), first_arg) = shared.commands.resolve(request) else { return };
+        let (Ok(command), first_arg) = shared.commands.resolve(request) else { return true };
         let (mut keys, hasher) = (Vec::new(), shared.keyspace.hasher());
         let _ = declared_keys(command.spec, request, &mut |index, _| {
             keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
         });
         let hashes = keys.iter().map(|key| key.hash);
         let mut view = View::lock(&shared.keyspace, blocked.db, self.now, blocked.touch, LockPlan::Keys, hashes);
+        if view.gave_up() {
+            return false;
+        }
         let holds = view.peek(key).map(EntryRef::kind);
         if !blocked.ticket.suits(holds) || !blocked.ticket.claim() {
-            return;
+            return true;
         }
         let mut session = Session::new(Arc::clone(&blocked.client), true);
         (session.db, session.resp, session.no_touch) = (blocked.db, blocked.resp, !blocked.touch);
@@ -938,7 +965,10 @@ impl Dispatcher {
         context.close();
         ready.extend(context.ready.drain(..));
         match outcome {
-            Ok(Outcome::StillBlocked) => return blocked.ticket.release(),
+            Ok(Outcome::StillBlocked) => {
+                blocked.ticket.release();
+                return true;
+            }
             Ok(_) => {}
             Err(error) => {
                 context.reply.output().clear();
@@ -950,6 +980,7 @@ impl Dispatcher {
             context.db.leave_queue(hasher.key(key), &blocked.ticket);
         }
         blocked.finish(Bytes::from(context.reply.output().to_vec()));
+        true
     }
 }
 

@@ -74,6 +74,7 @@ struct Gather {
 }
 
 /// Requests in the worker's read buffer that have yet to run.
+#[derive(Clone)]
 struct Parked {
     at: usize,
     len: usize,
@@ -273,7 +274,7 @@ impl Connection {
             }
             Turn::Send => self.send_put_off(),
         }
-        if let Some(parked) = self.parked.take() {
+        if let Some(parked) = self.parked.clone() {
             self.run_parked(parked);
             return Poll::Ready(());
         }
@@ -317,6 +318,7 @@ impl Connection {
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
+        bench.keep_read();
         if self.tail.is_empty() {
             let at = bench.parked_bytes;
             let mut buffer = ReadBuf::new(&mut bench.read[at..at + READ_BYTES]);
@@ -393,13 +395,14 @@ impl Connection {
         let bytes = &bench.read[at..at + len];
         let progress = self.parser.parse(bytes, &mut bench.parked, &limits);
         let requests = first..bench.parked.len();
+        bench.pace.note_requests(requests.len());
         bench.dispatcher.park(&bench.parked, bytes, requests.clone(), self.session.db);
         bench.parked_bytes += len;
         bench.note_parked();
         self.parked = Some(Parked { at, len, requests, progress });
     }
 
-    /// Runs what was parked.
+    /// Runs what was parked. It counts as parked until then: a bug that ends the connection in the middle must not leave it behind.
     fn run_parked(&mut self, parked: Parked) {
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
@@ -412,6 +415,7 @@ impl Connection {
             }
             bench.read = read;
         }
+        self.parked = None;
         bench.unpark();
     }
 
@@ -476,6 +480,7 @@ impl Connection {
         let limits = self.limits();
         bench.batch.clear();
         let progress = self.parser.parse(rest, &mut bench.batch, &limits);
+        bench.pace.note_requests(bench.batch.len());
         if !bench.batch.is_empty() {
             if self.is_busy() {
                 self.keep(&bench.batch, rest, 0..bench.batch.len());

@@ -120,6 +120,14 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Sees to it that there is something to read into. A bug that ended a connection while its requests ran has taken that along.
+    #[inline]
+    pub fn keep_read(&mut self) {
+        if self.read.is_empty() {
+            self.read.resize(PARKED_BYTES + READ_BYTES, 0);
+        }
+    }
+
     /// One more connection has parked requests.
     pub fn note_parked(&mut self) {
         self.parkers += 1;
@@ -219,13 +227,16 @@ async fn deliver(shared: &'static Shared, number: usize) {
 /// How often a worker looks whether memory is over the limit.
 const RELIEVE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for.
+/// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for. Does, too, what
+/// had to wait until a long script gave its locks back.
 async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
     let mut tick = tokio::time::interval(RELIEVE_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let (keyspace, mut courtesy) = (&shared.keyspace, Courtesy::new());
+        keyspace.catch_up();
+        bench.borrow_mut().dispatcher.serve_late();
         // As in Redis, nothing that a file holds is evicted before all of it is there.
         while !shared.loading.is_on() && keyspace.engine().relieve(keyspace, UnixMs::now()) {
             if keyspace.attention().to_removals() {
