@@ -14,11 +14,12 @@ use crate::call::keys::declared_keys;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Group, Outcome, Scope, Slices};
-use crate::call::table::{Command, Unknown};
+use crate::call::table::{Command, Memo, Unknown};
 use crate::call::tracked::mode;
+use crate::keyspace::ahead::Ahead;
 use crate::keyspace::entry::EntryRef;
 use crate::keyspace::evict::engine::Room;
-use crate::keyspace::{Key, LockPlan, Ticket, View};
+use crate::keyspace::{Key, LockPlan, View};
 use crate::protocol::batch::{Batch, OwnedRequest, RequestView};
 use crate::protocol::reply::{Mark, Output, Reply, Resp};
 use crate::util::clock::{Ticks, UnixMs};
@@ -26,7 +27,7 @@ use crate::value::object::ObjectRef;
 use crate::value::table::Table;
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,6 +42,9 @@ const KEYS_AHEAD: usize = 12;
 
 /// Entries requested together: each may take two of the some twenty lines that a core can wait for at once.
 const KEYS_AT_ONCE: usize = 4;
+
+/// A command that takes less on average is quick even if that depends on the data.
+const QUICK_NANOS: u64 = 20_000;
 
 /// Elements of a collection that are requested from memory together.
 const WARMED_ELEMENTS: usize = 32;
@@ -82,6 +86,13 @@ pub struct Dispatcher {
     /// What is parked, then the batch that runs.
     planned: Vec<Planned>,
     keys: Vec<KeyUse>,
+    /// What these need from memory, in the same order.
+    ahead: Ahead,
+    /// The command that was planned last.
+    memo: Memo<'static>,
+    /// Whether a command that works on elements is among those planned, and one that may take long.
+    elements: bool,
+    slow: bool,
     parked: Extent,
     /// The first parked key whose entry has not been prefetched.
     unfetched: usize,
@@ -101,7 +112,12 @@ pub struct Dispatcher {
     replays: bool,
     /// Bytes for which room has been made for the requests of this batch that have yet to run.
     room: Cell<u64>,
+    /// Changed keys that somebody waits for, who could not be served because a script held locks for long.
+    late: RefCell<Ready>,
 }
+
+/// Changed keys that somebody waits for, with their databases.
+type Ready = Vec<(usize, Box<[u8]>)>;
 
 /// How much of the lists of planned requests and of keys is taken.
 #[derive(Clone, Copy, Default)]
@@ -138,6 +154,10 @@ impl Dispatcher {
             worker,
             planned: Vec::new(),
             keys: Vec::new(),
+            ahead: Ahead::default(),
+            memo: Memo::default(),
+            elements: false,
+            slow: false,
             parked: Extent::default(),
             unfetched: 0,
             now,
@@ -149,6 +169,7 @@ impl Dispatcher {
             chance: Chance::new(u32::try_from(worker).unwrap_or(0)),
             replays: false,
             room: Cell::new(0),
+            late: RefCell::default(),
         }
     }
 
@@ -182,8 +203,8 @@ impl Dispatcher {
             let (mut warm, mut fetched) = (first, self.parked.keys);
             let last_key = self.keys.len().min(fetched + PREFETCHED_KEYS);
             for index in first..end {
-                self.fetch_ahead(&mut fetched, parked + index - first, last_key, session.db);
-                if index == warm {
+                self.fetch_ahead(&mut fetched, parked + index - first, last_key);
+                if self.elements && index == warm {
                     warm = self.warm(parked + index - first, batch, buffer, index..end, session.db);
                 }
                 let next = self.run_planned(parked + index - first, batch.request(index, buffer), session, out);
@@ -230,7 +251,7 @@ impl Dispatcher {
             let (parked, mut fetched) = (self.parked.planned, self.parked.keys);
             let last_key = self.keys.len().min(fetched + PREFETCHED_KEYS);
             for index in first..end {
-                self.fetch_ahead(&mut fetched, parked + index - first, last_key, session.db);
+                self.fetch_ahead(&mut fetched, parked + index - first, last_key);
                 let planned = self.planned[parked + index - first];
                 let request = batch.request(index, buffer);
                 let command = planned.command.map_err(|unknown| (index, unknown_command(unknown, request)))?;
@@ -246,11 +267,13 @@ impl Dispatcher {
             first = end;
         }
         self.executed = 0;
+        self.ahead.truncate(self.parked.keys);
         Ok(())
     }
 
     fn finish(&mut self, session: &Session) {
         self.end_span();
+        self.ahead.truncate(self.parked.keys);
         self.room.set(0);
         let requests = std::mem::take(&mut self.executed);
         self.shared.stats.workers[self.worker].processed.add(requests);
@@ -272,34 +295,30 @@ impl Dispatcher {
     }
 
     /// Requests the buckets of the keys behind those parked from memory.
-    fn fetch_buckets(&self, db: usize) {
-        let (keyspace, guard) = (&self.shared.keyspace, &crossbeam_epoch::pin());
-        let keys = &self.keys[self.parked.keys..];
-        keys[..keys.len().min(PREFETCHED_KEYS)].iter().for_each(|key| keyspace.prefetch_bucket(db, key.hash, guard));
+    fn fetch_buckets(&mut self, db: usize) {
+        let hashes = self.keys[self.parked.keys..].iter().map(|key| key.hash);
+        self.ahead.note(&self.shared.keyspace, db, hashes, PREFETCHED_KEYS);
     }
 
     /// Requests from memory the entries of the keys of the request planned as number `planned` and of some keys behind them, a few at a
     /// time, so that the lines which a core can wait for at once are never all taken. `fetched` is the first key, up to `end`, whose
     /// entry has not been requested.
     #[inline]
-    fn fetch_ahead(&self, fetched: &mut usize, planned: usize, end: usize, db: usize) {
+    fn fetch_ahead(&self, fetched: &mut usize, planned: usize, end: usize) {
         let wanted = (self.planned[planned].keys.1 + KEYS_AHEAD).min(end);
         if wanted >= *fetched + KEYS_AT_ONCE || (wanted == end && wanted > *fetched) {
-            self.fetch_entries(fetched, wanted, db);
+            self.ahead.fetch(*fetched..wanted);
+            *fetched = wanted;
         }
-    }
-
-    fn fetch_entries(&self, fetched: &mut usize, wanted: usize, db: usize) {
-        let guard = &crossbeam_epoch::pin();
-        for key in &self.keys[*fetched..wanted] {
-            self.shared.keyspace.prefetch_entry(db, key.hash, guard);
-        }
-        *fetched = wanted;
     }
 
     fn forget_batch(&mut self) {
         self.planned.truncate(self.parked.planned);
         self.keys.truncate(self.parked.keys);
+        self.ahead.truncate(self.parked.keys);
+        if self.planned.is_empty() {
+            (self.elements, self.slow) = (false, false);
+        }
     }
 
     /// Plans requests of `parked` that are to run later with [`Dispatcher::run_parked`]; they are the next ones after those
@@ -315,10 +334,10 @@ impl Dispatcher {
             self.plan_one(parked.request(index, buffer));
         }
         self.fetch_buckets(db);
-        let (mut fetched, ahead) = (self.unfetched, self.parked.keys.min(KEYS_AHEAD));
-        if fetched < ahead {
-            self.fetch_entries(&mut fetched, ahead, db);
-            self.unfetched = fetched;
+        let ahead = self.parked.keys.min(KEYS_AHEAD);
+        if self.unfetched < ahead {
+            self.ahead.fetch(self.unfetched..ahead);
+            self.unfetched = ahead;
         }
         self.parked = Extent { planned: self.planned.len(), keys: self.keys.len() };
     }
@@ -340,9 +359,9 @@ impl Dispatcher {
         self.make_room_ahead(requests.start, parked, buffer, requests.clone(), session);
         let (mut warm, mut fetched) = (requests.start, self.unfetched);
         for index in requests {
-            self.fetch_ahead(&mut fetched, index, self.parked.keys, session.db);
+            self.fetch_ahead(&mut fetched, index, self.parked.keys);
             self.unfetched = fetched;
-            if index == warm {
+            if self.elements && index == warm {
                 warm = self.warm(index, parked, buffer, index..end, session.db);
             }
             let next = self.run_planned(index, parked.request(index, buffer), session, out);
@@ -388,6 +407,9 @@ impl Dispatcher {
         let keyspace = &self.shared.keyspace;
         let key = Key { bytes: batch.request(requests.start, buffer).arg(1), hash };
         let mut view = View::lock(keyspace, db, self.now, false, LockPlan::Keys, std::iter::once(hash));
+        if view.gave_up() {
+            return requests.start + count; // a long script has the lock
+        }
         if let Some(table) = view.peek(key).and_then(EntryRef::object).and_then(ObjectRef::table) {
             let names = (requests.start..requests.start + count).map(|index| batch.request(index, buffer).arg(element));
             let hashes: SmallVec<[u64; WARMED_ELEMENTS]> = names.map(Table::hash).collect();
@@ -397,27 +419,44 @@ impl Dispatcher {
         requests.start + count
     }
 
+    /// Whether a parked request may take long.
+    pub fn is_slow(&self) -> bool {
+        self.slow
+    }
+
     /// Forgets what was parked.
     pub fn unpark(&mut self) {
         self.planned.clear();
         self.keys.clear();
+        self.ahead.truncate(0);
         self.parked = Extent::default();
         self.unfetched = 0;
     }
 
+    /// Whether replies of others can wait for a command.
+    #[inline]
+    fn is_quick(&self, command: &Command) -> bool {
+        command.quick || self.counters(command).usually_takes_less(QUICK_NANOS)
+    }
+
     #[inline]
     fn plan_one(&mut self, request: RequestView<'_>) {
-        let (command, first_arg) = self.shared.commands.resolve(request);
+        let (command, first_arg) = self.shared.commands.resolve_next(request, &mut self.memo);
         let before = self.keys.len();
+        self.slow |= command.is_ok_and(|command| !self.is_quick(command));
         if let Ok(command) = command
             && !command.spec.keys.is_empty()
             && command.spec.accepts(request.argc())
         {
+            self.elements |= command.spec.element != 0;
             let (keys, hasher) = (&mut self.keys, self.shared.keyspace.hasher());
-            // What cannot be found here the handler refuses, with the error that fits.
-            let _ = declared_keys(command.spec, request, &mut |index, _| {
-                keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
-            });
+            let mut note = |index| keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
+            if command.lone_key {
+                note(1);
+            } else {
+                // What cannot be found here the handler refuses, with the error that fits.
+                let _ = declared_keys(command.spec, request, &mut |index, _| note(index));
+            }
         }
         self.planned.push(Planned { command, first_arg, keys: (before, self.keys.len()) });
     }
@@ -465,19 +504,22 @@ impl Dispatcher {
         {
             session.client.tracked.set_caching(false);
         }
-        if session.own_pushes {
-            session.own_pushes = false;
-            session.client.take_pushes(out);
-        }
+        put_own_pushes(session, out);
         next
     }
 
-    /// Whether a pause of writes holds a request back.
+    /// Whether a pause of writes holds a request back: EXEC by what is queued, as it would be run now.
     #[cold]
     fn may_write(&self, command: &Command, request: RequestView<'_>, session: &Session) -> bool {
-        flags_of(command, session).0 & PAUSED_FLAGS.0 != 0
-            && !(session.transaction.is_none()
-                && command.spec.only_reads.is_some_and(|only_reads| only_reads(self.shared, request)))
+        let writes = |command: &Command, request: RequestView<'_>| {
+            let only_reads = command.spec.only_reads.is_some_and(|only_reads| only_reads(self.shared, request));
+            command.spec.flags.0 & PAUSED_FLAGS.0 != 0 && !only_reads
+        };
+        let queued = session.transaction.as_ref().filter(|_| matches!(command.spec.scope, Scope::Transaction));
+        let mut queued = queued.iter().flat_map(|transaction| &transaction.queued).map(|request| request.view());
+        writes(command, request)
+            || queued
+                .any(|request| self.shared.commands.resolve(request).0.is_ok_and(|command| writes(command, request)))
     }
 
     /// Everything that can refuse a request before it runs.
@@ -635,55 +677,16 @@ impl Dispatcher {
             self.end_span();
         }
         let shared = self.shared;
-        let keys = &self.keys[planned.keys.0..planned.keys.1];
-        let plan = match command.spec.scope.of(self.shared, request) {
-            Scope::Keys | Scope::Chosen(_) | Scope::Asked(_) | Scope::Walk | Scope::WalkServer | Scope::Select => {
-                LockPlan::Keys
-            }
-            Scope::KeysEverywhere => LockPlan::KeysEverywhere,
-            Scope::Database => LockPlan::Database,
-            Scope::Server => LockPlan::All,
-            Scope::Transaction => LockPlan::Set,
-        };
+        // The row has no plan of its own where the request makes it; what it makes of it has one.
+        let plan =
+            command.locks.or_else(|| command.spec.scope.of(self.shared, request).locks()).unwrap_or(LockPlan::All);
         let mark = out.mark();
         let before = out.len();
         self.executed += 1;
         session.client.last_command.store(u32::try_from(command.id).unwrap_or(u32::MAX), Relaxed);
-        let hashes = keys.iter().map(|key| key.hash);
         let (db, resp) = (session.db, session.resp);
-        let touch = !session.no_touch;
-        let (now, looks_at) =
-            if self.replays { replay_clocks(self.now, command, request) } else { (self.now, self.now) };
-        let mut view = if plan == LockPlan::Set {
-            View::lock_set(&shared.keyspace, db, looks_at, touch, &session.transaction_locks(shared))
-        } else {
-            View::lock(&shared.keyspace, db, looks_at, touch, plan, hashes)
-        };
-        if view.gave_up() {
-            return Next::Paused; // a long script has the locks: the next try finds that out before
-        }
-        if shared.blocked.any() && !self.replays {
-            view = self.serve_first(view, plan, keys, request, touch);
-        }
-        let mut context = Context {
-            db: view,
-            now,
-            reply: Reply::new(out, resp),
-            session,
-            shared,
-            command,
-            request,
-            blocking: if self.replays { Blocking::Refused } else { Blocking::Allowed },
-            ready: Vec::new(),
-            dirty: 0,
-            effects: Vec::new(),
-            replaced: false,
-        };
-        let mut args = Args::new(request, planned.first_arg, keys, shared.keyspace.hasher());
-        let outcome = (command.spec.run)(&mut context, &mut args);
-        context.close();
-        let Context { db: view, ready, .. } = context;
-        drop(view);
+        let ran = self.run_handler((command, plan), planned, request, session, out);
+        let Some((outcome, ready)) = ran else { return Next::Paused };
         let failed = outcome.is_err();
         let next = match outcome {
             Ok(Outcome::Done) => Next::Continue,
@@ -707,6 +710,55 @@ impl Dispatcher {
         let replied = out.len() - before;
         self.account(command, request, session, Run { failed, replied, keys: planned.keys, db });
         next
+    }
+
+    /// Locks what `plan` says and runs the handler. Returns what it came to and the keys that somebody waits for; `None` when a long
+    /// script has the locks: the next try finds that out before.
+    #[inline(always)]
+    fn run_handler(
+        &self,
+        (command, plan): (&'static Command, LockPlan),
+        planned: Planned,
+        request: RequestView<'_>,
+        session: &mut Session,
+        out: &mut Output,
+    ) -> Option<(Result<Outcome, CommandError>, Ready)> {
+        let shared = self.shared;
+        let keys = &self.keys[planned.keys.0..planned.keys.1];
+        let (db, touch) = (session.db, !session.no_touch);
+        let (now, looks_at) =
+            if self.replays { replay_clocks(self.now, command, request) } else { (self.now, self.now) };
+        let mut context = Context {
+            db: View::empty(&shared.keyspace, db, looks_at),
+            now,
+            reply: Reply::new(out, session.resp),
+            session,
+            shared,
+            command,
+            request,
+            blocking: if self.replays { Blocking::Refused } else { Blocking::Allowed },
+            ready: Vec::new(),
+            dirty: 0,
+            effects: Vec::new(),
+            replaced: false,
+        };
+        // Locked and given up where it lies: a view is moved by a dozen words, a context by three dozen.
+        context.db.turn_to(db, touch);
+        match plan {
+            LockPlan::Set => take_transaction_locks(&mut context),
+            _ => context.db.take_locks(plan, keys.iter().map(|key| key.hash)),
+        }
+        if shared.blocked.any() && !self.replays {
+            self.serve_first(&mut context.db, plan, keys, request);
+        }
+        if context.db.gave_up() {
+            return None;
+        }
+        let mut args = Args::new(request, planned.first_arg, keys, shared.keyspace.hasher());
+        let outcome = (command.spec.run)(&mut context, &mut args);
+        context.close();
+        context.db.release();
+        Some((outcome, std::mem::take(&mut context.ready)))
     }
 
     /// Counts a run, and enters it in the logs that it belongs to.
@@ -736,10 +788,10 @@ impl Dispatcher {
                 self.track(request, &run, nanos);
             }
         }
-        let record =
-            Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false };
-        record.note_sizes(self.shared, run.replied);
-        record.feed_monitors(self.shared);
+        if Record::is_wanted(self.shared, request, run.replied) {
+            Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false }
+                .note(self.shared, run.replied);
+        }
     }
 
     /// Counts the keys of a request among the hot ones.
@@ -806,6 +858,7 @@ impl Dispatcher {
         self.counters(command).nanos.add(nanos);
         if done {
             apply_reply_mode(session, out, mark);
+            put_own_pushes(session, out);
         }
         done
     }
@@ -815,66 +868,81 @@ impl Dispatcher {
 impl Dispatcher {
     /// Lets those who wait for the keys of a request be served before it runs, as they would have been had it come a little
     /// later: between a write and the service that follows it, a request of another worker can come in.
-    fn serve_first(
-        &self,
-        mut view: View<'static>,
-        plan: LockPlan,
-        keys: &[KeyUse],
-        request: RequestView<'_>,
-        touch: bool,
-    ) -> View<'static> {
+    fn serve_first(&self, view: &mut View<'static>, plan: LockPlan, keys: &[KeyUse], request: RequestView<'_>) {
         // Somebody is served each time, if only by another worker; writers that never rest must not hold the request up.
         for _ in 0..SERVE_ROUNDS {
-            let due = due_keys(&mut view, keys, request);
+            if view.gave_up() {
+                break;
+            }
+            let due = due_keys(view, keys, request);
             if due.is_empty() {
                 break;
             }
-            let (keyspace, db) = (view.keyspace(), view.db());
-            drop(view);
+            view.release();
             self.serve(due);
-            view = View::lock(keyspace, db, self.now, touch, plan, keys.iter().map(|key| key.hash));
+            view.take_locks(plan, keys.iter().map(|key| key.hash));
         }
-        view
     }
 
     /// Runs the requests of those who wait for these keys, first come first served, and of those whose keys are changed by
     /// that in turn.
     fn serve(&self, ready: Vec<(usize, Box<[u8]>)>) {
-        let (mut ready, keyspace) = (VecDeque::from(ready), &self.shared.keyspace);
+        let mut ready = VecDeque::from(ready);
         while let Some((db, key)) = ready.pop_front() {
-            let (key, mut after) = (keyspace.hasher().key(&key), 0);
-            while let Some(ticket) = self.next_waiter(db, key, after) {
-                after = ticket.number;
-                // It may be on its way out of the registry.
-                let blocked = self.shared.blocked.find(ticket.client);
-                let Some(blocked) = blocked.filter(|blocked| Arc::ptr_eq(&blocked.ticket, &ticket)) else { continue };
-                if blocked.is_gone() {
-                    ticket.withdraw();
-                } else {
-                    self.try_for(&blocked, key, &mut ready);
-                }
+            if !self.serve_key(db, &key, &mut ready) {
+                self.late.borrow_mut().push((db, key));
             }
         }
     }
 
-    fn next_waiter(&self, db: usize, key: Key<'_>, after: u64) -> Option<Arc<Ticket>> {
-        let hash = std::iter::once(key.hash);
-        View::lock(&self.shared.keyspace, db, self.now, false, LockPlan::Keys, hash).next_waiter(key, after)
+    /// Serves those who could not be served while a script held locks for long. To be called now and then.
+    pub fn serve_late(&mut self) {
+        if !self.late.get_mut().is_empty() && !self.shared.keyspace.is_impatient() {
+            self.begin();
+            self.serve(self.late.take());
+        }
     }
 
-    /// Runs the request of a client that waits for `key`, unless its wait is over or the key cannot serve it any more.
-    fn try_for(&self, blocked: &Blocked, key: Key<'_>, ready: &mut VecDeque<(usize, Box<[u8]>)>) {
+    /// Serves those who wait for one key; `false` when somebody holds for long what that needs.
+    fn serve_key(&self, db: usize, key: &[u8], ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
+        let (key, mut after) = (self.shared.keyspace.hasher().key(key), 0);
+        loop {
+            let hash = std::iter::once(key.hash);
+            let mut view = View::lock(&self.shared.keyspace, db, self.now, false, LockPlan::Keys, hash);
+            if view.gave_up() {
+                return false;
+            }
+            let Some(ticket) = view.next_waiter(key, after) else { return true };
+            drop(view);
+            after = ticket.number;
+            // It may be on its way out of the registry.
+            let blocked = self.shared.blocked.find(ticket.client);
+            let Some(blocked) = blocked.filter(|blocked| Arc::ptr_eq(&blocked.ticket, &ticket)) else { continue };
+            if blocked.is_gone() {
+                ticket.withdraw();
+            } else if !self.try_for(&blocked, key, ready) {
+                return false;
+            }
+        }
+    }
+
+    /// Runs the request of a client that waits for `key`, unless its wait is over or the key cannot serve it any more. `false` when
+    /// somebody holds for long what that needs.
+    fn try_for(&self, blocked: &Blocked, key: Key<'_>, ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
         let (shared, request) = (self.shared, blocked.request.view());
-        let (Ok(command), first_arg) = shared.commands.resolve(request) else { return };
+        let (Ok(command), first_arg) = shared.commands.resolve(request) else { return true };
         let (mut keys, hasher) = (Vec::new(), shared.keyspace.hasher());
         let _ = declared_keys(command.spec, request, &mut |index, _| {
             keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
         });
         let hashes = keys.iter().map(|key| key.hash);
         let mut view = View::lock(&shared.keyspace, blocked.db, self.now, blocked.touch, LockPlan::Keys, hashes);
+        if view.gave_up() {
+            return false;
+        }
         let holds = view.peek(key).map(EntryRef::kind);
         if !blocked.ticket.suits(holds) || !blocked.ticket.claim() {
-            return;
+            return true;
         }
         let mut session = Session::new(Arc::clone(&blocked.client), true);
         (session.db, session.resp, session.no_touch) = (blocked.db, blocked.resp, !blocked.touch);
@@ -897,7 +965,10 @@ impl Dispatcher {
         context.close();
         ready.extend(context.ready.drain(..));
         match outcome {
-            Ok(Outcome::StillBlocked) => return blocked.ticket.release(),
+            Ok(Outcome::StillBlocked) => {
+                blocked.ticket.release();
+                return true;
+            }
             Ok(_) => {}
             Err(error) => {
                 context.reply.output().clear();
@@ -909,6 +980,7 @@ impl Dispatcher {
             context.db.leave_queue(hasher.key(key), &blocked.ticket);
         }
         blocked.finish(Bytes::from(context.reply.output().to_vec()));
+        true
     }
 }
 
@@ -928,6 +1000,13 @@ fn replay_clocks(now: UnixMs, command: &Command, request: RequestView<'_>) -> (U
         _ => command.spec.group == Group::Stream,
     };
     (if counts { now } else { now.standing() }, now.standing())
+}
+
+/// Locks what the queued commands of a transaction and the keys that its client watches need.
+#[cold]
+fn take_transaction_locks(context: &mut Context<'_>) {
+    let set = context.session.transaction_locks(context.shared);
+    context.db.take_set(&set);
 }
 
 /// Those of a request's keys for which somebody who waits can be served.
@@ -951,6 +1030,15 @@ fn flags_of(command: &Command, session: &Session) -> Flags {
     match &session.transaction {
         Some(transaction) if matches!(command.spec.scope, Scope::Transaction) => command.spec.flags | transaction.flags,
         _ => command.spec.flags,
+    }
+}
+
+/// Messages that a client has sent to itself come behind its reply.
+#[inline]
+fn put_own_pushes(session: &mut Session, out: &mut Output) {
+    if session.own_pushes {
+        session.own_pushes = false;
+        session.client.take_pushes(out);
     }
 }
 

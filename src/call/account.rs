@@ -14,6 +14,16 @@ use crate::util::clock::{UnixMs, unix_us};
 use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
 
+impl Shared {
+    /// Enters what is no request among the latency events, under the name that Redis gives it, if it took long.
+    pub fn note_latency(&self, event: &'static str, nanos: u64) {
+        let (ms, threshold_ms) = (nanos / 1_000_000, self.config.latency_monitor_threshold_ms());
+        if threshold_ms > 0 && ms >= threshold_ms {
+            self.latency.add(event, ms, UnixMs::now());
+        }
+    }
+}
+
 /// A request that has run.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
@@ -29,6 +39,11 @@ pub struct Record<'a> {
     pub now: UnixMs,
     /// A script ran it.
     pub by_script: bool,
+}
+
+#[inline]
+fn over(limit: i64, bytes: usize) -> bool {
+    usize::try_from(limit).is_ok_and(|limit| bytes >= limit)
 }
 
 impl Record<'_> {
@@ -47,20 +62,29 @@ impl Record<'_> {
         }
     }
 
-    /// Enters it in the logs of large requests and large replies, if it belongs there. `replied`: bytes.
+    /// Whether [`Record::note`] may have something to do for a request: a few loads.
     #[inline]
-    pub fn note_sizes(self, shared: &Shared, replied: usize) {
+    pub fn is_wanted(shared: &Shared, request: RequestView<'_>, replied: usize) -> bool {
+        let (config, may_hold) = (&shared.config, |limit| request.may_hold(limit));
+        usize::try_from(config.commandlog_request_larger_than_bytes()).is_ok_and(may_hold)
+            || over(config.commandlog_reply_larger_than_bytes(), replied)
+            || shared.clients.monitors() > 0
+    }
+
+    /// Enters it in the logs of large requests and large replies, if it belongs there, and shows it to the monitors, unless its
+    /// row says that it is not shown. `replied`: bytes.
+    #[cold]
+    pub fn note(self, shared: &Shared, replied: usize) {
         let config = &shared.config;
-        let over = |limit: i64, bytes: usize| usize::try_from(limit).is_ok_and(|limit| bytes >= limit);
         if over(config.commandlog_reply_larger_than_bytes(), replied) {
             self.log(shared, LogKind::LargeReply, i64::try_from(replied).unwrap_or(i64::MAX));
         }
-        let limit = config.commandlog_request_larger_than_bytes();
-        if limit >= 0 {
-            let bytes = self.request.payload_bytes();
-            if over(limit, bytes) {
-                self.log(shared, LogKind::LargeRequest, i64::try_from(bytes).unwrap_or(i64::MAX));
-            }
+        let bytes = self.request.payload_bytes();
+        if over(config.commandlog_request_larger_than_bytes(), bytes) {
+            self.log(shared, LogKind::LargeRequest, i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        if shared.clients.monitors() > 0 && !self.command.spec.flags.has(Flags::SKIP_MONITOR) {
+            self.show(shared);
         }
     }
 
@@ -77,14 +101,6 @@ impl Record<'_> {
         };
         let entry = LogEntry::new(self.request, self.client, self.now, amount);
         shared.logs.add(kind, entry, usize::try_from(len).unwrap_or(usize::MAX));
-    }
-
-    /// Shows it to the monitors, unless its row says that it is not shown.
-    #[inline]
-    pub fn feed_monitors(self, shared: &Shared) {
-        if shared.clients.monitors() > 0 && !self.command.spec.flags.has(Flags::SKIP_MONITOR) {
-            self.show(shared);
-        }
     }
 
     /// Shows it to the monitors. Administrative commands are not shown, as in Redis.

@@ -68,14 +68,25 @@ impl<'a> Args<'a> {
     pub fn key(&mut self) -> Result<Key<'a>, CommandError> {
         let index = self.next;
         let bytes = self.bytes()?;
+        match self.keys {
+            [first, rest @ ..] if first.index == index => {
+                self.keys = rest;
+                Ok(Key { bytes, hash: first.hash })
+            }
+            _ => Ok(self.key_further_on(bytes, index)),
+        }
+    }
+
+    #[inline(never)]
+    fn key_further_on(&mut self, bytes: &'a [u8], index: usize) -> Key<'a> {
         while let [first, rest @ ..] = self.keys
             && first.index < index
         {
             self.keys = rest;
         }
         match self.keys {
-            [first, ..] if first.index == index => Ok(Key { bytes, hash: first.hash }),
-            _ => Ok(self.hasher.key(bytes)),
+            [first, ..] if first.index == index => Key { bytes, hash: first.hash },
+            _ => self.hasher.key(bytes),
         }
     }
 

@@ -174,7 +174,7 @@ impl BlockedClients {
         if self.map.remove(&blocked.client.id).is_some() {
             if !blocked.ticket.is_served() {
                 for key in &blocked.keys {
-                    keyspace.leave_queue(blocked.db, keyspace.hasher().key(key), &blocked.ticket);
+                    keyspace.leave_queue(blocked.db, key, &blocked.ticket);
                 }
             }
             self.count.fetch_sub(1, Relaxed);

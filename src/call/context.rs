@@ -266,9 +266,15 @@ impl Context<'_> {
         }
     }
 
-    /// Tells all who cache keys that all of them are gone.
-    pub fn touch_all(&mut self) {
-        self.session.own_pushes |= self.shared.invalidate_all(self.session.client.id);
+    /// Tells all who cache keys that all of them are gone; its own client only with `own_too`, else [`Context::touch_all_own`] is to
+    /// follow behind the reply.
+    pub fn touch_all(&mut self, own_too: bool) {
+        self.session.own_pushes |= self.shared.invalidate_all(self.session.client.id, own_too);
+    }
+
+    /// Tells its own client, should it cache keys, that all of them are gone.
+    pub fn touch_all_own(&mut self) {
+        self.session.own_pushes |= self.shared.tell_all_gone(&self.session.client);
     }
 
     /// Enters the keys that the command has read for a client that caches them. Under the locks of the keys.

@@ -84,8 +84,10 @@ impl Context<'_> {
             Record { command, request, client: &self.session.client, db: self.session.db, now: self.now, by_script };
         let replied = out.len() - before;
         let bytes = (request.payload_bytes() + replied) as u64;
-        record.note_sizes(shared, replied);
-        record.feed_monitors(shared);
+        record.note_time(shared, nanos);
+        if Record::is_wanted(shared, request, replied) {
+            record.note(shared, replied);
+        }
         if self.command.spec.keys.is_empty() {
             // Otherwise what runs the command has keys of its own, which stand for those of what it runs.
             let keys = keys.iter().map(|key| request.arg(key.index));

@@ -259,7 +259,9 @@ impl Job {
         if running.background {
             match &result {
                 Ok(_) => tracing::info!("Background saving terminated with success"),
-                Err(SaveError::Cancelled) => {}
+                Err(SaveError::Cancelled) => {
+                    shared.note_latency("rdb-unlink-temp-file", running.progress.removed_nanos.load(Relaxed));
+                }
                 Err(SaveError::Disk(_)) => tracing::error!("Background saving error"),
             }
         }

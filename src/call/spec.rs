@@ -9,6 +9,7 @@ use super::blocking::Blocked;
 use super::context::Context;
 use super::error::CommandError;
 use super::shared::Shared;
+use crate::keyspace::LockPlan;
 use crate::protocol::batch::RequestView;
 use std::sync::Arc;
 
@@ -345,6 +346,18 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Which shards are locked; `None` when only the request tells.
+    pub fn locks(self) -> Option<LockPlan> {
+        match self {
+            Scope::Keys | Scope::Walk | Scope::WalkServer | Scope::Select => Some(LockPlan::Keys),
+            Scope::KeysEverywhere => Some(LockPlan::KeysEverywhere),
+            Scope::Database => Some(LockPlan::Database),
+            Scope::Server => Some(LockPlan::All),
+            Scope::Transaction => Some(LockPlan::Set),
+            Scope::Chosen(_) | Scope::Asked(_) => None,
+        }
+    }
+
     /// The scope of a given request.
     #[inline]
     pub fn of(self, shared: &Shared, request: RequestView<'_>) -> Scope {

@@ -65,6 +65,12 @@ impl CommandStats {
         }
     }
 
+    /// Whether a run took less than `nanos` on average so far; not before the first one.
+    #[inline]
+    pub fn usually_takes_less(&self, nanos: u64) -> bool {
+        self.nanos.load() < self.calls.load().saturating_mul(nanos)
+    }
+
     #[inline]
     fn record(&self, calls: u64, nanos: u64) {
         let histogram = self.histogram.get_or_init(|| {

@@ -2,7 +2,8 @@
 //!
 //! An id numbers rows and their subcommands; counters are indexed by it.
 
-use super::spec::CommandSpec;
+use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec};
+use crate::keyspace::LockPlan;
 use crate::protocol::batch::RequestView;
 use std::collections::HashMap;
 
@@ -20,6 +21,12 @@ pub struct Command {
     pub parent: Option<&'static CommandSpec>,
     /// Whether its cost does not depend on its arguments or the data.
     pub constant: bool,
+    /// Whether it takes little time whatever the data: its cost is constant, or grows with a logarithm or with its arguments.
+    pub quick: bool,
+    /// Whether its only key is the first argument, in every request.
+    pub lone_key: bool,
+    /// Which shards it locks; `None` when that depends on the request.
+    pub locks: Option<LockPlan>,
 }
 
 impl Command {
@@ -30,6 +37,26 @@ impl Command {
             None => self.spec.name.to_owned(),
         }
     }
+}
+
+impl Command {
+    fn new(id: usize, spec: &'static CommandSpec, parent: Option<&'static CommandSpec>) -> Command {
+        Command {
+            id,
+            spec,
+            parent,
+            constant: is_constant(spec),
+            quick: is_constant(spec) || spec.flags.has(Flags::FAST),
+            lone_key: has_lone_key(spec),
+            locks: spec.scope.locks(),
+        }
+    }
+}
+
+fn has_lone_key(spec: &CommandSpec) -> bool {
+    let first = |key: &KeySpec| matches!((key.begin, key.find), (Begin::Index(1), Find::Range { last: 0, .. }));
+    let enough = spec.arity.unsigned_abs() >= 2;
+    enough && spec.own_keys.is_none() && spec.subcommands.is_empty() && matches!(spec.keys, [key] if first(key))
 }
 
 fn is_constant(spec: &CommandSpec) -> bool {
@@ -43,6 +70,33 @@ pub enum Unknown {
     Command,
     /// The container has no such subcommand.
     Subcommand(&'static CommandSpec),
+}
+
+/// The command that a name was found to be, for a request with the same name behind it: in a pipeline most are.
+#[derive(Clone, Copy, Default)]
+pub struct Memo<'t> {
+    ends: [u64; 2],
+    len: usize,
+    command: Option<&'t Command>,
+}
+
+/// Names of up to so many bytes are the same if their lengths and [`ends`] are.
+const TOLD_BY_ENDS: usize = 16;
+
+/// Both ends of a name, which may overlap, as two words: a step for each byte would be a multiplication behind the other.
+#[inline]
+fn ends(name: &[u8]) -> [u64; 2] {
+    match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => [u64::from_le_bytes(*first), u64::from_le_bytes(*last)],
+        _ => match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => [first, last].map(|end| u64::from(u32::from_le_bytes(*end))),
+            _ => {
+                let [first, middle, last] = [0, name.len() / 2, name.len().wrapping_sub(1)]
+                    .map(|index| u64::from(name.get(index).copied().unwrap_or(0)));
+                [first, middle << 8 | last]
+            }
+        },
+    }
 }
 
 /// All rows.
@@ -60,17 +114,14 @@ impl CommandTable {
     /// The table of these rows.
     pub fn new(groups: &[&'static [CommandSpec]]) -> CommandTable {
         let rows: Vec<&'static CommandSpec> = groups.iter().flat_map(|group| group.iter()).collect();
-        let mut commands: Vec<Command> = rows
-            .iter()
-            .enumerate()
-            .map(|(id, spec)| Command { id, spec, parent: None, constant: is_constant(spec) })
-            .collect();
+        let mut commands: Vec<Command> =
+            rows.iter().enumerate().map(|(id, spec)| Command::new(id, spec, None)).collect();
         let mut subcommands = HashMap::new();
         for (container, row) in rows.iter().enumerate() {
             for spec in row.subcommands {
                 let id = commands.len();
                 subcommands.insert((container, spec.name.to_owned()), id);
-                commands.push(Command { id, spec, parent: Some(row), constant: is_constant(spec) });
+                commands.push(Command::new(id, spec, Some(row)));
             }
         }
         let mut slots = vec![0_u16; (rows.len() * 8).next_power_of_two().max(8)].into_boxed_slice();
@@ -103,17 +154,7 @@ impl CommandTable {
     /// Folds letter case while hashing; only has to spread some hundreds of names.
     #[inline]
     fn hash(name: &[u8]) -> usize {
-        // Both ends, which may overlap, in one or two words: a step for each byte would be a multiplication behind the other.
-        let (first, last) = match (name.first_chunk(), name.last_chunk()) {
-            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-            _ => match (name.first_chunk(), name.last_chunk()) {
-                (Some(first), Some(last)) => {
-                    (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
-                }
-                _ => (u64::from(name.first().copied().unwrap_or(0)), u64::from(name.last().copied().unwrap_or(0))),
-            },
-        };
-        let [first, last] = [first, last].map(|word| word | 0x2020_2020_2020_2020);
+        let [first, last] = ends(name).map(|word| word | 0x2020_2020_2020_2020);
         let mixed = (first ^ last.rotate_left(23) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 40) as usize
     }
@@ -165,6 +206,30 @@ impl CommandTable {
             return (Ok(command), 1);
         }
         (self.find_sub(command, request.arg(1)).ok_or(Unknown::Subcommand(command.spec)), 2)
+    }
+
+    /// As [`CommandTable::resolve`]; `memo` spares the search when the name is spelled like the one before.
+    #[inline]
+    pub fn resolve_next<'t>(
+        &'t self,
+        request: RequestView<'_>,
+        memo: &mut Memo<'t>,
+    ) -> (Result<&'t Command, Unknown>, usize) {
+        let name = request.arg(0);
+        if name.len() == memo.len
+            && ends(name) == memo.ends
+            && let Some(command) = memo.command
+        {
+            return (Ok(command), 1);
+        }
+        let resolved = self.resolve(request);
+        if let (Ok(command), 1) = resolved
+            && command.spec.subcommands.is_empty()
+            && name.len() <= TOLD_BY_ENDS
+        {
+            *memo = Memo { ends: ends(name), len: name.len(), command: Some(command) };
+        }
+        resolved
     }
 
     /// The row of an id.

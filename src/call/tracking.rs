@@ -250,8 +250,9 @@ impl Shared {
         told | self.broadcast(key, own)
     }
 
-    /// Tells everybody that all keys are gone, and forgets who has read what; as [`Shared::invalidate`].
-    pub fn invalidate_all(&self, own: u64) -> bool {
+    /// Tells everybody that all keys are gone, and forgets who has read what; as [`Shared::invalidate`]. Without `own_too` the
+    /// client `own` is yet to be told.
+    pub fn invalidate_all(&self, own: u64, own_too: bool) -> bool {
         if self.tracking.clients() == 0 && self.tracking.keys() == 0 {
             return false;
         }
@@ -259,8 +260,13 @@ impl Shared {
         self.tracking.clear();
         let all = self.clients.all();
         all.iter()
-            .filter(|client| client.tracked.is(mode::ON))
+            .filter(|client| client.tracked.is(mode::ON) && (own_too || client.id != own))
             .fold(false, |told, client| told | self.tell(client, None, own))
+    }
+
+    /// Tells a client itself that all keys are gone; as [`Shared::invalidate`].
+    pub fn tell_all_gone(&self, own: &Arc<Client>) -> bool {
+        own.tracked.is(mode::ON) && self.tell(own, None, own.id)
     }
 
     /// Empties the table when nobody is there to be told. To be called now and then.

@@ -83,7 +83,7 @@ impl Session {
     pub fn unwatch(&mut self, shared: &Shared) {
         let Some(watch) = self.watch.take() else { return };
         for (db, key) in watch.keys() {
-            shared.keyspace.unwatch(db, shared.keyspace.hasher().key(key), &watch.mark);
+            shared.keyspace.unwatch(db, key, &watch.mark);
         }
         self.note_unwatched(shared);
     }

@@ -81,7 +81,7 @@ impl<'k> Intake<'k> {
         let guard = epoch::pin();
         let request = |arrival: &Arrival| {
             prefetch(peek.segment(arrival.hash, &guard));
-            peek.buckets(arrival.hash, &guard, &mut prefetch);
+            peek.near(arrival.hash, &guard).buckets(&mut prefetch);
         };
         waiting.iter().take(AHEAD).for_each(&request);
         let mut waiting = waiting.drain(..);

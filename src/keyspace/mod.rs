@@ -4,6 +4,7 @@
 //! that every command is atomic and none deadlocks. Nothing outside this room names the lock. Must not know: RESP,
 //! commands, clients.
 
+pub mod ahead;
 pub mod attention;
 pub mod entry;
 pub mod evict;
@@ -31,7 +32,7 @@ pub use waiters::Ticket;
 
 use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
-use crate::util::sync::Mutex;
+use crate::util::sync::{Mutex, MutexGuard};
 use attention::Attention;
 use crossbeam_epoch::Guard;
 use evict::Resident;
@@ -61,6 +62,12 @@ struct Cell {
     peek: Arc<Peek>,
 }
 
+/// What was to be done in a shard that somebody held for long.
+enum Late {
+    Leave { db: usize, key: Box<[u8]>, ticket: Arc<Ticket> },
+    Unwatch { db: usize, key: Box<[u8]>, mark: WatchMark },
+}
+
 /// All databases.
 pub struct Keyspace {
     databases: Box<[OnceLock<Box<[Cell]>>]>,
@@ -75,6 +82,8 @@ pub struct Keyspace {
     unheard: AtomicBool,
     /// Whether whoever waits for a lock waits for ever.
     impatient: AtomicBool,
+    /// What was to be done in a shard that somebody held for long.
+    late: Mutex<Vec<Late>>,
     /// A snapshot is in flight.
     cutting: AtomicBool,
     /// Nobody wants the snapshot in flight any more.
@@ -98,6 +107,7 @@ impl Keyspace {
             engine: Engine::default(),
             unheard: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
+            late: Mutex::new(Vec::new()),
             cutting: AtomicBool::new(false),
             cut_cancelled: AtomicBool::new(false),
             gates: (0..databases).map(|_| Mutex::new(())).collect(),
@@ -129,6 +139,40 @@ impl Keyspace {
     /// Says whether requests that wait for a lock wait for ever (`true`) or give up soon: a lock may be held for long.
     pub fn set_patience(&self, patient: bool) {
         self.impatient.store(!patient, Relaxed);
+    }
+
+    /// Whether locks may be held for long: by a script of this very worker perhaps, which goes on only when whoever waits has given up.
+    #[inline]
+    pub fn is_impatient(&self) -> bool {
+        self.impatient.load(Relaxed)
+    }
+
+    /// Locks a shard, unless somebody holds it for long.
+    fn lock_unless_long<'a>(&self, cell: &'a Cell) -> Option<MutexGuard<'a, Shard>> {
+        let mut locked = cell.shard.try_lock();
+        while locked.is_none() && !self.is_impatient() {
+            locked = cell.shard.try_lock_for(SHORT_WAIT);
+        }
+        locked
+    }
+
+    /// Does what could not be done while locks were held for long. To be called now and then, without any lock.
+    pub fn catch_up(&self) {
+        if self.is_impatient() || self.late.lock().is_empty() {
+            return;
+        }
+        let late = std::mem::take(&mut *self.late.lock());
+        late.into_iter().for_each(|late| self.settle(late));
+    }
+
+    fn settle(&self, late: Late) {
+        let (Late::Leave { db, key, .. } | Late::Unwatch { db, key, .. }) = &late;
+        let cell = &self.cells(*db)[self.shard_of(self.hasher.hash(key))];
+        match (self.lock_unless_long(cell), late) {
+            (None, late) => self.late.lock().push(late),
+            (Some(mut shard), Late::Leave { key, ticket, .. }) => shard.waiters.leave(&key, &ticket),
+            (Some(mut shard), Late::Unwatch { key, mark, .. }) => shard.journal.unwatch(&key, &mark),
+        }
     }
 
     /// Where garbage goes.
@@ -170,31 +214,14 @@ impl Keyspace {
         self.databases[db].get().is_some()
     }
 
-    /// Starts loading the home bucket of `hash` and the next. Takes no lock.
-    #[inline]
-    pub fn prefetch_bucket(&self, db: usize, hash: u64, guard: &Guard) {
-        if let Some(cells) = self.databases[db].get() {
-            cells[self.shard_of(hash)].peek.buckets(hash, guard, &mut prefetch);
-        }
-    }
-
-    /// Starts loading the entry that `hash` probably belongs to, or, where there is none, what storing one changes. Takes no
-    /// lock.
-    #[inline]
-    pub fn prefetch_entry(&self, db: usize, hash: u64, guard: &Guard) {
-        if let Some(cells) = self.databases[db].get() {
-            cells[self.shard_of(hash)].peek.entry(hash, guard, &mut prefetch);
-        }
-    }
-
-    /// As [`Keyspace::prefetch_bucket`], for a key of which only the mark is known.
+    /// Starts loading the home bucket of a key of which only the mark is known. Takes no lock.
     fn prefetch_marked_bucket(&self, db: usize, mark: u32, guard: &Guard) {
         if let Some(cells) = self.databases[db].get() {
             cells[self.shard_of(u64::from(mark) << 32)].peek.marked_bucket(mark, guard, &mut prefetch);
         }
     }
 
-    /// As [`Keyspace::prefetch_entry`], for a key of which only the mark is known.
+    /// As [`Keyspace::prefetch_marked_bucket`], for its entry: the bucket is looked at.
     fn prefetch_marked_entry(&self, db: usize, mark: u32, guard: &Guard) {
         if let Some(cells) = self.databases[db].get() {
             cells[self.shard_of(u64::from(mark) << 32)].peek.marked_entries(mark, guard, &mut |entry| {
@@ -225,20 +252,23 @@ impl Keyspace {
         self.databases.iter().enumerate().filter(|(_, cells)| cells.get().is_some()).map(|(db, _)| db)
     }
 
-    /// The databases that have keys, with their numbers of them. A lock for each shard.
+    /// The databases that have keys, with their numbers of them, but for shards that somebody holds for long. A lock for each shard.
     fn sizes(&self) -> Vec<(usize, usize)> {
         let allocated = self.databases.iter().enumerate().filter_map(|(db, cells)| Some((db, cells.get()?)));
-        let counted = allocated.map(|(db, cells)| (db, cells.iter().map(|cell| cell.shard.lock().table().len()).sum()));
+        let counted = allocated.map(|(db, cells)| {
+            (db, cells.iter().map(|cell| self.lock_unless_long(cell).map_or(0, |shard| shard.table().len())).sum())
+        });
         counted.filter(|(_, keys)| *keys > 0).collect()
     }
 
-    /// Lets `work` look at the shard in which a key with this mark is.
-    fn with_mark<R>(&self, db: usize, mark: u32, work: impl FnOnce(&mut Shard, u32) -> R) -> R {
+    /// Lets `work` look at the shard in which a key with this mark is, unless somebody holds that for long.
+    fn with_mark<R>(&self, db: usize, mark: u32, work: impl FnOnce(&mut Shard, u32) -> R) -> Option<R> {
         let shard = self.shard_of(u64::from(mark) << 32);
-        work(&mut self.cells(db)[shard].shard.lock(), mark)
+        Some(work(&mut *self.lock_unless_long(&self.cells(db)[shard])?, mark))
     }
 
-    /// Calls `visit` for the keys that `policy` may evict at position `at` of a database. Returns the next position, `None` at the end.
+    /// Calls `visit` for the keys that `policy` may evict at position `at` of a database. Returns the next position, `None` at the end;
+    /// the same one where somebody holds the shard for long.
     fn candidates(
         &self,
         db: usize,
@@ -249,7 +279,8 @@ impl Keyspace {
     ) -> Option<u64> {
         let cells = self.databases[db].get()?;
         let index = self.shard_of(at);
-        let next = cells[index].shard.lock().candidates(at, policy, now, visit);
+        let Some(shard) = self.lock_unless_long(&cells[index]) else { return Some(at) };
+        let next = shard.candidates(at, policy, now, visit);
         next.or_else(|| {
             let behind = (index as u64 + 1).checked_mul(1 << (64 - self.shard_bits));
             behind.filter(|_| index + 1 < cells.len())
@@ -271,7 +302,10 @@ impl Keyspace {
         }
         for (db, cells) in self.databases.iter().enumerate() {
             for cell in cells.get().into_iter().flatten() {
-                let mut shard = cell.shard.lock();
+                let Some(mut shard) = self.lock_unless_long(cell) else {
+                    self.unheard.store(true, Relaxed);
+                    continue;
+                };
                 if !shard.journal.is_empty() {
                     heard(db, shard.journal.take());
                 }
@@ -279,9 +313,9 @@ impl Keyspace {
         }
     }
 
-    /// Takes a ticket out of the queue of a key of database `db`.
-    pub fn leave_queue(&self, db: usize, key: Key<'_>, ticket: &Ticket) {
-        self.cells(db)[self.shard_of(key.hash)].shard.lock().waiters.leave(key.bytes, ticket);
+    /// Takes a ticket whose wait is over out of the queue of a key of database `db`, later if somebody holds that for long.
+    pub fn leave_queue(&self, db: usize, key: &[u8], ticket: &Arc<Ticket>) {
+        self.settle(Late::Leave { db, key: key.into(), ticket: Arc::clone(ticket) });
     }
 
     /// Moves what lies in sparse slabs in one segment of shard `shard` of database `db`, at position `at` (0 at first): some
@@ -293,9 +327,9 @@ impl Keyspace {
         }
     }
 
-    /// Ends a watch of a key of database `db` that is not held.
-    pub fn unwatch(&self, db: usize, key: Key<'_>, mark: &WatchMark) {
-        self.cells(db)[self.shard_of(key.hash)].shard.lock().journal.unwatch(key.bytes, mark);
+    /// Ends a watch of a key of database `db` that is not held by the caller, later if somebody holds it for long.
+    pub fn unwatch(&self, db: usize, key: &[u8], mark: &WatchMark) {
+        self.settle(Late::Unwatch { db, key: key.into(), mark: Arc::clone(mark) });
     }
 
     /// One turn of active expiry over shard number `shard` of every database: under 100 us a lock. `heard` is told the news of
@@ -305,7 +339,8 @@ impl Keyspace {
         for (db, cells) in self.databases.iter().enumerate() {
             let Some(cells) = cells.get() else { continue };
             // Whoever holds it may do so for long; there is another turn soon.
-            let Some(mut shard) = cells[shard].shard.try_lock_for(SHORT_WAIT) else { continue };
+            let wait = if self.is_impatient() { Duration::ZERO } else { SHORT_WAIT };
+            let Some(mut shard) = cells[shard].shard.try_lock_for(wait) else { continue };
             more |= shard.expire_turn(now);
             if !shard.journal.is_empty() {
                 heard(db, shard.journal.take());

@@ -20,7 +20,7 @@
 
 use super::entry::{Entry, EntryMut, EntryRef};
 use crate::util::clock::UnixMs;
-use crate::util::memory::find_sparse;
+use crate::util::memory::{find_sparse, size_class};
 use crate::value::string::StringRef;
 use bytes::Bytes;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -89,6 +89,14 @@ pub struct Scratch {
     places: Vec<Place>,
     blocks: Vec<*const u8>,
     sparse: Vec<bool>,
+    won: usize,
+}
+
+impl Scratch {
+    /// Bytes that what was moved since the last call has left free, where all of its slabs are emptied.
+    pub fn take_won(&mut self) -> usize {
+        std::mem::take(&mut self.won)
+    }
 }
 
 /// The hash bits that a segment looks at.
@@ -158,10 +166,20 @@ fn pack(h16: u16, start: NonNull<u8>) -> *mut u8 {
     start.as_ptr().map_addr(|address| address | (usize::from(h16) << ADDRESS_BITS))
 }
 
+/// The ladder with as many steps as four bits count, so that the lookup needs no test.
+const STEPS: [u16; 16] = {
+    let (mut steps, mut step) = ([LADDER[LADDER.len() - 1]; 16], 0);
+    while step < LADDER.len() {
+        steps[step] = LADDER[step];
+        step += 1;
+    }
+    steps
+};
+
 /// The number of buckets at `step` of the ladder.
 #[inline]
 pub fn buckets_at(step: u8) -> usize {
-    usize::from(LADDER[usize::from(step) % LADDER.len()])
+    usize::from(STEPS[usize::from(step & 15)])
 }
 
 #[inline]
@@ -180,59 +198,115 @@ pub fn home_address(segment: *mut u8, step: u8, mark: Mark) -> *mut u8 {
     segment.wrapping_add((1 + home_of(mark.h16, buckets_at(step))) * size_of::<Bucket>())
 }
 
-/// What the search for a mark needs behind its home bucket.
+/// Where the search for a key begins, and what it looks for. Its segment may be retired meanwhile, but must not be freed: an epoch
+/// guard sees to it.
+#[derive(Clone, Copy)]
+pub struct Near {
+    segment: *mut u8,
+    home: *mut u8,
+    mark: Mark,
+    step: u8,
+}
+
+impl Near {
+    /// Of a key of which nothing is to be requested.
+    pub const NOWHERE: Near = Near {
+        segment: std::ptr::null_mut(),
+        home: std::ptr::null_mut(),
+        mark: Mark { h16: 0, fingerprint: 1 },
+        step: 0,
+    };
+
+    /// The search for `mark` in the segment of `step` at `segment`, which is not touched.
+    #[inline]
+    pub fn new(segment: *mut u8, step: u8, mark: Mark) -> Near {
+        Near { segment, home: home_address(segment, step, mark), mark, step }
+    }
+
+    /// Calls `line` with the addresses of the home bucket and of the next, in which one key in twenty lies. Behind the last
+    /// bucket comes the first; the address that is given then is of no use, and of no harm.
+    #[inline]
+    pub fn buckets(self, line: &mut impl FnMut(*mut u8)) {
+        (0..NEAR_BUCKETS).for_each(|number| line(self.home.wrapping_add(number * size_of::<Bucket>())));
+    }
+
+    /// Calls `line` with the addresses of what is needed behind these buckets, to find the key or to store it. Looked for without
+    /// a lock.
+    ///
+    /// # Safety
+    /// The segment has not been freed.
+    #[inline]
+    pub unsafe fn rest(self, line: &mut impl FnMut(*mut u8)) {
+        if self.home.is_null() {
+            return;
+        }
+        // SAFETY: `home_address` names a bucket of the segment; buckets consist of atomics, and stay allocated (the caller's promise).
+        let found = match unsafe { &*self.home.cast::<Bucket>() }.look(self.mark) {
+            Look::Behind => self.look_behind(),
+            found => found,
+        };
+        match found {
+            Look::Entry(entry) => {
+                line(entry);
+                line(entry.wrapping_add(size_of::<Bucket>()));
+            }
+            // An insertion changes the head of the segment.
+            Look::Nothing => line(self.segment),
+            Look::Behind => {
+                line(self.home.wrapping_add(NEAR_BUCKETS * size_of::<Bucket>()));
+                line(self.segment);
+            }
+        }
+    }
+
+    /// Looks into the bucket behind the home bucket.
+    #[inline(never)]
+    fn look_behind(self) -> Look {
+        let buckets = buckets_at(self.step);
+        let next = home_of(self.mark.h16, buckets) + 1;
+        let index = if next == buckets { 0 } else { next };
+        // SAFETY: as in `rest`, from where this is called; a segment of this step has so many buckets behind its header.
+        unsafe { &*self.segment.cast::<Bucket>().add(1 + index) }.look(self.mark)
+    }
+}
+
+/// What a look into one bucket, without a lock, says of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Further {
-    /// Probably this entry.
+enum Look {
+    /// It is probably this entry.
     Entry(*mut u8),
-    /// The bucket at this address.
-    Bucket(*mut u8),
-    /// Nothing: there is no such entry.
+    /// It lies behind this bucket, if anywhere.
+    Behind,
+    /// There is no such key.
     Nothing,
 }
 
-/// What the search for `mark` needs behind its home bucket and the next, found without a lock.
-///
-/// # Safety
-/// `segment`, of that step, cannot be freed meanwhile (an epoch guard sees to it).
-#[inline]
-pub unsafe fn further(segment: *mut u8, step: u8, mark: Mark) -> Further {
-    let buckets = buckets_at(step);
-    let mut index = home_of(mark.h16, buckets);
-    for _ in 0..NEAR_BUCKETS {
-        // SAFETY: a segment of this step has so many buckets behind its header; they consist of atomics, and stay allocated
-        // (the caller's promise).
-        let bucket = unsafe { &*segment.add((1 + index) * size_of::<Bucket>()).cast::<Bucket>() };
-        let tags = bucket.tags.load(Relaxed);
+impl Bucket {
+    #[inline]
+    fn look(&self, mark: Mark) -> Look {
+        let tags = self.tags.load(Relaxed);
         let mut matches = equal_bytes(tags, mark.fingerprint);
         while matches != 0 {
-            let (h16, start) = unpack(bucket.slots[slot_of(matches)].load(Relaxed));
+            let (h16, start) = unpack(self.slots[slot_of(matches)].load(Relaxed));
             if h16 == mark.h16 {
-                return Further::Entry(start);
+                return Look::Entry(start);
             }
             matches &= matches - 1;
         }
-        if tags >> 56 == 0 {
-            return Further::Nothing;
-        }
-        index = if index + 1 == buckets { 0 } else { index + 1 };
+        if tags >> 56 == 0 { Look::Nothing } else { Look::Behind }
     }
-    Further::Bucket(segment.wrapping_add((1 + index) * size_of::<Bucket>()))
 }
 
 /// Buckets that are requested from memory together: the home bucket and, for the keys that lie behind it, the next.
-pub const NEAR_BUCKETS: usize = 2;
-
-/// Bytes of a bucket.
-pub const BUCKET_BYTES: usize = size_of::<Bucket>();
+const NEAR_BUCKETS: usize = 2;
 
 /// Calls `found` with the addresses of the entries whose 16 bits lie from `first` to `last`, looked for in one bucket, without a lock.
 ///
 /// # Safety
-/// As for [`further`].
+/// Its segment cannot be freed meanwhile (an epoch guard sees to it).
 #[inline]
 pub unsafe fn candidates_between(bucket: *mut u8, first: u16, last: u16, found: &mut impl FnMut(*mut u8)) {
-    // SAFETY: as in `further`.
+    // SAFETY: buckets consist of atomics, and stay allocated (the caller's promise).
     let bucket = unsafe { &*bucket.cast::<Bucket>() };
     for slot in &bucket.slots {
         let (h16, start) = unpack(slot.load(Relaxed));
@@ -353,6 +427,12 @@ impl Segment {
     pub fn bytes_at(step: u8) -> (usize, usize) {
         let buckets = buckets_at(step);
         (Segment::layout(buckets).size(), buckets * SLOTS * size_of::<u16>())
+    }
+
+    /// Bytes that it takes from the allocator, its entries aside.
+    pub fn memory_bytes(self) -> usize {
+        let (plain, deadlines) = Segment::bytes_at(self.step());
+        size_class(plain) + if self.header().deadlines.is_null() { 0 } else { size_class(deadlines) }
     }
 
     /// Whether one more entry would overfill it.
@@ -517,7 +597,7 @@ impl Segment {
         scratch.places.extend(self.places());
         scratch.blocks.clear();
         scratch.blocks.extend(scratch.places.iter().map(|place| self.start(*place).as_ptr().cast_const()));
-        find_sparse(&scratch.blocks, &mut scratch.sparse);
+        scratch.won += find_sparse(&scratch.blocks, &mut scratch.sparse);
         let mut moved = 0;
         for (place, _) in scratch.places.iter().zip(&scratch.sparse).filter(|(_, sparse)| **sparse) {
             let slot = &self.bucket(place.bucket).slots[place.slot];
@@ -540,7 +620,7 @@ impl Segment {
             }
             _ => false,
         });
-        find_sparse(blocks, &mut scratch.sparse);
+        scratch.won += find_sparse(blocks, &mut scratch.sparse);
         let mut moved = 0;
         for (place, _) in scratch.places.iter().zip(&scratch.sparse).filter(|(_, sparse)| **sparse) {
             if let Some(bytes) = self.entry_mut(*place).large_mut() {

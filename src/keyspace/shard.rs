@@ -516,7 +516,7 @@ impl Shard {
 }
 
 /// Finds a key that has not expired.
-#[inline]
+#[inline(always)]
 fn find_live<'t>(
     table: &'t mut Table,
     stats: &mut ShardStats,

@@ -17,11 +17,12 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    BUCKET_BYTES, Further, Item, Mark, NEAR_BUCKETS, Place, SPLIT_STEP, Scratch, Segment, addresses,
-    candidates_between, further, home_address, prefetch, step_for,
+    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, home_address, prefetch,
+    step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
+use crate::util::memory::note_own;
 use crate::value::object::ObjectRef;
 use crossbeam_epoch::{self as epoch, Guard};
 use std::sync::Arc;
@@ -38,6 +39,13 @@ const DUE_SEGMENT_WORK: usize = 8;
 
 /// Keys of a segment that is made for keys to come, on average at most: four standard deviations below what makes it split.
 const RESERVED_KEYS: usize = 330;
+
+/// Retired segments of fewer bytes than this wait until 64 of them fill a bag of the epoch, which is there anyway: for each of them a new one
+/// would take more than the segment does.
+const FLUSHED_BYTES: usize = 2048;
+
+/// What the epoch takes to remember one retired segment by itself, in bytes: a bag for 64.
+const BAG_BYTES: usize = 2560;
 
 /// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
 const FREED_ELEMENTS: usize = 64;
@@ -81,15 +89,13 @@ pub struct Peek {
 }
 
 impl Peek {
-    /// Calls `line` with the addresses of the home bucket of `hash` and of the next, in which one key in twenty lies. Behind the last
-    /// bucket comes the first; the address that is given then is of no use, and of no harm.
+    /// Where the search for the key of this hash begins.
     #[inline]
-    pub fn buckets(&self, hash: u64, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
+    pub fn near(&self, hash: u64, guard: &Guard) -> Near {
         // SAFETY: the directory is never null and is retired through the epoch.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
-        let home = home_address(segment, step, Mark::new(hash, self.prefix_bits + depth));
-        (0..NEAR_BUCKETS).for_each(|number| line(home.wrapping_add(number * BUCKET_BYTES)));
+        Near::new(segment, step, Mark::new(hash, self.prefix_bits + depth))
     }
 
     /// Address of the segment of `hash`, where its header lies.
@@ -97,28 +103,6 @@ impl Peek {
         // SAFETY: the directory is never null and is retired through the epoch.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         directory.slot(hash, self.prefix_bits).0
-    }
-
-    /// Calls `line` with the addresses of what is needed next to find the key of this hash, or to store it.
-    #[inline]
-    pub fn entry(&self, hash: u64, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
-        // SAFETY: as above; and the segment that the directory names is retired through the epoch too.
-        let directory = unsafe { self.directory.load(Acquire, guard).deref() };
-        let (segment, step, depth) = directory.slot(hash, self.prefix_bits);
-        let mark = Mark::new(hash, self.prefix_bits + depth);
-        // SAFETY: as above.
-        match unsafe { further(segment, step, mark) } {
-            Further::Entry(entry) => {
-                line(entry);
-                line(entry.wrapping_add(64));
-            }
-            // An insertion changes the head of the segment.
-            Further::Nothing => line(segment),
-            Further::Bucket(bucket) => {
-                line(bucket);
-                line(segment);
-            }
-        }
     }
 
     /// Calls `line` with the addresses of what is needed first to find the key whose hash has `mark` as its topmost 32 bits,
@@ -730,15 +714,27 @@ fn follow(entry: &Entry) {
     }
 }
 
-/// Frees a segment once no prefetch pass can be reading it.
+/// Frees a segment once no prefetch pass can be reading it. Until then it is no data any more, but the server's own: with a hundred keys, what
+/// waits to be freed is as much as a fifth of them take.
 fn retire(segment: Segment) {
     // The segment is out of the directory, so that only those pinned now can still read it; its memory may be freed by any
     // thread.
     let guard = epoch::pin();
+    let bytes = segment.memory_bytes();
+    let at_once = bytes >= FLUSHED_BYTES;
+    let own = i64::try_from(if at_once { bytes + BAG_BYTES } else { bytes }).unwrap_or(0);
+    note_own(own);
+    let free = move || {
+        // SAFETY: called once nobody is left who was pinned when it was still in the directory.
+        unsafe { segment.free() };
+        note_own(-own);
+    };
     // SAFETY: as above.
-    unsafe { guard.defer_unchecked(move || segment.free()) };
-    // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
-    guard.flush();
+    unsafe { guard.defer_unchecked(free) };
+    if at_once {
+        // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
+        guard.flush();
+    }
 }
 
 /// The entry of a key, found in its table.
@@ -965,7 +961,9 @@ mod tests {
         pair.table.validate();
         let key = name(1);
         let mut lines = 0;
-        peek.entry(pair.hasher.hash(&key), &epoch::pin(), &mut |_| lines += 1);
+        let guard = epoch::pin();
+        // SAFETY: the guard keeps the segment.
+        unsafe { peek.near(pair.hasher.hash(&key), &guard).rest(&mut |_| lines += 1) };
         assert_eq!(lines, 1, "nothing but the head of the segment is left to look at");
     }
 }

@@ -60,7 +60,7 @@ pub enum LockPlan {
     Database,
     /// All of them.
     All,
-    /// Those of a [`LockSet`], see [`View::lock_set`].
+    /// Those of a [`LockSet`], see [`View::take_set`].
     Set,
 }
 
@@ -95,26 +95,39 @@ impl<'a> View<'a> {
         plan: LockPlan,
         hashes: impl Iterator<Item = u64>,
     ) -> View<'a> {
-        let mut view = View { keyspace, db, now, touch, held: SmallVec::new(), gave_up: false };
-        match plan {
-            LockPlan::Keys => view.lock_keys(hashes),
-            LockPlan::Database => view.hold_all((0..keyspace.shards()).collect()),
-            LockPlan::KeysEverywhere | LockPlan::All => view.lock_many(plan, hashes),
-            LockPlan::Set => {}
-        }
+        let mut view = View { touch, ..View::empty(keyspace, db, now) };
+        view.take_locks(plan, hashes);
         view
     }
 
-    /// Locks the shards of `set`, in ascending order. The view looks at database `db`.
-    pub fn lock_set(keyspace: &'a Keyspace, db: usize, now: UnixMs, touch: bool, set: &LockSet) -> View<'a> {
-        let mut view = View { keyspace, db, now, touch, held: SmallVec::new(), gave_up: false };
-        for (db, shard) in set.shards(keyspace.databases(), keyspace.shards(), |hash| keyspace.shard_of(hash)) {
-            view.hold(db, shard);
+    /// Locks what `plan` says for keys with these hashes, in ascending order. The view holds nothing yet.
+    #[inline]
+    pub fn take_locks(&mut self, plan: LockPlan, hashes: impl Iterator<Item = u64>) {
+        debug_assert!(self.held.is_empty());
+        match plan {
+            LockPlan::Keys => self.lock_keys(hashes),
+            LockPlan::Database => self.hold_all((0..self.keyspace.shards()).collect()),
+            LockPlan::KeysEverywhere | LockPlan::All => self.lock_many(plan, hashes),
+            LockPlan::Set => {}
         }
-        view
+    }
+
+    /// Gives up the locks: the view is good for nothing afterwards.
+    #[inline]
+    pub fn release(&mut self) {
+        self.held.clear();
+    }
+
+    /// Locks the shards of `set`, in ascending order. The view holds nothing yet.
+    pub fn take_set(&mut self, set: &LockSet) {
+        let keyspace = self.keyspace;
+        for (db, shard) in set.shards(keyspace.databases(), keyspace.shards(), |hash| keyspace.shard_of(hash)) {
+            self.hold(db, shard);
+        }
     }
 
     /// A view that holds no lock.
+    #[inline]
     pub fn empty(keyspace: &'a Keyspace, db: usize, now: UnixMs) -> View<'a> {
         View { keyspace, db, now, touch: false, held: SmallVec::new(), gave_up: false }
     }
@@ -231,7 +244,7 @@ impl<'a> View<'a> {
         self.now
     }
 
-    #[inline]
+    #[inline(always)]
     fn shard(&mut self, db: usize, hash: u64) -> &mut Shard {
         let shard = self.keyspace.shard_of(hash);
         let position = match self.held.as_slice() {
@@ -263,7 +276,7 @@ impl<'a> View<'a> {
     // One key
 
     /// Looks a key up for reading its value: a hit or a miss, and a use.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
         let (now, touch) = (self.now, self.touch);
         self.shard(self.db, key.hash).read(key, now, touch)

@@ -226,6 +226,13 @@ impl<'a> RequestView<'a> {
         self.iter().map(<[u8]>::len).sum()
     }
 
+    /// Whether that sum may be `bytes` or more: a test that reads no argument.
+    #[inline]
+    #[must_use]
+    pub fn may_hold(&self, bytes: usize) -> bool {
+        !self.owned.is_empty() || self.buffer.len() >= bytes
+    }
+
     /// Appends the request as a RESP array, the form of the log and of the replication stream. O(bytes).
     pub fn encode(&self, out: &mut Vec<u8>) {
         encode(self.iter(), out);

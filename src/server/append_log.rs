@@ -130,14 +130,7 @@ fn note_latency(shared: &Shared) {
         () => "aof-write-alone",
     };
     for (event, nanos) in [("aof-write", write), (circumstance, write), ("aof-fsync-always", sync)] {
-        note_event(shared, event, nanos);
-    }
-}
-
-fn note_event(shared: &Shared, event: &'static str, nanos: u64) {
-    let (ms, threshold_ms) = (nanos / 1_000_000, shared.config.latency_monitor_threshold_ms());
-    if threshold_ms > 0 && ms >= threshold_ms {
-        shared.latency.add(event, ms, UnixMs::now());
+        shared.note_latency(event, nanos);
     }
 }
 
@@ -349,7 +342,7 @@ fn try_rewrite(shared: &'static Shared, begin: bool) -> Result<u64, String> {
     let (base, kept_bytes) = save(shared, begin, file, (&path, &temporary)).map_err(|error| error.to_string())?;
     let renaming = Ticks::now();
     log.files().install_base(disk, config, rdb, usize::from(logs), base).map_err(told)?;
-    note_event(shared, "aof-rename", Ticks::now().nanos_since(renaming));
+    shared.note_latency("aof-rename", Ticks::now().nanos_since(renaming));
     if log.log.is_faulty() {
         log.log.start_over();
         tracing::warn!("The append-only file has new files: the server can write again");

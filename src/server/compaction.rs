@@ -1,9 +1,10 @@
 //! Compaction: entries and strings move out of pages that are mostly free, so that these go back to the system.
 //!
-//! A thread of its own looks once a second at what the allocator loses to free blocks between used ones. Above a tenth of
+//! A thread of its own looks four times a second at what the allocator loses to free blocks between used ones. Above a tenth of
 //! what is in use it passes through the keyspace, a segment under its lock at a time, and takes a tenth of a core for it, half
-//! of one where the loss is a half. Its blocks come from the fullest pages, because it keeps no cache of free ones. Passes that
-//! gain little (collections stay where they are) become rarer. Must not know: how blocks are found and moved.
+//! of one where the loss is a half. Its blocks come from the fullest pages, because it keeps no cache of free ones. A pass ends
+//! behind its first shards when these win little (what is lost may lie between the nodes of collections, which stay where they
+//! are), and passes that gain little become rarer. Must not know: how blocks are found and moved.
 
 use crate::call::shared::Shared;
 use crate::keyspace::Scratch;
@@ -14,10 +15,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// Between two looks at the allocator.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Between two passes that gained little, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(256);
+/// Looks between two passes that gained little, at most.
+const MOST_LOOKS: u32 = 1024;
 
 /// Less loss than this is nobody's concern, in bytes.
 const LEAST_LOSS: u64 = 16 << 20;
@@ -33,19 +34,42 @@ const SLICE: Duration = Duration::from_micros(100);
 pub fn run(shared: &'static Shared) {
     forgo_cache();
     take_short_turns(SLICE);
-    let (mut scratch, mut pause) = (Scratch::default(), LOOK_EVERY);
+    let (mut scratch, mut patience) = (Scratch::default(), Patience::default());
     loop {
-        std::thread::sleep(pause);
+        std::thread::sleep(LOOK_EVERY);
         if shared.config.compaction() && !shared.cron_paused.load(Relaxed) {
             let before = loss();
-            pause = match rest_for(before) {
-                Some(rest) => {
-                    pass(shared, rest, &mut scratch);
-                    pause_after(before, loss(), pause)
-                }
-                None => LOOK_EVERY,
-            };
+            let rest = rest_for(before);
+            if let Some(rest) = rest.filter(|_| patience.is_over(before)) {
+                pass(shared, rest, before, &mut scratch);
+                patience.note(before, loss());
+            }
         }
+    }
+}
+
+/// How long there is no pass after some that gained little: twice as long each time, but no longer than the loss stays as it is.
+#[derive(Default)]
+struct Patience {
+    /// Looks that are left without a pass, and their number in the beginning.
+    left: u32,
+    looks: u32,
+    /// What was lost in spite of the last pass.
+    lost: u64,
+}
+
+impl Patience {
+    /// To be called at each look at which something is to be won; whether a pass is due.
+    fn is_over(&mut self, loss: Loss) -> bool {
+        let grown = loss.lost > self.lost + self.lost / 8;
+        self.left = if grown { 0 } else { self.left.saturating_sub(1) };
+        self.left == 0
+    }
+
+    fn note(&mut self, before: Loss, after: Loss) {
+        let gained = is_worth(before, before.lost.saturating_sub(after.lost));
+        self.looks = if gained { 0 } else { (self.looks * 2).clamp(2, MOST_LOOKS) };
+        (self.left, self.lost) = (self.looks, after.lost);
     }
 }
 
@@ -71,29 +95,38 @@ fn rest_for(Loss { allocated, lost }: Loss) -> Option<u32> {
     }
 }
 
-/// How long to wait after a pass that was waited for as long as `pause`: longer, when it gained less than an eighth.
-fn pause_after(before: Loss, after: Loss, pause: Duration) -> Duration {
-    let gained = after.lost < before.lost - before.lost / 8;
-    if gained { LOOK_EVERY } else { (pause * 2).min(LONGEST_PAUSE) }
+/// One walk through all keys, or through the first shards of all databases, if all would win too little as well.
+fn pass(shared: &Shared, rest: u32, before: Loss, scratch: &mut Scratch) {
+    let (keyspace, mut started) = (&shared.keyspace, Ticks::now());
+    scratch.take_won();
+    for shard in 0..keyspace.shards() {
+        for db in 0..keyspace.databases() {
+            compact(shared, (db, shard), rest, scratch, &mut started);
+        }
+        if shard == 0 && !is_worth(before, scratch.take_won() as u64 * keyspace.shards() as u64) {
+            return;
+        }
+    }
 }
 
-/// One walk through all keys.
-fn pass(shared: &Shared, rest: u32, scratch: &mut Scratch) {
-    let keyspace = &shared.keyspace;
-    let mut started = Ticks::now();
-    for (db, shard) in (0..keyspace.databases()).flat_map(|db| (0..keyspace.shards()).map(move |shard| (db, shard))) {
-        let mut next = Some(0);
-        while let Some(at) = next {
-            let moved;
-            (moved, next) = keyspace.compact_turn(db, shard, at, scratch);
-            shared.stats.compacted.fetch_add(moved as u64, Relaxed);
-            if Ticks::now().nanos_since(started) > STRETCH_NANOS || gives_way(shared) {
-                std::thread::sleep(STRETCH * rest);
-                while gives_way(shared) {
-                    std::thread::sleep(STRETCH);
-                }
-                started = Ticks::now();
+/// Whether so many bytes are a gain: an eighth of the loss.
+fn is_worth(before: Loss, bytes: u64) -> bool {
+    bytes >= before.lost / 8
+}
+
+/// Compacts a shard of a database, with rests of so many stretches.
+fn compact(shared: &Shared, (db, shard): (usize, usize), rest: u32, scratch: &mut Scratch, started: &mut Ticks) {
+    let mut next = Some(0);
+    while let Some(at) = next {
+        let moved;
+        (moved, next) = shared.keyspace.compact_turn(db, shard, at, scratch);
+        shared.stats.compacted.fetch_add(moved as u64, Relaxed);
+        if Ticks::now().nanos_since(*started) > STRETCH_NANOS || gives_way(shared) {
+            std::thread::sleep(STRETCH * rest);
+            while gives_way(shared) {
+                std::thread::sleep(STRETCH);
             }
+            *started = Ticks::now();
         }
     }
 }
@@ -130,9 +163,20 @@ mod tests {
 
     #[test]
     fn passes_that_gain_little_become_rare() {
-        let second = Duration::from_secs(1);
-        assert_eq!(pause_after(loss(100, 200), loss(100, 150), second * 16), second);
-        assert_eq!(pause_after(loss(100, 200), loss(100, 190), second), second * 2);
-        assert_eq!(pause_after(loss(100, 200), loss(100, 250), LONGEST_PAUSE), LONGEST_PAUSE);
+        let (mut patience, loss) = (Patience::default(), loss(100, 200));
+        for wait in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024] {
+            patience.note(loss, loss);
+            assert_eq!((1..2000).find(|_| patience.is_over(loss)), Some(wait));
+        }
+    }
+
+    #[test]
+    fn a_pass_that_gains_and_a_loss_that_grows_end_the_wait() {
+        let mut patience = Patience::default();
+        (0..11).for_each(|_| patience.note(loss(100, 200), loss(100, 200)));
+        assert!(!patience.is_over(loss(100, 200)));
+        assert!(patience.is_over(loss(100, 250)));
+        patience.note(loss(100, 200), loss(100, 150));
+        assert!(patience.is_over(loss(100, 150)));
     }
 }

@@ -30,7 +30,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
@@ -74,6 +74,7 @@ struct Gather {
 }
 
 /// Requests in the worker's read buffer that have yet to run.
+#[derive(Clone)]
 struct Parked {
     at: usize,
     len: usize,
@@ -126,7 +127,10 @@ enum Turn {
 
 /// Replies up to this size wait until the other connections that are ready have been read: a client that talks over
 /// many connections is then woken once for all of them, which saves both sides more than the detour costs.
-const PUT_OFF_BYTES: usize = 4096;
+const PUT_OFF_BYTES: usize = 32 * 1024;
+
+/// So many requests take longer than sending their replies and going on with them do.
+const MANY_REQUESTS: usize = 4;
 
 /// Outputs that a worker keeps for reuse.
 const SPARE_OUTPUTS: usize = 64;
@@ -265,12 +269,12 @@ impl Connection {
             Turn::Idle => {}
             Turn::Queue => {
                 self.turn = Turn::Send;
-                cx.waker().wake_by_ref();
+                self.bench.borrow_mut().put_off(cx);
                 return Poll::Pending;
             }
             Turn::Send => self.send_put_off(),
         }
-        if let Some(parked) = self.parked.take() {
+        if let Some(parked) = self.parked.clone() {
             self.run_parked(parked);
             return Poll::Ready(());
         }
@@ -314,6 +318,7 @@ impl Connection {
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
+        bench.keep_read();
         if self.tail.is_empty() {
             let at = bench.parked_bytes;
             let mut buffer = ReadBuf::new(&mut bench.read[at..at + READ_BYTES]);
@@ -337,17 +342,12 @@ impl Connection {
             bench.read = read;
             return Poll::Ready(Ok(count > 0));
         }
-        let before = self.tail.len();
         let mut tail = std::mem::take(&mut self.tail);
-        tail.resize(before + READ_BYTES.max(before.min(LARGE_STEP)), 0);
-        let mut buffer = ReadBuf::new(&mut tail[before..]);
-        let polled = self.socket.poll_read(cx, &mut buffer);
-        let count = buffer.filled().len();
-        tail.truncate(before + count);
-        if polled?.is_pending() {
+        let read = self.read_on(cx, bench, &mut tail);
+        let Poll::Ready(Ok(count)) = read else {
             self.tail = tail;
-            return Poll::Pending;
-        }
+            return read.map_ok(|_| false);
+        };
         self.note_read(bench, count);
         let consumed = self.received(bench, &tail, None);
         if self.gather.is_none() {
@@ -358,6 +358,25 @@ impl Connection {
             self.tail = tail;
         }
         Poll::Ready(Ok(count > 0))
+    }
+
+    /// Reads on behind the part of a request that has come. While that is short, by way of the worker's room: who waits for the rest keeps no
+    /// more than what has come, or all keys of a small cache would go for it.
+    fn read_on(&mut self, cx: &mut Context<'_>, bench: &mut Bench, tail: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let (before, at) = (tail.len(), bench.parked_bytes);
+        if before <= READ_BYTES {
+            let mut buffer = ReadBuf::new(&mut bench.read[at..at + READ_BYTES]);
+            ready!(self.socket.poll_read(cx, &mut buffer))?;
+            tail.extend_from_slice(buffer.filled());
+            return Poll::Ready(Ok(buffer.filled().len()));
+        }
+        tail.resize(before + before.min(LARGE_STEP), 0);
+        let mut buffer = ReadBuf::new(&mut tail[before..]);
+        let polled = self.socket.poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        tail.truncate(before + count);
+        ready!(polled)?;
+        Poll::Ready(Ok(count))
     }
 
     fn note_read(&mut self, bench: &Bench, count: usize) {
@@ -376,13 +395,14 @@ impl Connection {
         let bytes = &bench.read[at..at + len];
         let progress = self.parser.parse(bytes, &mut bench.parked, &limits);
         let requests = first..bench.parked.len();
+        bench.pace.note_requests(requests.len());
         bench.dispatcher.park(&bench.parked, bytes, requests.clone(), self.session.db);
         bench.parked_bytes += len;
-        bench.parkers += 1;
+        bench.note_parked();
         self.parked = Some(Parked { at, len, requests, progress });
     }
 
-    /// Runs what was parked.
+    /// Runs what was parked. It counts as parked until then: a bug that ends the connection in the middle must not leave it behind.
     fn run_parked(&mut self, parked: Parked) {
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
@@ -395,14 +415,18 @@ impl Connection {
             }
             bench.read = read;
         }
+        self.parked = None;
         bench.unpark();
     }
 
     /// Parses and runs what `bytes` hold, and first of all what of them was parsed before; returns how many are done with.
     fn received(&mut self, bench: &mut Bench, bytes: &[u8], mut parked: Option<Parked>) -> usize {
         let mut consumed = 0;
-        // What was parked has queued already.
-        let at_once = parked.is_some();
+        // What was parked has queued already. But where others have many requests to run, these take longer than the client takes for
+        // replies, and it would be woken for each; unless they may take so long that it is better not to wait for them.
+        let few = |parked: &Parked| parked.requests.len() < MANY_REQUESTS;
+        let at_once =
+            parked.as_ref().is_some_and(few) || parked.is_some() && (bench.parkers == 1 || bench.dispatcher.is_slow());
         loop {
             let need = match parked.take() {
                 Some(Parked { requests, progress, .. }) => {
@@ -456,6 +480,7 @@ impl Connection {
         let limits = self.limits();
         bench.batch.clear();
         let progress = self.parser.parse(rest, &mut bench.batch, &limits);
+        bench.pace.note_requests(bench.batch.len());
         if !bench.batch.is_empty() {
             if self.is_busy() {
                 self.keep(&bench.batch, rest, 0..bench.batch.len());
@@ -689,7 +714,7 @@ impl Connection {
         self.write(&mut unsent);
         if unsent.is_empty() {
             let mut bench = self.bench.borrow_mut();
-            if bench.spare.len() < SPARE_OUTPUTS {
+            if bench.spare.len() < SPARE_OUTPUTS && unsent.held_bytes() <= 2 * PUT_OFF_BYTES {
                 bench.spare.push(unsent);
             }
         } else {

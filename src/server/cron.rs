@@ -29,15 +29,14 @@ struct Traffic {
     net_out: u64,
 }
 
-/// Runs until dropped.
-pub async fn run(shared: &'static Shared) {
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Runs for ever. Blocks, on locks too, and so must not run where connections are accepted: while a script holds locks for long, somebody
+/// has to be let in who ends it.
+pub fn run(shared: &'static Shared) {
     let (mut samples, mut count) = (VecDeque::new(), 0_u64);
     let (mut paused, mut pass) = (false, Pass::default());
     loop {
-        tick.tick().await;
-        if shared.cron_paused.load(Relaxed) {
+        std::thread::sleep(TICK);
+        if shared.cron_paused.load(Relaxed) || shared.shutdown.requested.load(Relaxed) {
             continue;
         }
         let now = UnixMs::now();

@@ -114,10 +114,12 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     if let Err(error) = append_log::start(shared) {
         return fail(&format!("Can't start a thread: {error}"));
     }
+    if let Err(error) = std::thread::Builder::new().name("larder-cron".to_owned()).spawn(move || cron::run(shared)) {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
     tracing::info!("Ready to accept connections");
     tokio::select! {
         () = &mut accepting => {}
-        () = cron::run(shared) => {}
         () = &mut stopping => {}
     }
     farewell(shared).await

@@ -16,6 +16,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Waker};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -110,6 +111,8 @@ pub struct Bench {
     pub parked_bytes: usize,
     /// Connections with requests in `parked`.
     pub parkers: usize,
+    /// Those that have run, and send when the last of these has.
+    put_off: Vec<Waker>,
     /// What runs them.
     pub dispatcher: Dispatcher,
     /// How the worker goes about looking for more.
@@ -117,6 +120,29 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Sees to it that there is something to read into. A bug that ended a connection while its requests ran has taken that along.
+    #[inline]
+    pub fn keep_read(&mut self) {
+        if self.read.is_empty() {
+            self.read.resize(PARKED_BYTES + READ_BYTES, 0);
+        }
+    }
+
+    /// One more connection has parked requests.
+    pub fn note_parked(&mut self) {
+        self.parkers += 1;
+    }
+
+    /// Wakes the task of `cx` when everything that is parked has run: replies of one look at the sockets leave behind each other, and
+    /// whoever takes them on another core is woken once, which costs more than sending does. At once where nothing is parked.
+    pub fn put_off(&mut self, cx: &Context<'_>) {
+        if self.parkers == 0 {
+            cx.waker().wake_by_ref();
+        } else {
+            self.put_off.push(cx.waker().clone());
+        }
+    }
+
     /// One connection's parked requests have run, or never will; after the last one everything parked is forgotten.
     pub fn unpark(&mut self) {
         self.parkers -= 1;
@@ -124,6 +150,7 @@ impl Bench {
             self.parked.clear();
             self.parked_bytes = 0;
             self.dispatcher.unpark();
+            self.put_off.drain(..).for_each(Waker::wake);
         }
     }
 }
@@ -137,6 +164,7 @@ async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arriv
         parked: Batch::new(),
         parked_bytes: 0,
         parkers: 0,
+        put_off: Vec::new(),
         dispatcher: Dispatcher::new(shared, number),
         pace,
     }));
@@ -199,13 +227,16 @@ async fn deliver(shared: &'static Shared, number: usize) {
 /// How often a worker looks whether memory is over the limit.
 const RELIEVE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for.
+/// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for. Does, too, what
+/// had to wait until a long script gave its locks back.
 async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
     let mut tick = tokio::time::interval(RELIEVE_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let (keyspace, mut courtesy) = (&shared.keyspace, Courtesy::new());
+        keyspace.catch_up();
+        bench.borrow_mut().dispatcher.serve_late();
         // As in Redis, nothing that a file holds is evicted before all of it is there.
         while !shared.loading.is_on() && keyspace.engine().relieve(keyspace, UnixMs::now()) {
             if keyspace.attention().to_removals() {

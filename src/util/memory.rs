@@ -25,13 +25,13 @@ static USED: AtomicI64 = AtomicI64::new(0);
 
 static STARTUP: AtomicU64 = AtomicU64::new(0);
 
-/// Of these, bytes of what the server keeps about itself: [`as_own`].
+/// Of these, bytes of what the server keeps about itself: [`as_own`], [`note_own`].
 static OWN: AtomicI64 = AtomicI64::new(0);
 
 thread_local! {
     static DRIFT: Cell<i64> = const { Cell::new(0) };
-    /// What this thread has added to the global figure.
-    static ADDED: Cell<i64> = const { Cell::new(0) };
+    /// Whether this thread's count is the server's own.
+    static OWNING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Adds what this thread has counted to the global figure.
@@ -45,7 +45,9 @@ pub fn flush_drift() {
 }
 
 fn add(drift: i64) {
-    let _ = ADDED.try_with(|added| added.set(added.get() + drift));
+    if OWNING.try_with(Cell::get).unwrap_or(false) {
+        OWN.fetch_add(drift, Relaxed);
+    }
     USED.fetch_add(drift, Relaxed);
 }
 
@@ -63,22 +65,39 @@ pub fn set_drift_for(limit: u64) {
     DRIFT_BYTES.store(if limit == 0 { MOST_DRIFT_BYTES } else { share.clamp(1, MOST_DRIFT_BYTES) }, Relaxed);
 }
 
-/// Bytes that this thread has taken, less those that it has given back.
-fn taken() -> i64 {
-    let of = |cell: &'static std::thread::LocalKey<Cell<i64>>| cell.try_with(Cell::get).unwrap_or(0);
-    of(&ADDED) + of(&DRIFT)
+/// While one of these lives, what its thread takes and gives back is the server's own.
+struct Owning {
+    before: bool,
+}
+
+impl Owning {
+    fn begin() -> Owning {
+        flush_drift();
+        Owning { before: OWNING.try_with(|owning| owning.replace(true)).unwrap_or(true) }
+    }
+}
+
+impl Drop for Owning {
+    fn drop(&mut self) {
+        flush_drift();
+        let _ = OWNING.try_with(|owning| owning.set(self.before));
+    }
 }
 
 /// Does `work`, and counts what it takes and gives back as the server's own: something that holds no data, such as the distribution of a
-/// command's run times.
+/// command's run times. Nobody sees it counted as data meanwhile, or keys would go for what is only passing.
 pub fn as_own<R>(work: impl FnOnce() -> R) -> R {
-    let before = taken();
-    let result = work();
-    OWN.fetch_add(taken() - before, Relaxed);
-    result
+    let _owning = Owning::begin();
+    work()
 }
 
-/// Bytes that were taken in [`as_own`].
+/// Counts `bytes` that were taken as data as the server's own from now on, or less of them when negative: they are no longer data, and will
+/// be given back some time, by whoever comes by.
+pub fn note_own(bytes: i64) {
+    OWN.fetch_add(bytes, Relaxed);
+}
+
+/// Bytes that are in use by the server itself, as [`as_own`] and [`note_own`] told.
 pub fn own_bytes() -> u64 {
     u64::try_from(OWN.load(Relaxed)).unwrap_or(0)
 }
@@ -174,8 +193,9 @@ const SLAB_USE: &[u8] = b"experimental.utilization.batch_query\0";
 const SPARSE_EIGHTHS: usize = 7;
 
 /// Finds those of `blocks` that lie in slabs (groups of blocks of one size) of which more than an eighth is free: moved
-/// elsewhere, they would leave whole pages free. Some 50 ns a block. None where the allocator does not tell.
-pub fn find_sparse(blocks: &[*const u8], sparse: &mut Vec<bool>) {
+/// elsewhere, they would leave whole pages free. Some 50 ns a block. None where the allocator does not tell. Returns the bytes that
+/// are free in these slabs, shared out among the blocks in use: what moving the ones found would win.
+pub fn find_sparse(blocks: &[*const u8], sparse: &mut Vec<bool>) -> usize {
     sparse.clear();
     let mut uses = vec![SlabUse::default(); blocks.len()];
     let mut len = size_of_val(&uses[..]);
@@ -191,8 +211,23 @@ pub fn find_sparse(blocks: &[*const u8], sparse: &mut Vec<bool>) {
                 size_of_val(blocks),
             ) != 0
         };
-    let is_sparse = |slab: &SlabUse| (slab.blocks - slab.free.min(slab.blocks)) * 8 < slab.blocks * SPARSE_EIGHTHS;
-    sparse.extend(uses.iter().map(|slab| !failed && slab.blocks > 1 && is_sparse(slab)));
+    sparse.extend(uses.iter().map(|slab| !failed && slab.is_sparse()));
+    uses.iter().zip(&*sparse).filter(|(_, sparse)| **sparse).map(|(slab, _)| slab.share_of_free()).sum()
+}
+
+impl SlabUse {
+    fn used(&self) -> usize {
+        self.blocks - self.free.min(self.blocks)
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.blocks > 1 && self.used() * 8 < self.blocks * SPARSE_EIGHTHS
+    }
+
+    /// Free bytes for each block in use.
+    fn share_of_free(&self) -> usize {
+        self.bytes * self.free / self.blocks.max(1) / self.used().max(1)
+    }
 }
 
 /// Lets this thread take and give blocks without a cache of its own, so that what it moves fills the fullest pages instead
@@ -270,5 +305,38 @@ unsafe impl GlobalAlloc for Counting {
         count(signed(bytes) - signed(layout.size()));
         // SAFETY: the caller's promises are passed on.
         unsafe { Jemalloc.realloc(block, layout, bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HUGE: i64 = 1 << 40;
+
+    /// What was the server's own was noted only behind the work: meanwhile other threads took it for data, and evicted keys for it.
+    #[test]
+    fn what_is_the_servers_own_is_so_from_the_first_moment() {
+        let more = |than: u64| own_bytes() > than + HUGE.unsigned_abs() / 2;
+        let before = own_bytes();
+        as_own(|| {
+            count(HUGE);
+            assert!(more(before), "while it goes on");
+            let inner = own_bytes();
+            as_own(|| count(HUGE));
+            assert!(more(inner));
+            count(-HUGE);
+        });
+        assert!(more(before), "and behind it");
+        let behind = own_bytes();
+        count(HUGE);
+        flush_drift();
+        assert!(!more(behind), "what comes then is data");
+        count(-HUGE);
+        as_own(|| count(-HUGE));
+        assert!(!more(before));
+        note_own(HUGE);
+        assert!(more(before));
+        note_own(-HUGE);
     }
 }

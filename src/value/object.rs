@@ -256,6 +256,7 @@ impl<'a> ObjectMut<'a> {
             ObjectMut::List(it) => {
                 it.walkable_mut().is_none_or(|nodes| nodes.walk_on(more, &mut |node| visit(Part::Node(node))))
             }
+            ObjectMut::SortedSet(it) => it.walk_on(more, &mut |element| visit(Part::Element(element))),
             it => it.into_table().is_none_or(|table| table.walk_on(more, &mut |element| visit(Part::Element(element)))),
         }
     }

@@ -24,6 +24,7 @@ mod tests;
 mod walk;
 
 pub use iter::{IntoIter, Iter};
+pub use walk::Walk;
 
 use super::element::Element;
 use super::segment::{
@@ -31,7 +32,6 @@ use super::segment::{
 };
 use crate::util::hash;
 use std::fmt;
-use walk::Walk;
 
 /// Bits of the hash that the directory may use; behind them, 16 choose the bucket and 8 are the fingerprint.
 const MAX_DEPTH: u8 = 28;

@@ -14,7 +14,8 @@ use crate::util::sync::PlainMutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// A part of a collection, as it was when the walk began. Elements come in no order, the others in theirs.
+/// A part of a collection, as it was when the walk began. Nodes come in their order, members of sorted sets from the highest score down
+/// but for those that change meanwhile, fields and members of sets in none.
 pub enum Part<'a> {
     /// A field, a member.
     Element(&'a Element),

@@ -147,3 +147,20 @@ fn monitors_see_a_script_and_then_what_it_runs() {
         assert!(places[0].is_some() && places[0] < places[1], "{seen}");
     });
 }
+
+/// What a script or a transaction ran was missing in the slow log and among the latency events.
+#[test]
+fn the_slow_log_has_what_scripts_and_transactions_run() {
+    let mut c = Client::new(Resp::V2);
+    c.check("CONFIG SET slowlog-log-slower-than 0", "+OK");
+    c.check("SLOWLOG RESET", "+OK");
+    c.check("EVAL \"redis.call('SET', KEYS[1], '5'); return redis.call('INCR', KEYS[1])\" 1 k", ":6");
+    c.check("SLOWLOG LEN", ":4"); // RESET, SET, INCR, EVAL
+    let log = c.ask("SLOWLOG GET");
+    assert!(log.find("$INCR") < log.find("$SET") && log.contains("$EVAL"), "{log}");
+    c.check("SLOWLOG RESET", "+OK");
+    c.check("MULTI", "+OK");
+    c.check("GET k", "+QUEUED");
+    c.check("EXEC", "[$6]");
+    c.check("SLOWLOG LEN", ":3"); // RESET, MULTI, GET: EXEC stands for nothing of its own
+}

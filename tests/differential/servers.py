@@ -21,6 +21,17 @@ STANDARD_ARGUMENTS = '--port {port} --bind 127.0.0.1 --save "" --dir {dir} --ena
 REPLY_TIMEOUT_S = 10.0
 
 
+class Stops:
+    """How often this process was stopped and went on again, its servers with it: what takes time means nothing then."""
+
+    count = 0
+
+    @classmethod
+    def watch(cls):
+        """Counts from now on."""
+        signal.signal(signal.SIGCONT, lambda *_: setattr(cls, "count", cls.count + 1))
+
+
 def free_port():
     """A TCP port that nothing listens on at this moment."""
     with socket.socket() as probe:
@@ -133,11 +144,14 @@ class Connection:
     def receive(self):
         """The raw replies to the pipeline, up to its end mark or to the end of the stream."""
         data = bytearray()
-        mark = self.tag + b"'"
+        mark, stops = self.tag + b"'", Stops.count
         while True:
             try:
                 piece = self.socket.recv(1 << 18)
             except TimeoutError:
+                if stops != Stops.count:
+                    stops = Stops.count
+                    continue
                 self.close()
                 return bytes(data) + b"<no reply within %d s>" % REPLY_TIMEOUT_S
             except OSError:

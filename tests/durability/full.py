@@ -8,6 +8,7 @@ fail. While it is full: writes are refused with MISCONF (or, under `always`, giv
 rewrites fail and leave the old files as they were. With room again everything must be as before within seconds, without
 a restart; after a restart nothing that was acknowledged may be missing. Ends with a table; exit status 1 if not so.
 """
+import errno
 import hashlib
 import os
 import random
@@ -59,8 +60,16 @@ class Campaign(service.Rounds):
     def fill(self, leave):
         """Fills the file system but for so many bytes."""
         with open(os.path.join(self.disk, "filler"), "wb", buffering=0) as filler:
-            free = os.statvfs(self.disk)
-            os.posix_fallocate(filler.fileno(), 0, max(free.f_bavail * free.f_bsize - leave, 4096))
+            while True:
+                free = os.statvfs(self.disk)
+                try:
+                    return os.posix_fallocate(filler.fileno(), 0, max(free.f_bavail * free.f_bsize - leave, 1))
+                except OSError as problem:
+                    if problem.errno != errno.ENOSPC:
+                        raise
+                    if not free.f_bavail:
+                        return None
+                    # The server took its part of what was free meanwhile.
 
     def empty(self):
         os.remove(os.path.join(self.disk, "filler"))

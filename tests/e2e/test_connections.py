@@ -400,3 +400,53 @@ def _listens(port):
         return True
     except OSError:
         return False
+
+
+PAUSE_LIBRARY = """#!lua name=pauses
+redis.register_function('writes', function(keys) return redis.call('SET', keys[1], '1') end)
+redis.register_function{function_name='reads', callback=function(keys) return redis.call('GET', keys[1]) end, flags={'no-writes'}}
+"""
+
+
+def test_a_pause_of_writes_holds_back_scripts_that_may_write(server):
+    boss = server.connect()
+    boss("FUNCTION", "LOAD", PAUSE_LIBRARY)
+    reads, writes = "#!lua flags=no-writes\nreturn redis.call('GET', KEYS[1])", "return redis.call('SET', KEYS[1], '1')"
+    digest = boss("SCRIPT", "LOAD", reads)
+    boss("SET", "k", "0")
+    run = [("EVAL", reads, 1, "k"), ("EVALSHA", digest, 1, "k"), ("EVAL_RO", "return redis.call('GET', KEYS[1])", 1, "k"), ("FCALL", "reads", 1, "k"), ("FCALL_RO", "reads", 1, "k")]
+    held = [("EVAL", writes, 1, "k"), ("EVAL", "return 1", 0), ("EVALSHA", "0" * 40, 0), ("FCALL", "writes", 1, "k"), ("FUNCTION", "LOAD", "REPLACE", PAUSE_LIBRARY), ("PUBLISH", "c", "m")]
+    assert boss("CLIENT", "PAUSE", "60000", "WRITE") == "OK"
+    for request in run:
+        assert boss(*request) == b"0", request
+    assert boss("MULTI") == "OK"
+    assert [boss(*request) for request in run] == ["QUEUED"] * len(run)
+    assert boss("EXEC") == [b"0"] * len(run)
+    waiting = []
+    for request in held:
+        waiting.append(server.connect())
+        waiting[-1].send(*request)
+        assert _is_held(waiting[-1]), request
+    assert boss("GET", "k") == b"0"
+    queued = server.connect()
+    assert queued("MULTI") == "OK"
+    queued.send("FCALL", "writes", 1, "k")
+    assert _is_held(queued)
+    assert boss("CLIENT", "UNPAUSE") == "OK"
+    for client in waiting:
+        try:
+            client.read()
+        except ReplyError as error:
+            assert str(error).startswith("NOSCRIPT")
+    assert boss("GET", "k") == b"1" and queued.read() == "QUEUED" and queued("EXEC") == ["OK"]
+
+
+def _is_held(client):
+    client.socket.settimeout(0.2)
+    try:
+        client.socket.recv(1, socket.MSG_PEEK)
+        return False
+    except TimeoutError:
+        return True
+    finally:
+        client.socket.settimeout(10)

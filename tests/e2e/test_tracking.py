@@ -9,7 +9,7 @@ import time
 
 import pytest
 import support
-from support import parse_info, until
+from support import encode, parse_info, until
 
 KEYS = [f"k{i}" for i in range(20)]
 
@@ -113,3 +113,19 @@ def test_who_is_gone_is_forgotten(server):
         control("SET", KEYS[0], "x")
         if "valkey" not in " ".join(support.program()):
             assert until(lambda: parse_info(control("INFO", "stats"))["tracking_total_keys"] == "0")
+
+
+def test_a_client_is_told_of_its_own_flush_behind_the_reply(server):
+    """FLUSHALL SYNC waits until memory is free, and its own client was told before the reply came."""
+    client = server.connect()
+    client("HELLO", "3")
+    assert client("CLIENT", "TRACKING", "ON", "NOLOOP") == "OK"
+    for words in (["FLUSHALL", "SYNC"], ["FLUSHDB", "SYNC"], ["FLUSHALL", "ASYNC"], ["FLUSHALL"]):
+        client("SET", "k", "v")
+        client("GET", "k")
+        client.raw(encode(*words))
+        expected = b"+OK\r\n>2\r\n$10\r\ninvalidate\r\n_\r\n"
+        received = b""
+        while len(received) < len(expected):
+            received += client.socket.recv(len(expected) - len(received))
+        assert received == expected, words

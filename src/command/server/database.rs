@@ -138,7 +138,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     let lazy = is_lazy(ctx, args)?;
     let databases = ctx.db.keyspace().databases();
     let flushed = (0..databases).map(|db| flush(ctx, db)).collect();
-    ctx.touch_all();
+    ctx.touch_all(!waits(ctx, lazy));
     note_flushed(ctx.shared);
     Ok(free(ctx, flushed, lazy))
 }
@@ -147,7 +147,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
 fn flushdb<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let lazy = is_lazy(ctx, args)?;
     let flushed = vec![flush(ctx, ctx.session.db)];
-    ctx.touch_all();
+    ctx.touch_all(!waits(ctx, lazy));
     Ok(free(ctx, flushed, lazy))
 }
 
@@ -164,12 +164,18 @@ fn flush(ctx: &mut Context<'_>, db: usize) -> Flushed {
     flushed
 }
 
+/// Whether the reply waits for memory to be free.
+fn waits(ctx: &Context<'_>, lazy: bool) -> bool {
+    !lazy && ctx.blocking == Blocking::Allowed
+}
+
 fn free(ctx: &mut Context<'_>, flushed: Vec<Flushed>, lazy: bool) -> Outcome {
+    if waits(ctx, lazy) {
+        return Outcome::Slices(Box::new(Freeing(flushed)));
+    }
     if lazy {
         let reclaimer = ctx.db.keyspace().reclaimer();
         flushed.into_iter().for_each(|flushed| flushed.leave_to(reclaimer));
-    } else if ctx.blocking == Blocking::Allowed {
-        return Outcome::Slices(Box::new(Freeing(flushed)));
     }
     ctx.reply.ok();
     Outcome::Done
@@ -185,6 +191,7 @@ impl Slices for Freeing {
         }
         if self.0.is_empty() {
             ctx.reply.ok();
+            ctx.touch_all_own(); // what a client tells itself comes behind its reply
         }
         self.0.is_empty()
     }

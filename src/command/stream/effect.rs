@@ -73,7 +73,8 @@ impl Delivery<'_> {
         }
         let stream = ctx.db.get_mut::<Stream>(self.key)?;
         let Some(group) = stream.and_then(|stream| stream.groups().get(self.group)) else { return Ok(()) };
-        let (last_id, read) = (group.last_id.text(), group.entries_read);
+        // What has run over cannot be said in a request.
+        let (last_id, read) = (group.last_id.text(), group.entries_read.filter(|read| *read >= 0));
         let pending: Vec<(StreamId, Pending)> =
             self.given.iter().filter_map(|id| Some((*id, *group.pending_at(*id)?))).collect();
         let [key, name, consumer] = [self.key.bytes, self.group, self.consumer];

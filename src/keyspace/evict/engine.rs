@@ -10,6 +10,7 @@ use super::{ALGORITHMS, Algorithm, Fate, Place, Resident, Residents, Turn};
 use crate::config::EvictionPolicy;
 use crate::keyspace::Keyspace;
 use crate::keyspace::reclaim::{Garbage, Why};
+use crate::keyspace::shard::Shard;
 use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::{own_bytes, set_drift_for, size_class, used_bytes};
 use parking_lot::Mutex;
@@ -197,6 +198,9 @@ impl Engine {
 
     #[cold]
     fn make_room_now(&self, limit: u64, need: u64, keyspace: &Keyspace, now: UnixMs) -> Room {
+        if keyspace.is_impatient() {
+            return Room::Soon; // whoever holds locks for long keeps what asks for room from running, too
+        }
         let mut state = self.state.lock();
         let nanos = state.budget.slice_nanos();
         let over = used_bytes().saturating_sub(limit);
@@ -233,6 +237,9 @@ impl Engine {
 
     /// One turn in the background: `true` while there is more to do.
     pub fn relieve(&self, keyspace: &Keyspace, now: UnixMs) -> bool {
+        if keyspace.is_impatient() {
+            return false;
+        }
         let Some(mut state) = self.state.try_lock() else { return false };
         if state.budget.limit == 0 {
             return false;
@@ -280,9 +287,10 @@ impl Engine {
 
 impl State {
     fn memory_bytes(&self, keyspace: &Keyspace) -> usize {
-        let news = self.news.capacity() + keyspace.pressure().room_for_news();
+        let room_for = |news: usize| size_class(news * size_of::<News>());
         self.algorithm.memory_bytes()
-            + size_class(news * size_of::<News>())
+            + room_for(self.news.capacity())
+            + room_for(keyspace.pressure().room_for_news())
             + size_class(self.near.capacity() * size_of::<u32>())
     }
 
@@ -324,6 +332,9 @@ impl State {
             }
             let turn =
                 if self.budget.policy == EvictionPolicy::NoEviction { Turn::Empty } else { self.turn(keyspace, now) };
+            if keyspace.is_impatient() {
+                return Room::Soon; // it may be for that that nothing was found
+            }
             if turn == Turn::Empty && !self.walk_on(WALK_HOMES, keyspace, now) {
                 return if used > limit + freeing { Room::Full } else { Room::Made };
             }
@@ -451,16 +462,16 @@ impl Keys<'_> {
 impl Residents for Keys<'_> {
     fn look(&mut self, mark: u32) -> Option<Resident> {
         let Keys { keyspace, policy, now, .. } = self;
-        keyspace
-            .allocated()
-            .find_map(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.resident(mark, *policy, *now)))
+        keyspace.allocated().find_map(|db| {
+            keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.resident(mark, *policy, *now)).flatten()
+        })
     }
 
     fn set(&mut self, mark: u32, place: Place, uses: u8) {
         let keyspace = self.keyspace;
-        keyspace
-            .allocated()
-            .any(|db| keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.set_place(mark, place, uses)));
+        keyspace.allocated().any(|db| {
+            keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.set_place(mark, place, uses)) == Some(true)
+        });
     }
 
     fn welcome(&mut self, mark: u32) {
@@ -473,7 +484,8 @@ impl Residents for Keys<'_> {
     fn evict(&mut self, mark: u32) -> bool {
         let Keys { keyspace, now, .. } = self;
         let gone = keyspace.allocated().any(|db| {
-            keyspace.with_mark(db, with_db(mark, db), |shard, mark| shard.evict(mark, *now, keyspace.victims()))
+            let evict = |shard: &mut Shard, mark| shard.evict(mark, *now, keyspace.victims());
+            keyspace.with_mark(db, with_db(mark, db), evict) == Some(true)
         });
         if gone {
             keyspace.note_news();
@@ -484,9 +496,8 @@ impl Residents for Keys<'_> {
     fn decide(&mut self, mark: u32, decide: &mut dyn FnMut(Resident) -> Fate) -> Option<Fate> {
         let Keys { keyspace, policy, now, .. } = self;
         let fate = keyspace.allocated().find_map(|db| {
-            keyspace.with_mark(db, with_db(mark, db), |shard, mark| {
-                shard.decide(mark, *policy, *now, keyspace.victims(), decide)
-            })
+            let with = |shard: &mut Shard, mark| shard.decide(mark, *policy, *now, keyspace.victims(), decide);
+            keyspace.with_mark(db, with_db(mark, db), with).flatten()
         });
         if fate == Some(Fate::Goes) {
             keyspace.note_news();

@@ -27,7 +27,7 @@ use crate::keyspace::evict::pressure::Pressure;
 use crate::keyspace::snapshot::{Cut, PartRecorder, Recorder, Size};
 use crate::keyspace::{Keyspace, access_seconds};
 use crate::persistence::disk::{Disk, DiskFile};
-use crate::util::clock::UnixMs;
+use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::used_bytes;
 use crate::util::pieces::{Piece, Pieces};
 use crate::util::turns::{give_way, take_short_turns};
@@ -85,6 +85,8 @@ pub struct Progress {
     pub kept_bytes: AtomicU64,
     /// To be set by whoever wants it to end.
     pub cancelled: AtomicBool,
+    /// How long it took to remove what was written of a file, in nanoseconds.
+    pub removed_nanos: AtomicU64,
 }
 
 /// Why there is no snapshot.
@@ -219,7 +221,9 @@ pub fn save_file(
     let done = written.and_then(|saved| Ok(disk.install(temporary, path).map(|()| saved)?));
     if done.is_err() {
         // It may be gone already, and nothing more can be done if it cannot be removed.
+        let started = Ticks::now();
         let _ = disk.remove(temporary);
+        progress.removed_nanos.store(Ticks::now().nanos_since(started), Relaxed);
     }
     done
 }

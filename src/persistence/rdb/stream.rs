@@ -77,7 +77,7 @@ type GroupHead<'a> = (&'a [u8], StreamId, Option<i64>, usize);
 fn save_group_head((name, last_id, entries_read, pending): GroupHead<'_>, out: &mut Pieces) {
     put_string(name, out);
     put_id(last_id, &mut out.bytes);
-    put_number(entries_read.and_then(|read| u64::try_from(read).ok()).unwrap_or(UNKNOWN), &mut out.bytes);
+    put_number(entries_read.map_or(UNKNOWN, i64::cast_unsigned), &mut out.bytes);
     put_count(pending, &mut out.bytes);
 }
 
@@ -145,7 +145,8 @@ fn load_group(kind: u8, reader: &mut Reader<'_>, entries: &Entries) -> Result<Gr
     let last_id = read_id(reader)?;
     let entries_read = match kind {
         OLDEST => entries.position(last_id),
-        _ => i64::try_from(reader.number()?).ok(),
+        // As in Valkey it may have run over, and then is negative.
+        _ => Some(reader.number()?).filter(|read| *read != UNKNOWN).map(u64::cast_signed),
     };
     let mut group = Group::new(last_id, entries_read);
     let mut deliveries = std::collections::BTreeMap::new();

@@ -13,7 +13,8 @@ use super::range::{LexRange, ScoreRange};
 use super::tree::{Entry, Run, Tree};
 use crate::util::memory::size_class;
 use crate::value::element::Element;
-use crate::value::table::Table;
+use crate::value::segment::prefetch;
+use crate::value::table::{Table, Walk};
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -32,11 +33,16 @@ impl Handle {
         Handle(element.as_raw())
     }
 
-    /// The member. To be called only on handles of a tree whose table is borrowed as long.
-    fn name(&self) -> &[u8] {
+    /// The element. To be called only on handles of a tree whose table is borrowed as long.
+    fn element(&self) -> &Element {
         // SAFETY: handles are private to this file, which keeps the invariant above: the element is in the table, and what
         // borrows the handle borrows the set, so that it stays.
-        unsafe { Element::borrow_raw(&self.0) }.name()
+        unsafe { Element::borrow_raw(&self.0) }
+    }
+
+    /// The member; as [`Handle::element`].
+    fn name(&self) -> &[u8] {
+        self.element().name()
     }
 }
 
@@ -50,6 +56,11 @@ pub(super) struct Large {
 /// How entries lie to (score, member).
 fn order_to(score: f64, member: &[u8]) -> impl FnMut(f64, Handle) -> Ordering {
     move |own, handle| own.partial_cmp(&score).unwrap_or(Ordering::Equal).then_with(|| handle.name().cmp(member))
+}
+
+/// How elements lie to each other, by (score, member).
+fn order(a: &Element, b: &Element) -> Ordering {
+    score_of(a).partial_cmp(&score_of(b)).unwrap_or(Ordering::Equal).then_with(|| a.name().cmp(b.name()))
 }
 
 /// Counts entries for which `before` holds, which come first.
@@ -68,9 +79,39 @@ impl Large {
         &self.members
     }
 
-    /// As [`Large::table`], to walk through it; nothing else may be done there.
+    /// As [`Large::table`], to begin a walk through it; nothing else may be done there.
     pub(super) fn walkable_mut(&mut self) -> &mut Table {
         &mut self.members
+    }
+
+    /// As [`Table::walk_on`], from the highest score down. Who reads a snapshot fills a skip list from it, for which that is several
+    /// times as fast; so what was kept of members that were written meanwhile comes in between, in no order.
+    pub(super) fn walk_on(&mut self, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(&Element)) -> bool {
+        let Some(mut walk) = self.members.take_walk() else { return true };
+        let done = walk.give(more, visit) && self.walk_down(&mut walk, more, visit);
+        if !done {
+            self.members.put_walk(walk);
+        }
+        done
+    }
+
+    /// Shows members leaf by leaf; `true` at the end.
+    fn walk_down(&self, walk: &mut Walk, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(&Element)) -> bool {
+        let mut left = walk.last().map_or(self.len(), |last| self.order.rank(order_to(score_of(last), last.name())));
+        while left > 0 {
+            let run = self.order.run_before(left);
+            let members = || (0..run.len()).rev().filter_map(|at| run.look(at)).map(|(_, handle)| handle.element());
+            members().for_each(|member| prefetch(member.as_raw().as_ptr()));
+            members().for_each(|member| walk.show(member, visit));
+            left = left.saturating_sub(run.len().max(1));
+            if !more()
+                && let Some(last) = members().next_back()
+            {
+                walk.rest_at(last, order);
+                return left == 0;
+            }
+        }
+        true
     }
 
     /// A set of the elements of a table, whose words are scores. O(n log n).
@@ -243,3 +284,6 @@ impl<'a> Iterator for Entries<'a> {
         Some((handle.name(), score))
     }
 }
+
+#[cfg(test)]
+mod tests;

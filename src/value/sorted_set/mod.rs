@@ -15,6 +15,7 @@ pub use add::{Change, NotANumber, Rules};
 pub use collect::Collected;
 pub use range::{LexBound, LexRange, ScoreRange, ranks};
 
+use super::element::Element;
 use super::listpack::{Item, Listpack};
 use super::object::{Collection, Kind, Object, ObjectMut, ObjectRef};
 use super::table::Table;
@@ -97,9 +98,14 @@ impl SortedSet {
         }
     }
 
-    /// As [`SortedSet::table`], to walk through it.
+    /// As [`SortedSet::table`], to begin a walk through it.
     pub(super) fn walkable_mut(&mut self) -> Option<&mut Table> {
         if let Form::B(large) = self.0.get_mut() { Some(large.walkable_mut()) } else { None }
+    }
+
+    /// Goes on with a walk; see [`ObjectMut::walk_on`](super::object::ObjectMut::walk_on).
+    pub(super) fn walk_on(&mut self, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(&Element)) -> bool {
+        if let Form::B(large) = self.0.get_mut() { large.walk_on(more, visit) } else { true }
     }
 
     /// The listpack of pairs, as long as it is one: what RDB files and DUMP hold.

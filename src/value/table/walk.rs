@@ -2,14 +2,20 @@
 //!
 //! The walk goes through homes in the order of the hash. Whoever is about to change what there is under a hash that it has not come
 //! to leaves a copy of it first, once. Invariant: for a hash below the position, or among those touched, nothing is left to be met
-//! but what is kept. Must not know: what elements mean. Source: the snapshots without fork of Dragonfly, a level further down.
+//! but what is kept. Who has the elements in an order of their own may go by that instead, and leaves the position where it is: then
+//! what is not before the last one met has been met too. Must not know: what elements mean.
+//! Source: the snapshots without fork of Dragonfly, a level further down.
 
 use super::{Element, Table, hash};
 use crate::util::hashes::Hashes;
 use crate::value::walk::{Claim, Left};
+use std::cmp::Ordering;
 
 /// Kept elements that lie together: a longer array would have to be moved as it grows.
 const BATCH: usize = 1024;
+
+/// How elements lie to each other in an order that is not that of their hashes.
+type Order = fn(&Element, &Element) -> Ordering;
 
 /// How far a walk has got.
 pub struct Walk {
@@ -17,6 +23,8 @@ pub struct Walk {
     claim: Option<Claim>,
     /// The hash from which on nothing has been met, `None` behind the last.
     position: Option<u64>,
+    /// A copy of the last element that was met downwards in another order, which is unchanged since unless it was touched.
+    last: Option<(Element, Order)>,
     touched: Hashes,
     /// Copies of what has changed since the beginning.
     kept: Vec<Vec<Element>>,
@@ -32,6 +40,28 @@ impl Walk {
         self.position.is_some_and(|position| hash >= position) && self.touched.insert(hash)
     }
 
+    /// Whether it was met in an order that is not that of hashes.
+    fn is_met(&self, element: &Element) -> bool {
+        self.last.as_ref().is_some_and(|(last, order)| order(element, last).is_ge())
+    }
+
+    /// The last one that was met in an order that is not that of hashes.
+    pub fn last(&self) -> Option<&Element> {
+        self.last.as_ref().map(|(element, _)| element)
+    }
+
+    /// All from `last` on have been met; downwards in `order`, which has to stay the same.
+    pub fn rest_at(&mut self, last: &Element, order: Order) {
+        self.last = Some((last.clone(), order));
+    }
+
+    /// Shows an element, unless that is done with.
+    pub fn show(&self, element: &Element, visit: &mut dyn FnMut(&Element)) {
+        if !self.touched.contains(hash::hash(element.name())) {
+            visit(element);
+        }
+    }
+
     fn keep(&mut self, element: &Element) {
         match self.kept.last_mut().filter(|batch| batch.len() < BATCH) {
             Some(batch) => batch.push(element.clone()),
@@ -43,17 +73,18 @@ impl Walk {
         }
     }
 
-    /// Gives out kept elements.
-    fn give(&mut self, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(&Element)) {
+    /// Gives out kept elements until `more` says no; whether none is left.
+    pub fn give(&mut self, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(&Element)) -> bool {
         while let Some(batch) = self.kept.last_mut() {
             while let Some(element) = batch.pop() {
                 visit(&element);
                 if !more() {
-                    return;
+                    return self.kept.iter().all(Vec::is_empty);
                 }
             }
             self.kept.pop();
         }
+        true
     }
 }
 
@@ -61,7 +92,19 @@ impl Table {
     /// Begins a walk. A walk that was given up is forgotten.
     pub fn begin_walk(&mut self, claim: Claim) {
         let touched = Hashes::new(self.len / 4);
-        self.walk = Some(Box::new(Walk { claim: Some(claim), position: Some(0), touched, kept: Vec::new() }));
+        let walk = Walk { claim: Some(claim), position: Some(0), last: None, touched, kept: Vec::new() };
+        self.walk = Some(Box::new(walk));
+    }
+
+    /// Takes the walk, for one who knows another order of the elements than that of their hashes. Until it is put back, or has ended,
+    /// nothing may be done to the table.
+    pub fn take_walk(&mut self) -> Option<Box<Walk>> {
+        self.walk.take()
+    }
+
+    /// Puts back a walk that goes on.
+    pub fn put_walk(&mut self, walk: Box<Walk>) {
+        self.walk = Some(walk);
     }
 
     /// Who walks through it.
@@ -73,8 +116,8 @@ impl Table {
     /// Shows elements as they were when the walk began, until `more`, which is asked after some, says no; `true` when all have been shown: then the walk has ended.
     pub fn walk_on(&mut self, more: &mut dyn FnMut() -> bool, visit: &mut dyn FnMut(&Element)) -> bool {
         let Some(mut walk) = self.walk.take() else { return true };
-        walk.give(more, visit);
-        while let Some(from) = walk.position.filter(|_| walk.kept.is_empty()) {
+        let given = walk.give(more, visit);
+        while let Some(from) = walk.position.filter(|_| given) {
             let (segment, base) = self.segment_at(from);
             segment.prefetch_elements();
             let end = Table::behind(base, segment.depth());
@@ -83,7 +126,7 @@ impl Table {
                 break;
             }
         }
-        let done = walk.position.is_none() && walk.kept.is_empty();
+        let done = walk.position.is_none() && given;
         if !done {
             self.walk = Some(walk);
         }
@@ -104,7 +147,7 @@ impl Table {
             let next = self.visit_home(at, &mut |element| {
                 // A home may begin before the position when the segment was rebuilt since.
                 let hash = hash::hash(element.name());
-                if hash >= at && !walk.touched.contains(hash) {
+                if hash >= at && !walk.touched.contains(hash) && !walk.is_met(element) {
                     visit(element);
                 }
             });
@@ -125,7 +168,7 @@ impl Table {
         };
         if walk.close(hash) {
             self.visit_home(hash, &mut |element| {
-                if hash::hash(element.name()) == hash {
+                if hash::hash(element.name()) == hash && !walk.is_met(element) {
                     walk.keep(element);
                 }
             });

@@ -121,6 +121,9 @@ pub fn dataset<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, C
         Blocking::Refused => &mut ctx.db,
         _ => {
             own = View::lock(keyspace, 0, ctx.now, false, LockPlan::All, std::iter::empty());
+            if own.gave_up() {
+                return Err(super::keys::HELD_FOR_LONG);
+            }
             &mut own
         }
     };
@@ -152,7 +155,7 @@ pub fn values<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     while args.remaining() > 0 {
         let key = args.key()?;
         let mut digest = Digest::default();
-        if let Some(entry) = super::keys::lock(ctx, key).peek(key) {
+        if let Some(entry) = super::keys::lock(ctx, key)?.peek(key) {
             digest.value(entry);
         }
         ctx.reply.simple(&digest.to_string());

@@ -19,14 +19,22 @@ use crate::value::string::{StringRef, StringSource};
 /// Seconds at which the access clock of entries starts again.
 const CLOCK_PERIOD: u32 = 1 << 24;
 
+/// The refusal of what looks at keys that it does not declare, while a script that began a moment before holds them.
+pub const HELD_FOR_LONG: CommandError = CommandError::text("ERR a script that runs for long holds the data");
+
 /// A view of the shard of one undeclared key, in the database that is selected.
-pub fn lock<'a>(ctx: &Context<'a>, key: Key<'_>) -> View<'a> {
-    View::lock(&ctx.shared.keyspace, ctx.session.db, ctx.now, false, LockPlan::Keys, std::iter::once(key.hash))
+///
+/// # Errors
+/// A script holds it for long.
+pub fn lock<'a>(ctx: &Context<'a>, key: Key<'_>) -> Result<View<'a>, CommandError> {
+    let (keyspace, hash) = (&ctx.shared.keyspace, std::iter::once(key.hash));
+    let view = View::lock(keyspace, ctx.session.db, ctx.now, false, LockPlan::Keys, hash);
+    if view.gave_up() { Err(HELD_FOR_LONG) } else { Ok(view) }
 }
 
 /// What `ask` says about the entry of a key that must be there; neither a use nor a hit.
 fn about<'a, R>(ctx: &Context<'a>, key: Key<'_>, ask: impl FnOnce(EntryRef<'_>) -> R) -> Result<R, CommandError> {
-    lock(ctx, key).peek(key).map(ask).ok_or(CommandError::NoSuchKey)
+    lock(ctx, key)?.peek(key).map(ask).ok_or(CommandError::NoSuchKey)
 }
 
 /// `DEBUG OBJECT key [fast]`: how the value is held; `fast` leaves the length in a snapshot out.
@@ -174,19 +182,20 @@ struct Populate {
 }
 
 impl Populate {
-    /// No change is announced: what DEBUG makes is not for replicas.
-    fn put_next(&mut self, ctx: &Context<'_>) {
+    /// No change is announced: what DEBUG makes is not for replicas. `false` while a script holds the shard for long.
+    fn put_next(&mut self, ctx: &Context<'_>) -> bool {
         let name = [&self.prefix, &b":"[..], itoa::Buffer::new().format(self.next).as_bytes()].concat();
         let mut value = format!("value:{}", self.next).into_bytes();
         if self.size > 0 {
             value.resize(self.size, 0);
         }
         let key = ctx.shared.keyspace.hasher().key(&name);
-        let mut view = lock(ctx, key);
+        let Ok(mut view) = lock(ctx, key) else { return false };
         if view.peek(key).is_none() {
             view.put_string(key, StringSource::new(&value), Ttl::Clear);
         }
         self.next += 1;
+        true
     }
 }
 
@@ -204,7 +213,9 @@ impl Slices for Populate {
                     return false;
                 }
             }
-            self.put_next(ctx);
+            if !self.put_next(ctx) {
+                return false;
+            }
         }
         let _ = done(ctx);
         true

@@ -72,7 +72,7 @@ pub fn reload<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     shared.loading.begin(0, ctx.now);
     let result = run(shared, &options);
     shared.loading.end();
-    ctx.touch_all();
+    ctx.touch_all(true);
     result?;
     done(ctx)
 }
@@ -97,7 +97,7 @@ fn run(shared: &'static Shared, options: &Options) -> Result<(), CommandError> {
 /// Locks everything as it is.
 fn lock(shared: &'static Shared, now: UnixMs) -> Result<View<'static>, CommandError> {
     let view = View::lock(&shared.keyspace, 0, now, false, LockPlan::All, std::iter::empty());
-    if view.gave_up() { Err(CommandError::text("ERR a script that runs for long holds the data")) } else { Ok(view) }
+    if view.gave_up() { Err(super::keys::HELD_FOR_LONG) } else { Ok(view) }
 }
 
 /// Saves a snapshot and locks everything as the snapshot has it.

@@ -1,0 +1,48 @@
+"""A cache of a few hundred keys keeps as many as fit, whatever else the server takes for a while."""
+import time
+
+import pytest
+from support import encode
+
+VALUE = b"v" * 64
+
+
+@pytest.fixture
+def cache(start):
+    """A connection to a server with room for some hundred keys, full of them; how many it holds is known to `DBSIZE`."""
+    server = start(maxmemory_policy="allkeys-lru")
+    with server.connect() as client:
+        client("DBSIZE")
+        info = client("INFO", "memory").decode()
+        used = int(info.split("used_memory:")[1].split()[0])
+        client("CONFIG", "SET", "maxmemory", str(used + 100_000))
+        fill(client, 0, 5000)
+        time.sleep(0.5)
+        fill(client, 5000, 6000)
+        yield client
+
+
+def fill(client, first, last):
+    """Stores new keys, sixteen at a time."""
+    for at in range(first, last, 16):
+        client.raw(b"".join(encode("SET", f"key:{number:012}", VALUE) for number in range(at, at + 16)))
+        assert [client.read() for _ in range(16)] == ["OK"] * 16
+
+
+def test_it_holds_the_same_number_of_keys_throughout(cache):
+    held = []
+    for turn in range(100):
+        fill(cache, 10_000 + turn * 160, 10_160 + turn * 160)
+        held.append(cache("DBSIZE"))
+    assert min(held) > 100 and min(held) > 0.8 * max(held), held
+
+
+def test_a_request_in_two_pieces_costs_no_keys(cache):
+    before = cache("DBSIZE")
+    request = encode("SET", "key:in:two:pieces", VALUE)
+    for _ in range(20):
+        cache.raw(request[:30])
+        time.sleep(0.005)
+        cache.raw(request[30:])
+        assert cache.read() == "OK"
+    assert cache("DBSIZE") > 0.9 * before - 2, before
