@@ -574,6 +574,7 @@ impl<'a> View<'a> {
         if from.bytes != to.bytes {
             entry = entry.with_key(to.bytes);
         }
+        entry.get_mut().set_access(access_seconds(now));
         self.shard(db, to.hash).insert(to.hash, entry, now);
         true
     }

@@ -63,6 +63,8 @@ fn options_and_refusals() {
     client.check("EXISTS k", ":0");
     client.check("GET n", "$hello");
     client.check("OBJECT IDLETIME idle", ":50");
+    client.check("RENAME idle used", "+OK");
+    client.check("OBJECT IDLETIME used", ":0");
     assert_ne!(client.ask("PTTL n"), ":-1");
 }
 

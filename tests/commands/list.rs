@@ -135,6 +135,9 @@ fn elements_are_replaced_inserted_and_removed() {
         c.check("LREM l -1 a", ":1");
         c.check("LREM l 0 x", ":1");
         c.check("LREM l 5 none", ":0");
+        c.check("LREM l -9223372036854775807 none", ":0");
+        let least = "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+        c.check("LREM l -9223372036854775808 a", least);
         c.check("LREM none 0 a", ":0");
         c.check("LRANGE l 0 -1", "[$1, $a, $c, $b, $42, $2]");
         c.check("LTRIM l 1 -2", "+OK");

@@ -1,7 +1,7 @@
 //! The list commands that change what is inside a list.
 
 use super::pop::removed;
-use super::{fill, index_in, range_in};
+use super::{LEAST_RANK, fill, index_in, range_in};
 use crate::call::args::Args;
 use crate::call::context::{Context, Event};
 use crate::call::error::CommandError;
@@ -63,6 +63,9 @@ pub(super) fn lset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
 /// O(bytes of the list).
 pub(super) fn lrem<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let (key, count, element, fill) = (args.key()?, args.integer()?, args.bytes()?, fill(ctx));
+    if count == i64::MIN {
+        return Err(LEAST_RANK);
+    }
 
     let Some(list) = ctx.db.get_mut::<List>(key)? else {
         ctx.reply.integer(0);
