@@ -42,7 +42,7 @@ fn filled(names: &[Vec<u8>], lifetime: Lifetime) -> Hash {
 fn fields(c: &mut Criterion) {
     let mut group = c.benchmark_group("hash");
     group.throughput(Throughput::Elements(1));
-    for count in [4, 32, 512, 1 << 20] {
+    for count in [8, 32, 512, 1 << 17, 1 << 20, 1 << 24] {
         let (names, mut numbers) = (names(count), Scattered::new(count));
         let mut hash = filled(&names, Lifetime::Clear);
         group.bench_function(BenchmarkId::new("get", count), |b| {
@@ -50,6 +50,13 @@ fn fields(c: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("set over", count), |b| {
             b.iter(|| hash.set(&names[numbers.next()], b"yyy", Lifetime::Clear, 0, LIMITS));
+        });
+        group.bench_function(BenchmarkId::new("remove and set", count), |b| {
+            b.iter(|| {
+                let name = &names[numbers.next()];
+                hash.remove(name, 0);
+                hash.set(name, b"xxx", Lifetime::Clear, 0, LIMITS)
+            });
         });
     }
     let (names, mut numbers) = (names(1 << 20), Scattered::new(1 << 20));

@@ -18,7 +18,7 @@ fn list(len: usize, fill: Fill) -> List {
     list
 }
 
-const SIZES: [usize; 4] = [20, 500, 5_000, 100_000];
+const SIZES: [usize; 6] = [10, 500, 5_000, 100_000, 1_000_000, 10_000_000];
 
 fn ends(c: &mut Criterion) {
     let (fill, mut group) = (Fill::new(-2), c.benchmark_group("push one end, pop the other"));

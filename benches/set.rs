@@ -1,6 +1,6 @@
 //! What sets cost by the member: adding, asking, and comparing ten sets of 100,000.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use larder::value::object::Collection;
 use larder::value::set::algebra::{difference, intersect, union};
 use larder::value::set::{Limits, Set};
@@ -54,6 +54,29 @@ fn members_one_by_one(c: &mut Criterion) {
     group.bench_function("add 100, as a listpack", |bencher| bencher.iter(|| black_box(set_of(small)).len()));
 }
 
+/// From ten members to ten million.
+fn by_size(c: &mut Criterion) {
+    let mut group = c.benchmark_group("set by size");
+    for count in [10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
+        let names: Vec<Vec<u8>> = (0..count).map(|i| format!("element:{i:012}").into_bytes()).collect();
+        let (mut set, mut seed) = (set_of(&names), 1_usize);
+        let mut next = || {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (seed >> 20) % count
+        };
+        group.bench_function(BenchmarkId::new("ask", count), |bencher| {
+            bencher.iter(|| set.contains(black_box(&names[next()])));
+        });
+        group.bench_function(BenchmarkId::new("remove and add", count), |bencher| {
+            bencher.iter(|| {
+                let name = &names[next()];
+                set.remove(name);
+                set.insert(name, &LIMITS)
+            });
+        });
+    }
+}
+
 fn algebra(c: &mut Criterion) {
     let own: Vec<Set> = (0..SETS).map(|set| set_of(&members(set))).collect();
     let sets: Vec<&Set> = own.iter().collect();
@@ -86,5 +109,5 @@ fn algebra(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, members_one_by_one, algebra);
+criterion_group!(benches, members_one_by_one, by_size, algebra);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! What a sorted set costs, from ten members to a million: insert, remove, move, rank, and ranges of ten.
+//! What a sorted set costs, from ten members to ten million: insert, remove, move, rank, and ranges of ten.
 
 use std::hint::black_box;
 
@@ -7,10 +7,10 @@ use larder::value::object::Collection;
 use larder::value::sorted_set::{Limits, ScoreRange, SortedSet};
 
 const LIMITS: Limits = Limits { entries: 128, value_bytes: 64 };
-const SIZES: [u32; 5] = [10, 100, 10_000, 100_000, 1_000_000];
+const SIZES: [u32; 7] = [10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 fn member(number: u32) -> Vec<u8> {
-    format!("member{number:07}").into_bytes()
+    format!("member{number:08}").into_bytes()
 }
 
 /// Numbers below `count` in an order that looks random.

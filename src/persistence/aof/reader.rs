@@ -180,6 +180,16 @@ impl Reader {
                 let end = if at == self.buffer.len() && !inside { End::Whole } else { cut(inside) };
                 return Ok((whole, self.ended.then_some(end)));
             };
+            let misplaced = match word {
+                Word::Multi if inside => Some("MULTI inside a transaction"),
+                Word::Exec if !inside => Some("EXEC without MULTI"),
+                _ => None,
+            };
+            if let Some(what) = misplaced {
+                batch.truncate(requests);
+                // The units before it first, however much was read at once; then this is seen again.
+                return if whole > self.done { Ok((whole, None)) } else { Err(self.malformed(at, what)) };
+            }
             match word {
                 Word::Remark(stamp)
                     if stamp.zip(self.until_s).is_some_and(|(stamp, until)| stamp > until) && !inside =>
@@ -187,8 +197,6 @@ impl Reader {
                     return Ok((whole, Some(End::Whole)));
                 }
                 Word::Remark(_) => {}
-                Word::Multi if inside => return Err(self.malformed(at, "MULTI inside a transaction")),
-                Word::Exec if !inside => return Err(self.malformed(at, "EXEC without MULTI")),
                 Word::Multi => inside = true,
                 Word::Exec => inside = false,
                 Word::Other => batch.add(&args),
@@ -337,12 +345,12 @@ fn number(buffer: &[u8], at: usize) -> Result<Option<(usize, usize)>, Fault> {
 
 fn remark(buffer: &[u8], at: usize) -> Result<Found, Fault> {
     let text = &buffer[at..buffer.len().min(at + LINE_MAX)];
-    let Some(end) = text.iter().position(|byte| *byte == b'\n') else {
-        if let Some(nul) = text.iter().position(|byte| *byte == 0) {
-            return Err((at + nul, "a remark with a NUL byte"));
-        }
+    let Some(end) = text.iter().position(|byte| matches!(byte, b'\n' | 0)) else {
         return if text.len() == LINE_MAX { Err((at, "a remark is too long")) } else { Ok(Found::More) };
     };
+    if text[end] == 0 {
+        return Err((at + end, "a remark with a NUL byte")); // whether its end has been read or not
+    }
     let stamp = text[..end].trim_ascii_end().strip_prefix(b"#TS:");
     let stamp = stamp.and_then(|digits| str::from_utf8(digits).ok()).and_then(|digits| digits.parse().ok());
     Ok(Found::Request(at + end + 1, Word::Remark(stamp)))
@@ -425,6 +433,27 @@ mod tests {
                 assert!(end.is_ok());
             }
         }
+    }
+
+    #[test]
+    fn units_before_a_misplaced_word_are_read_however_much_is_read_at_once() {
+        for last in [&["MULTI", "SET b 2", "MULTI"][..], &["EXEC"]] {
+            let bytes: Vec<u8> = ["SELECT 0", "SET a 1"].iter().chain(last).flat_map(|line| request(line)).collect();
+            for step in [1, 7, 1 << 20] {
+                let (lines, end, offset) = read(&bytes, step);
+                assert_eq!((lines.len(), offset), (2, 50), "in steps of {step}");
+                assert!(end.is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_remark_with_a_nul_byte_is_none_however_much_is_read_at_once() {
+        let bytes = [&request("SET a 1")[..], b"#\0\0#TS:1\r\n", &request("SET a 2")].concat();
+        for step in [1, 7, 1 << 20] {
+            assert_eq!(read(&bytes, step), (vec!["SET a 1".to_owned()], read(&bytes, 1).1, 27), "in steps of {step}");
+        }
+        assert!(read(&bytes, 1).1.is_err());
     }
 
     #[test]
