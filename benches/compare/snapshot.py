@@ -13,7 +13,7 @@ other request of the probe, changes it. Server and probe run with a higher prior
 import argparse, multiprocessing, os, random, shutil, socket, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from limit import Connection, encode  # noqa: E402
+from servers import Connection, encode  # noqa: E402
 
 
 def urgent():
@@ -56,7 +56,7 @@ def fill_large(connection, large, kind):
         if kind == "stream":
             connection.socket.sendall(b"".join(encode(*one(kind, n, "some-value")) for n in numbers))
             for _ in numbers:
-                connection.read()
+                connection.reply()
             continue
         name, words = {"hash": ("HSET", lambda n: ("field:%d" % n, "value:%d" % n)), "set": ("SADD", lambda n: ("member:%d" % n,)),
                        "zset": ("ZADD", lambda n: (n, "member:%d" % n)), "list": ("RPUSH", lambda n: ("element:%d" % n,))}[kind]
@@ -68,7 +68,7 @@ def fill(port, keys, size, large, kind):
     for first in range(0, keys, 1000):
         connection.socket.sendall(b"".join(encode("SET", "key:%d" % n, b"%d-" % n + value[: size - 8]) for n in range(first, min(first + 1000, keys))))
         for _ in range(first, min(first + 1000, keys)):
-            connection.read()
+            connection.reply()
     fill_large(connection, large, kind)
 
 
@@ -81,7 +81,7 @@ def write(port, keys, size, rate, large, kind, stop):
             batch[0] = encode(*one(kind, near(kind, large, chance), chance.randrange(1000)))
         connection.socket.sendall(b"".join(batch))
         for _ in batch:
-            connection.read()
+            connection.reply()
         due = max(due + 16 / rate, time.monotonic() - 0.1)
         time.sleep(max(0.0, due - time.monotonic()))
 
@@ -101,7 +101,7 @@ def probe(port, keys, large, kind, stop, results):
     while not stop.is_set():
         at = time.monotonic()
         connection.socket.sendall(request[len(times) % 1000])
-        connection.read()
+        connection.reply()
         times.append(time.monotonic() - at)
         due = max(due + 0.001, at)
         time.sleep(max(0.0, due - time.monotonic()))
