@@ -68,10 +68,10 @@ impl Tool {
         let mut out = std::io::stdout().lock();
         let options = loading::options(&Config::default(), UnixMs::now());
         match self {
-            Tool::CheckRdb { file } => check::check(&RealDisk, file, &options, &mut out),
+            Tool::CheckRdb { file } => check::check(&RealDisk::default(), file, &options, &mut out),
             Tool::CheckAof { file, fix, truncate_to_timestamp } => {
                 let repair = log::Repair { fix: *fix, until_s: *truncate_to_timestamp };
-                log::check(&RealDisk, file, repair, &options, &mut out)
+                log::check(&RealDisk::default(), file, repair, &options, &mut out)
             }
         }
     }

@@ -164,7 +164,7 @@ pub struct AppendLog {
 
 impl Default for AppendLog {
     fn default() -> AppendLog {
-        AppendLog::on(Arc::new(RealDisk))
+        AppendLog::on(Arc::new(RealDisk::default()))
     }
 }
 

@@ -114,7 +114,7 @@ impl Saving {
         let report =
             Report { saved_at, ok: true, tried_at, took_s: -1, saves: 0, kept_bytes: 0, cut_nanos: 0, cuts: 0 };
         Saving {
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
             plans: Mutex::default(),
             work: Condvar::new(),
             report: Mutex::new(report),

@@ -19,6 +19,7 @@ use super::tracking::Tracking;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::keyspace::evict::engine::Budget;
+use crate::persistence::disk::Disk;
 use crate::script::Scripts;
 use crate::util::clock::UnixMs;
 use parking_lot::Mutex;
@@ -191,6 +192,12 @@ impl Shared {
 }
 
 impl Shared {
+    /// Has snapshots and the log on this file system. To be called before there is either.
+    pub fn use_disk(&mut self, disk: Arc<dyn Disk>) {
+        self.append_log = Arc::new(AppendLog::on(Arc::clone(&disk)));
+        self.saving.disk = disk;
+    }
+
     /// Puts the options that concern eviction into effect.
     pub fn follow_budget(&self) {
         self.keyspace.engine().configure(budget_of(&self.config), &self.keyspace);

@@ -7,7 +7,9 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// A file that is being written, at its end.
 pub trait DiskFile: Send {
@@ -87,9 +89,54 @@ pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
+/// Files up to this length are gone in less than a millisecond.
+const LONG_BYTES: u64 = 1 << 20;
+
 /// The file system of the machine.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct RealDisk;
+#[derive(Clone, Default, Debug)]
+pub struct RealDisk {
+    /// Takes long files that have lost their names, to close them; without it they are closed at once.
+    closer: Option<Sender<File>>,
+}
+
+/// The other end of a [`RealDisk::with_closer`].
+#[derive(Debug)]
+pub struct Closing(Receiver<File>);
+
+impl Closing {
+    /// Closes what comes, for as long as somebody may send something. Blocks.
+    pub fn run(self) {
+        self.0.into_iter().for_each(drop);
+    }
+}
+
+impl RealDisk {
+    /// One that leaves it to whoever runs the [`Closing`] to close the long files that it has removed or replaced. The system takes what they held
+    /// apart when the last that has them open closes them, at a quarter of a second for a gigabyte, and lets nobody else have that processor
+    /// meanwhile unless they were much more urgent.
+    pub fn with_closer() -> (RealDisk, Closing) {
+        let (closer, files) = channel();
+        (RealDisk { closer: Some(closer) }, Closing(files))
+    }
+
+    /// Opens a long file that is about to lose its name. `None` where there is nothing to gain, or it cannot be opened.
+    fn open_long(&self, path: &Path) -> Option<(File, &Sender<File>)> {
+        let closer = self.closer.as_ref()?;
+        fs::metadata(path).ok().filter(|found| found.is_file() && found.len() > LONG_BYTES)?;
+        // It may have become a pipe by now, which nobody may ever open for writing.
+        Some((OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?, closer))
+    }
+
+    /// Takes a file's name away, and has it closed elsewhere when it is long.
+    fn unname(&self, path: &Path, unname: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let long = self.open_long(path);
+        unname()?;
+        if let Some((file, closer)) = long {
+            let _ = closer.send(file); // nobody takes it: it comes back, and is closed here
+        }
+        Ok(())
+    }
+}
 
 impl DiskFile for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -134,11 +181,11 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        self.unname(to, || fs::rename(from, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        self.unname(path, || fs::remove_file(path))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -168,22 +215,40 @@ mod tests {
     #[test]
     fn files_are_replaced_cut_and_listed() -> io::Result<()> {
         let directory = std::env::temp_dir().join(format!("larder-disk-{}", std::process::id()));
-        RealDisk.create_dir(&directory)?;
-        RealDisk.create_dir(&directory)?;
+        let disk = RealDisk::default();
+        disk.create_dir(&directory)?;
+        disk.create_dir(&directory)?;
         let (path, temporary) = (directory.join("a"), directory.join("t"));
-        RealDisk.replace(&path, &temporary, b"one")?;
-        RealDisk.replace(&path, &temporary, b"two and more")?;
-        let mut file = RealDisk.append(&path)?;
+        disk.replace(&path, &temporary, b"one")?;
+        disk.replace(&path, &temporary, b"two and more")?;
+        let mut file = disk.append(&path)?;
         file.truncate(3)?;
         file.write_all(b"!")?;
         file.again()?.sync()?;
-        assert_eq!((RealDisk.len(&path)?, RealDisk.len(&temporary)?), (Some(4), None));
+        assert_eq!((disk.len(&path)?, disk.len(&temporary)?), (Some(4), None));
         let mut text = String::new();
-        RealDisk.open(&path)?.read_to_string(&mut text)?;
-        assert_eq!((text.as_str(), RealDisk.list(&directory)?), ("two!", vec!["a".into()]));
-        RealDisk.remove(&path)?;
+        disk.open(&path)?.read_to_string(&mut text)?;
+        assert_eq!((text.as_str(), disk.list(&directory)?), ("two!", vec!["a".into()]));
+        disk.remove(&path)?;
         fs::remove_dir(&directory)?;
-        assert!(RealDisk.list(&directory)?.is_empty());
+        assert!(disk.list(&directory)?.is_empty());
         Ok(())
+    }
+
+    #[test]
+    fn long_files_without_a_name_are_closed_elsewhere() -> io::Result<()> {
+        let directory = std::env::temp_dir().join(format!("larder-closer-{}", std::process::id()));
+        let ((disk, closing), long) = (RealDisk::with_closer(), vec![1; (1 << 20) + 1]);
+        disk.create_dir(&directory)?;
+        let (path, temporary) = (directory.join("a"), directory.join("t"));
+        disk.replace(&path, &temporary, &long)?;
+        disk.replace(&path, &temporary, b"short")?; // takes the name of the first
+        disk.replace(&path, &temporary, &long)?; // takes the name of a short one
+        disk.remove(&path)?;
+        assert!(disk.remove(&path).is_err());
+        drop(disk);
+        let lengths: Vec<u64> = closing.0.iter().map(|file| file.metadata().map_or(0, |found| found.len())).collect();
+        assert_eq!(lengths, [long.len() as u64; 2]);
+        fs::remove_dir(&directory)
     }
 }

@@ -23,6 +23,7 @@ use crate::command::GROUPS;
 use crate::config::{Config, REDIS_VERSION};
 use crate::keyspace::reclaim::Reclaimer;
 use crate::keyspace::{KeyHasher, Keyspace};
+use crate::persistence::disk::RealDisk;
 use crate::util::clock::UnixMs;
 use crate::util::memory::purge_in_background;
 use crate::util::turns::{give_way, stand_back};
@@ -38,6 +39,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// How much nicer than the workers who frees what takes long to free and gives memory back to the system: with a third of their share whoever
 /// has just used up its own waits for a third of the time.
 const FREEING_NICE: i32 = 5;
+
+/// How much nicer who closes long files that have no name any more: nobody waits for that.
+const CLOSING_NICE: i32 = 10;
 
 /// Runs the server until it is asked to stop; the exit status says whether it could start and stop well.
 pub fn run(config: Arc<Config>, log: log::Log) -> ExitCode {
@@ -69,6 +73,8 @@ async fn serve(config: Arc<Config>) -> ExitCode {
             return fail(&format!("rename-command {}: {why}", String::from_utf8_lossy(from)));
         }
     }
+    let (disk, closing) = RealDisk::with_closer();
+    shared.use_disk(Arc::new(disk));
     // Lives as long as the process: every thread refers to it, and none outlives it.
     let shared: &'static Shared = Box::leak(Box::new(shared));
     let freeing = std::thread::Builder::new().name("larder-free".to_owned()).spawn(move || {
@@ -80,6 +86,14 @@ async fn serve(config: Arc<Config>) -> ExitCode {
         reclaiming.run();
     });
     if let Err(error) = freeing {
+        return fail(&format!("Can't start a thread: {error}"));
+    }
+    let closing = std::thread::Builder::new().name("larder-close".to_owned()).spawn(move || {
+        stand_back();
+        give_way(CLOSING_NICE);
+        closing.run();
+    });
+    if let Err(error) = closing {
         return fail(&format!("Can't start a thread: {error}"));
     }
     let compacting =

@@ -84,7 +84,7 @@ fn find(shared: &'static Shared) -> Result<Option<(Source, u64)>, String> {
         };
     }
     let path = shared.config.dir().join(shared.config.dbfilename());
-    let found = RealDisk.len(&path).map_err(|error| format!("Can't look at {}: {error}", path.display()))?;
+    let found = RealDisk::default().len(&path).map_err(|error| format!("Can't look at {}: {error}", path.display()))?;
     Ok(found.map(|bytes| (Source::Snapshot(path), bytes)))
 }
 
@@ -98,7 +98,7 @@ fn report(shared: &Shared) {
 fn load(shared: &'static Shared, source: Source) -> Result<(), String> {
     let failed = |why: String| format!("Fatal error loading the DB, the file is left as it is: {why}");
     match source {
-        Source::Snapshot(path) => match load_snapshot(shared, &RealDisk, &path) {
+        Source::Snapshot(path) => match load_snapshot(shared, &RealDisk::default(), &path) {
             Ok(_) => Ok(()),
             Err(error) => Err(failed(error.to_string())),
         },

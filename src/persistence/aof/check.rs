@@ -162,7 +162,7 @@ mod tests {
 
     fn report(path: &Path, repair: Repair) -> (bool, String) {
         let mut out = Vec::new();
-        let good = check(&RealDisk, path, repair, &options(), &mut out).expect("a report");
+        let good = check(&RealDisk::default(), path, repair, &options(), &mut out).expect("a report");
         (good, String::from_utf8(out).expect("text"))
     }
 
