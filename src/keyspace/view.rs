@@ -137,6 +137,11 @@ impl<'a> View<'a> {
         (self.db, self.touch) = (db, touch);
     }
 
+    /// Looks at keys as of another time from now on.
+    pub fn look_at(&mut self, now: UnixMs) {
+        self.now = now;
+    }
+
     #[inline]
     fn lock_keys(&mut self, mut hashes: impl Iterator<Item = u64>) {
         let Some(first) = hashes.next() else { return };
