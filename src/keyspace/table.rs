@@ -17,8 +17,7 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, home_address, prefetch,
-    step_for,
+    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, prefetch, step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
@@ -106,17 +105,17 @@ impl Peek {
     }
 
     /// Calls `line` with the addresses of what is needed first to find the key whose hash has `mark` as its topmost 32 bits,
-    /// and to take it out: its home bucket, and the head of its segment.
+    /// and to take it out: its home bucket, the next, and the head of its segment.
     pub fn marked_bucket(&self, mark: u32, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
         let lowest = u64::from(mark) << 32;
         // SAFETY: as above.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(lowest, self.prefix_bits);
-        line(home_address(segment, step, Mark::new(lowest, self.prefix_bits + depth)));
+        Near::new(segment, step, Mark::new(lowest, self.prefix_bits + depth)).buckets(line);
         line(segment);
     }
 
-    /// Calls `found` with the addresses of the entries in that home bucket which may be that key's.
+    /// Calls `found` with the addresses of the entries in these buckets which may be that key's.
     pub fn marked_entries(&self, mark: u32, guard: &Guard, found: &mut impl FnMut(*mut u8)) {
         let lowest = u64::from(mark) << 32;
         // SAFETY: as above.
@@ -124,7 +123,7 @@ impl Peek {
         let (segment, step, depth) = directory.slot(lowest, self.prefix_bits);
         let [first, last] = range_of(mark, self.prefix_bits + depth);
         // SAFETY: as above.
-        unsafe { candidates_between(home_address(segment, step, first), first.h16, last.h16, found) };
+        unsafe { candidates_between(segment, step, [first.h16, last.h16], found) };
     }
 }
 
