@@ -104,6 +104,7 @@ impl<'a> View<'a> {
     #[inline]
     pub fn take_locks(&mut self, plan: LockPlan, hashes: impl Iterator<Item = u64>) {
         debug_assert!(self.held.is_empty());
+        self.gave_up = false;
         match plan {
             LockPlan::Keys => self.lock_keys(hashes),
             LockPlan::Database => self.hold_all((0..self.keyspace.shards()).collect()),
@@ -120,6 +121,7 @@ impl<'a> View<'a> {
 
     /// Locks the shards of `set`, in ascending order. The view holds nothing yet.
     pub fn take_set(&mut self, set: &LockSet) {
+        self.gave_up = false;
         let keyspace = self.keyspace;
         for (db, shard) in set.shards(keyspace.databases(), keyspace.shards(), |hash| keyspace.shard_of(hash)) {
             self.hold(db, shard);
