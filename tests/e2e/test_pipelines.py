@@ -201,6 +201,17 @@ def test_what_is_flushed_or_deleted_does_not_gather(start):
             assert support.until(lambda: used() < before + MEGABYTE, 5), (pipelines[0][0][:40], used() - before)
 
 
+def test_memory_of_threads_that_end_is_counted(server):
+    with server.connect(timeout=60) as client:
+        def used():
+            return int(support.parse_info(client("INFO", "memory"))["used_memory"])
+        client("SAVE")
+        before = used()
+        for _ in range(100):
+            client("SAVE")
+        assert abs(used() - before) < 100_000, used() - before
+
+
 def test_memory_is_given_back(start):
     server = start()
     with server.connect(timeout=60) as client:

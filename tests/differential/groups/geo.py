@@ -1,4 +1,5 @@
 """Generators of the geospatial commands."""
+import itertools
 import math
 
 from script import Group
@@ -134,6 +135,8 @@ def _is_at_pole(corners):
         places = [(math.radians(float(longitude)), math.radians(float(latitude))) for longitude, latitude in corners]
     except ValueError:
         return False  # refused
+    if not all(map(math.isfinite, itertools.chain(*places))):
+        return False  # refused, too
     x = sum(math.cos(latitude) * math.cos(longitude) for longitude, latitude in places)
     y = sum(math.cos(latitude) * math.sin(longitude) for longitude, latitude in places)
     z = sum(math.sin(latitude) for _, latitude in places)
