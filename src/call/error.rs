@@ -59,10 +59,11 @@ impl CommandError {
         }
     }
 
-    /// The word before the first space, as `errorstats` counts it.
+    /// The word before the first space, as `errorstats` counts it; ERR where the first 32 bytes have none.
     pub fn code(&self) -> String {
         let text = self.reply_text();
-        let word = text.split(|byte| *byte == b' ').next().unwrap_or(b"ERR");
+        let space = text.iter().take(32).position(|byte| *byte == b' ');
+        let word = space.map_or(&b"ERR"[..], |space| &text[..space]);
         String::from_utf8_lossy(word).into_owned()
     }
 }

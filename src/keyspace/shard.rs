@@ -198,6 +198,17 @@ impl Shard {
         Some(found.into_ref())
     }
 
+    /// Finds a key that may be changed: with `touch` a use of it, but neither a hit nor a miss.
+    #[inline]
+    pub fn meet(&mut self, key: Key<'_>, now: UnixMs, touch: bool) -> Option<EntryRef<'_>> {
+        let Shard { table, stats, reclaimer, journal, uses, .. } = self;
+        let mut found = find_live(table, stats, reclaimer, journal, key, now)?;
+        if touch {
+            uses.note(&mut found, now);
+        }
+        Some(found.into_ref())
+    }
+
     /// Stores a string under `key`, whatever was there.
     #[inline]
     pub fn put_string(&mut self, key: Key<'_>, value: StringSource<'_>, deadline: Option<UnixMs>, now: UnixMs) {

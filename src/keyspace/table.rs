@@ -24,6 +24,7 @@ use crate::util::clock::UnixMs;
 use crate::util::memory::note_own;
 use crate::value::object::ObjectRef;
 use crossbeam_epoch::{self as epoch, Guard};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -39,9 +40,12 @@ const DUE_SEGMENT_WORK: usize = 8;
 /// Keys of a segment that is made for keys to come, on average at most: four standard deviations below what makes it split.
 const RESERVED_KEYS: usize = 330;
 
-/// Retired segments of fewer bytes than this wait until 64 of them fill a bag of the epoch, which is there anyway: for each of them a new one
+/// Retired segments of fewer bytes than this wait until [`BAG_ITEMS`] of them fill a bag of the epoch, which is there anyway: for each of them a new one
 /// would take more than the segment does.
 const FLUSHED_BYTES: usize = 2048;
+
+/// Retired things in a bag of the epoch.
+const BAG_ITEMS: u32 = 64;
 
 /// What the epoch takes to remember one retired segment by itself, in bytes: a bag for 64.
 const BAG_BYTES: usize = 2560;
@@ -429,6 +433,7 @@ impl Table {
         let retired = self.peek.directory.swap(epoch::Owned::new(new), Release, guard);
         // SAFETY: no longer reachable; whoever still reads it is pinned.
         unsafe { guard.defer_destroy(retired) };
+        collect_in_time(guard);
         retire(old);
         self.segments = 1 << bits;
         self.depths[0] = 0;
@@ -468,6 +473,7 @@ impl Table {
         let retired = self.peek.directory.swap(epoch::Owned::new(new), Release, guard);
         // SAFETY: no longer reachable; whoever still reads it is pinned.
         unsafe { guard.defer_destroy(retired) };
+        collect_in_time(guard);
     }
 
     /// Makes the segment of `hash` smaller, or merges it with its buddy, when it has become sparse.
@@ -684,6 +690,7 @@ impl Drop for Table {
         // SAFETY: nobody finds the directory any more but through peeks, which are pinned while they read. A peek may
         // outlive the table, but is only used while its shard, which owns the table, exists.
         unsafe { guard.defer_destroy(directory) };
+        collect_in_time(guard);
     }
 }
 
@@ -732,6 +739,20 @@ fn retire(segment: Segment) {
     unsafe { guard.defer_unchecked(free) };
     if at_once {
         // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
+        guard.flush();
+    } else {
+        collect_in_time(&guard);
+    }
+}
+
+/// Counts something retired; with each full bag what others can no longer be reading is freed, up to eight bags of it. The epoch alone
+/// does that once in 128 pins, and within a batch, which holds a guard, all are one: a client that flushes small databases, or creates and
+/// deletes a thousand keys a batch, would retire faster than that for as long as it lives.
+fn collect_in_time(guard: &Guard) {
+    thread_local!(static RETIRED: Cell<u32> = const { Cell::new(0) });
+    let retired = RETIRED.get() + 1;
+    RETIRED.set(retired % BAG_ITEMS);
+    if retired == BAG_ITEMS {
         guard.flush();
     }
 }

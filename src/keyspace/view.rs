@@ -316,6 +316,19 @@ impl<'a> View<'a> {
         self.shard(db, key.hash).live(key, now).map(Occupied::into_ref)
     }
 
+    /// Looks a key up that a command may change: a use, even where it then changes nothing, but neither a hit nor a miss.
+    #[inline]
+    pub fn meet(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        self.meet_in(self.db, key)
+    }
+
+    /// As [`View::meet`], in another database.
+    #[inline]
+    pub fn meet_in(&mut self, db: usize, key: Key<'_>) -> Option<EntryRef<'_>> {
+        let (now, touch) = (self.now, self.touch);
+        self.shard(db, key.hash).meet(key, now, touch)
+    }
+
     /// Notes a use of a key; `false` when there is none.
     pub fn touch(&mut self, key: Key<'_>) -> bool {
         let now = self.now;
@@ -328,10 +341,10 @@ impl<'a> View<'a> {
         self.read(key).map(|entry| entry.string().ok_or(WrongType)).transpose()
     }
 
-    /// The string at `key`, for changing it: neither hit nor miss.
+    /// The string at `key`, for changing it: a use, but neither hit nor miss.
     #[inline]
     pub fn string_to_change(&mut self, key: Key<'_>) -> Result<Option<StringRef<'_>>, WrongType> {
-        self.peek(key).map(|entry| entry.string().ok_or(WrongType)).transpose()
+        self.meet(key).map(|entry| entry.string().ok_or(WrongType)).transpose()
     }
 
     // Collections

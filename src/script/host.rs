@@ -32,6 +32,9 @@ pub trait Host {
     /// Chooses what becomes of the effects of later commands: bit 0 the file, bit 1 the replicas.
     fn set_propagation(&mut self, flags: u8);
 
+    /// Counts an error within the script's reply, unless that of a command, which has been counted: the script has failed.
+    fn count_error(&mut self, text: Vec<u8>, counted: bool);
+
     /// Where the script's own reply goes.
     fn reply(&mut self) -> Reply<'_>;
 }

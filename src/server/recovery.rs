@@ -12,6 +12,7 @@ use crate::persistence::disk::{Disk, RealDisk};
 use crate::persistence::rdb::load::{LoadError, Loaded, Progress, load_file};
 use crate::script::library::RestorePolicy;
 use crate::util::clock::{Ticks, UnixMs};
+use crate::util::memory::count_to_the_end;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub fn begin(shared: &'static Shared) -> Result<Recovery, String> {
     shared.loading.begin(bytes, UnixMs::now());
     let (sender, done) = oneshot::channel();
     let load = move || {
+        count_to_the_end();
         let result = load(shared, source);
         if result.is_ok() {
             shared.loading.end(); // otherwise nobody is to see what there is of the data

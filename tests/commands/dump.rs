@@ -68,6 +68,36 @@ fn options_and_refusals() {
     assert_ne!(client.ask("PTTL n"), ":-1");
 }
 
+/// What Valkey 9.1.2 says: a write that finds nothing to do has used the key.
+#[test]
+fn a_write_that_changes_nothing_is_a_use() {
+    let mut client = Client::new(Resp::V2);
+    client.ask("SET other hello");
+    let dump = client.bytes(&[b"DUMP", b"other"]);
+    for (line, reply) in [
+        ("RENAMENX k other", ":0"),
+        ("RENAMENX other k", ":0"),
+        ("COPY other k", ":0"),
+        ("EXPIRE k 100 XX", ":0"),
+        ("PERSIST k", ":0"),
+        ("SETNX k v", ":0"),
+        ("SET k v NX", "nil"),
+        ("SET k v IFEQ x", "nil"),
+        ("DELIFEQ k x", ":0"),
+        ("MSETNX k v new v", ":0"),
+        ("MSETEX 1 k v NX", ":0"),
+        ("SETRANGE k 0 \"\"", ":5"),
+        ("INCR k", "-ERR value is not an integer or out of range"),
+        ("RESTORE k 0 x", "-BUSYKEY Target key name already exists."),
+    ] {
+        client.bytes(&[b"RESTORE", b"k", b"0", &dump, b"IDLETIME", b"50", b"REPLACE"]);
+        client.check("TTL k", ":-1");
+        client.check("OBJECT IDLETIME k", ":50");
+        client.check(line, reply);
+        assert_eq!(client.ask("OBJECT IDLETIME k"), ":0", "{line}");
+    }
+}
+
 #[test]
 fn a_missing_key_is_null() {
     both(|client| client.check("DUMP none", "nil"));

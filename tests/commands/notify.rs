@@ -124,6 +124,8 @@ fn misses_and_new_keys_are_announced_on_demand() {
         check(c, l, "RPUSH l a", "new l");
         let l = &mut listener(c, "KEAmn");
         check(c, l, "SET m v", "new m, set m");
+        check(c, l, "DEBUG POPULATE 2 p", "new p:0, new p:1");
+        check(c, l, "FLUSHALL", "");
     });
 }
 

@@ -135,6 +135,30 @@ fn errors_of_scripts_are_counted_once() {
     });
 }
 
+/// What Valkey 9.1.2 counts: each error within a reply by its first word, but not again one of a command; and a script whose reply has
+/// one has failed.
+#[test]
+fn errors_within_a_reply_are_counted() {
+    both(|c| {
+        c.check("SET s x", "+OK");
+        for script in [
+            "return {1, {err='MINE a'}, {{err='MINE b'}}, {err='single'}}",
+            "return {map={x={err='MINE c'}}}",
+            "return {redis.pcall('lpush','s','1')}",
+            "redis.pcall('lpush','s','1') return {1}",
+        ] {
+            c.ask(&format!("EVAL \"{script}\" 0"));
+        }
+        let text = c.ask("INFO errorstats");
+        for (code, count) in [("WRONGTYPE", 2), ("ERR", 1), ("MINE", 3)] {
+            assert!(text.contains(&format!("errorstat_{code}:count={count}\r\n")), "{text}");
+        }
+        let text = c.ask("INFO commandstats");
+        let line = text.lines().find(|line| line.starts_with("cmdstat_eval:")).unwrap_or_default();
+        assert!(line.contains("calls=4,") && line.ends_with("failed_calls=3"), "{line}");
+    });
+}
+
 /// A monitor saw what a script ran as if its client had sent it, and the script not at all.
 #[test]
 fn monitors_see_a_script_and_then_what_it_runs() {

@@ -13,8 +13,7 @@ from script import Command, Composite, text
 from servers import Connection, Session
 
 DATABASES = 16
-# A message that is no reply: published, or of client-side caching.
-MESSAGE = re.compile(rb"[>*][234]\r\n\$\d+\r\n(message|[ps]message|invalidate|tracking-redir-broken)\r\n")
+LOGS = (b"slow", b"large-request", b"large-reply")
 # Commands that leave keys, options and connections as they are: after a signed difference in one the script goes on.
 READING = {"object", "command", "scan", "lolwut", "client|list", "client|info", "config|get", "keyspace"}
 
@@ -98,7 +97,7 @@ class Pair:
         self.readers = {kind: reader for group in groups for kind, reader in group.readers.items()}
         self.signed = signed
         self.controls, self.defaults, self.sessions, self.changed_config = {}, {}, (), set()
-        self.last, self.errors_agree = "", True
+        self.last, self.errors_agree, self.commands = "", True, []
         self.config_names = self._common_config_names()
         self.databases = DATABASES if all(self.control(s).call(b"SELECT", b"0") == b"OK" for s in (candidate, reference)) else 1
 
@@ -125,7 +124,7 @@ class Pair:
             if b"slowlog-log-slower-than" in values:
                 commands.append([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"])
             commands += [reset for group in self.groups for reset in group.resets]
-            commands += [[b"SLOWLOG", b"RESET"], [b"COMMANDLOG", b"RESET", b"slow"], [b"LATENCY", b"RESET"]]
+            commands += [[b"SLOWLOG", b"RESET"], *([b"COMMANDLOG", b"RESET", kind] for kind in LOGS), [b"LATENCY", b"RESET"]]
             control.exchange([wire.encode(c) for c in commands])
             for _ in range(100):
                 clients = control.exchange([wire.encode([b"CLIENT", b"LIST"])])
@@ -141,6 +140,7 @@ class Pair:
         self.changed_config, self.errors_agree = self._config_changes(script), True
         paused = any(getattr(c, "name", "") == "client|pause" for chunk in script.chunks for c in chunk.commands)
         self.tolerance_ms = self.usual_tolerance_ms + 2000 * paused  # grows with slow pipelines; a pause ends when each server's timer notices
+        self.commands = [str(command) for chunk in script.chunks for command in chunk.commands]
         self.sessions = [Session(server, script.protocols) for server in (self.candidate, self.reference)]
         try:
             found = self._run_chunks(script, tally or Tally()) or self._compare_keyspaces(script)
@@ -266,7 +266,7 @@ class Pair:
         return self._judge(Difference(composite, place, values[0], values[1], self.sessions[0].protocols[connection]), tally)
 
     def _judge(self, difference, tally):
-        entry = self.signed.find(self.reference.name, difference)
+        entry = self.signed.find(self.reference.name, difference, self.commands)
         if not entry:
             return difference
         tally.signed[entry.slug] += 1
@@ -384,7 +384,7 @@ def _owners(commands, answered, frames):
     for frame in frames:
         at = answered[reply] if reply < len(answered) else len(commands) - 1
         owners.append(at)
-        if MESSAGE.match(frame):
+        if wire.MESSAGE.match(frame):
             continue
         if CONFIRMATION.match(frame):
             if "subscribe" not in commands[at].name:

@@ -27,7 +27,7 @@ from servers import Server, Stops  # noqa: E402
 from shrink import shrink  # noqa: E402
 
 # Replies that depend on a clock or on what ran in the background: a difference counts when it is seen three times.
-TIMED = {"ttl", "pttl", "keyspace", "info", "slowlog", "commandlog", "latency"}
+TIMED = {"ttl", "pttl", "object|idletime", "keyspace", "info", "slowlog", "commandlog", "latency"}
 GROUPS = sorted(path.stem for path in (Path(__file__).parent / "groups").glob("[a-z]*.py"))
 
 
@@ -180,9 +180,11 @@ class Run:
         if kind in self.kinds:
             self.kinds[kind] += 1
             self.differences += 1
+            if self.options.brief:
+                self._report_briefly(found, script)
             return
         again = [self.pair.run(script) for _ in range(2)]
-        timed = found.name.split("|")[0] in TIMED or "expire" in found.name
+        timed = found.name in TIMED or found.name.split("|")[0] in TIMED or "expire" in found.name
         if timed and not all(again):
             self.tally.unconfirmed[found.name] += 1
             return
@@ -199,12 +201,16 @@ class Run:
             return _shown(found.candidate), _shown(found.reference)
         return _shown([x for x in mine if x not in theirs]), _shown([x for x in theirs if x not in mine])
 
+    def _report_briefly(self, found, script):
+        views = "  |  ".join(shown[:130] for shown in self._views(found))
+        print(f"   {script.seed if script else 'catalogue'}: {found.line[:100]}  |  {views}", flush=True)
+
     def _report(self, found, script, confirmed=True):
         self.kinds[found.kind()] = 1
         self.differences += 1
         small = script
         if self.options.brief:
-            print(f"   {script.seed if script else 'catalogue'}: {found.line[:100]}  |  {'  |  '.join(shown[:130] for shown in self._views(found))}", flush=True)
+            self._report_briefly(found, script)
             return
         if script and confirmed and not self.options.no_shrink:
             small = shrink(script, lambda s: (lambda d: d is not None and d.name == found.name)(self.pair.run(s)))

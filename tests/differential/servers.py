@@ -172,7 +172,7 @@ class Connection:
         """One command, without an end mark; the reply without type bytes (errors as their bytes). Messages before it are passed over."""
         self.socket.sendall(wire.encode(arguments))
         data = b""
-        while (end := wire.frame_end(data, 0)) < 0 or data[:1] == b">":
+        while (end := wire.frame_end(data, 0)) < 0 or data[:1] == b">" or wire.MESSAGE.match(data):
             if end >= 0:
                 data = data[end:]
                 continue

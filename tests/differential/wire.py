@@ -3,6 +3,10 @@
 Replies stay raw bytes as long as possible: two servers that answer the same bytes need no parsing at all. A parsed
 reply keeps its type byte, `(b"+", b"OK")`, so that a bulk string never equals a simple string by accident.
 """
+import re
+
+# A message that is no reply: published, or of client-side caching.
+MESSAGE = re.compile(rb"[>*][234]\r\n\$\d+\r\n(message|[ps]message|invalidate|tracking-redir-broken)\r\n")
 
 
 def encode(arguments):

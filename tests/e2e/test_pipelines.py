@@ -177,6 +177,41 @@ def test_resp3_shapes(client):
     assert client.socket.recv(100) == b"$-1\r\n"
 
 
+def test_what_is_flushed_or_deleted_does_not_gather(start):
+    """Segments of tables are freed when nobody can be reading them: in time, also where one batch retires many."""
+    server = start()
+    keys = [f"key:{i}" for i in range(1000)]
+    sets = b"".join(encode("SET", key, "v") for key in keys)
+    deletes = b"".join(encode("DEL", key) for key in keys)
+    with server.connect(timeout=60) as client:
+        def used():
+            return int(support.parse_info(client("INFO", "memory"))["used_memory"])
+
+        def batches(count, *pipelines):
+            for _ in range(count):
+                for requests, replies in pipelines:
+                    client.raw(requests)
+                    for _ in range(replies):
+                        client.read()
+        few = b"".join(encode("SET", key, "v") for key in keys[:10])
+        for pipelines in [[(encode("FLUSHALL"), 1)], [(few, 10), (encode("FLUSHALL"), 1)], [(few + encode("FLUSHALL"), 11)], [(sets, 1000), (deletes, 1000)]]:
+            batches(20, *pipelines)
+            before = used()
+            batches(100, *pipelines)
+            assert support.until(lambda: used() < before + MEGABYTE, 5), (pipelines[0][0][:40], used() - before)
+
+
+def test_memory_of_threads_that_end_is_counted(server):
+    with server.connect(timeout=60) as client:
+        def used():
+            return int(support.parse_info(client("INFO", "memory"))["used_memory"])
+        client("SAVE")
+        before = used()
+        for _ in range(100):
+            client("SAVE")
+        assert abs(used() - before) < 100_000, used() - before
+
+
 def test_memory_is_given_back(start):
     server = start()
     with server.connect(timeout=60) as client:

@@ -122,7 +122,7 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     let key = args.key()?;
     let (ttl, bytes) = (args.bytes()?, args.bytes()?);
     let options = Options::read(args)?;
-    if !options.replace && ctx.db.peek(key).is_some() {
+    if !options.replace && ctx.db.meet(key).is_some() {
         return Err(CommandError::text("BUSYKEY Target key name already exists."));
     }
     let ttl = number::parse_i64(ttl).ok_or(CommandError::NotInteger)?;

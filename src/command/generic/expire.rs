@@ -52,7 +52,7 @@ fn set_deadline<'a>(
     let amount = number::parse_i64(amount).ok_or(CommandError::NotInteger)?;
     let deadline = form.deadline(amount, ctx.now, command)?;
 
-    let old = ctx.db.peek(key).map(EntryRef::deadline);
+    let old = ctx.db.meet(key).map(EntryRef::deadline);
     let set = old.is_some_and(|old| conditions.allow(old, deadline));
     if set && deadline <= ctx.now {
         ctx.db.expire(key);
@@ -73,7 +73,7 @@ fn set_deadline<'a>(
 pub fn persist<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.key()?;
     args.finish()?;
-    let timed = ctx.db.peek(key).is_some_and(|entry| entry.deadline().is_some());
+    let timed = ctx.db.meet(key).is_some_and(|entry| entry.deadline().is_some());
     if timed {
         ctx.db.set_deadline(key, None);
         ctx.touch(key, Event::Generic("persist"));

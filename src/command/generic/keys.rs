@@ -97,13 +97,13 @@ pub fn renamenx<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
 fn rename_unless<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, keep: bool) -> Result<bool, CommandError> {
     let (from, to) = (args.key()?, args.key()?);
     args.finish()?;
-    if ctx.db.peek(from).is_none() {
+    if ctx.db.meet(from).is_none() {
         return Err(CommandError::NoSuchKey);
     }
     if from.bytes == to.bytes {
         return Ok(!keep);
     }
-    if keep && ctx.db.peek(to).is_some() {
+    if keep && ctx.db.meet(to).is_some() {
         return Ok(false);
     }
     ctx.db.rename(from, ctx.session.db, to);
@@ -131,7 +131,7 @@ pub fn copy<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
         return Err(SAME_KEY);
     }
     let copied =
-        ctx.db.read(from).is_some() && (replace || ctx.db.peek_in(db, to).is_none()) && ctx.db.copy(from, db, to);
+        ctx.db.read(from).is_some() && (replace || ctx.db.meet_in(db, to).is_none()) && ctx.db.copy(from, db, to);
     if copied {
         ctx.touch_in(db, to, Event::Generic("copy_to"));
     }
@@ -149,7 +149,7 @@ pub fn move_key<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
     if from == to {
         return Err(SAME_KEY);
     }
-    let moved = ctx.db.peek_in(to, key).is_none() && ctx.db.rename(key, to, key);
+    let moved = ctx.db.meet(key).is_some() && ctx.db.meet_in(to, key).is_none() && ctx.db.rename(key, to, key);
     if moved {
         ctx.touch(key, Event::Generic("move_from"));
         ctx.touch_in(to, key, Event::Generic("move_to"));

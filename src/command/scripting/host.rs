@@ -34,6 +34,8 @@ pub struct Standing {
     pub strayed: bool,
     /// Effects of later commands go to nobody.
     pub muted: bool,
+    /// It counts as failed, although its reply is not an error.
+    pub failed: bool,
 }
 
 /// A run of a script in a step.
@@ -153,6 +155,12 @@ impl Host for ScriptHost<'_, '_> {
         self.standing.muted = flags == 0;
     }
 
+    fn count_error(&mut self, text: Vec<u8>, counted: bool) {
+        let error = if counted { CommandError::Counted(text) } else { CommandError::Bytes(text) };
+        self.ctx.shared.stats.count_error(&error);
+        self.standing.failed = true;
+    }
+
     fn reply(&mut self) -> Reply<'_> {
         self.ctx.reply.reborrow()
     }
@@ -186,6 +194,8 @@ impl Host for LoadHost {
     }
 
     fn set_propagation(&mut self, _: u8) {}
+
+    fn count_error(&mut self, _: Vec<u8>, _: bool) {}
 
     fn reply(&mut self) -> Reply<'_> {
         unreachable!("a library that loads has no result: only a run writes one")

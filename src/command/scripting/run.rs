@@ -79,6 +79,7 @@ pub fn run(
         Progress::Done(result) => {
             runner.give_back(ctx.shared, ctx.session.client.worker);
             finish(ctx, db);
+            count_failed(ctx, standing.failed && result.is_ok());
             result.map(|()| Outcome::Done).map_err(command_error)
         }
         Progress::Paused => Ok(Outcome::Slices(Box::new(LongScript::begin(ctx, runner, standing, db, started)))),
@@ -87,6 +88,13 @@ pub fn run(
 
 fn command_error(error: ScriptError) -> CommandError {
     if error.counted { CommandError::Counted(error.text) } else { CommandError::Bytes(error.text) }
+}
+
+/// Counts a failed call of EVAL or FCALL that nobody else counts.
+fn count_failed(ctx: &Context<'_>, failed: bool) {
+    if failed {
+        ctx.shared.stats.workers[ctx.session.client.worker].commands[ctx.command.id].failed.add(1);
+    }
 }
 
 /// The database that the client had selected is its own again.
@@ -187,8 +195,9 @@ impl Slices for LongScript {
             let error = command_error(error);
             ctx.reply.error_bytes(&error.reply_text());
             ctx.shared.stats.count_error(&error);
-            ctx.shared.stats.workers[self.worker].commands[ctx.command.id].failed.add(1);
+            self.standing.failed = true;
         }
+        count_failed(ctx, self.standing.failed);
         true
     }
 

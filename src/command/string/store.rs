@@ -27,8 +27,8 @@ impl Condition<'_> {
     fn holds(self, db: &mut View<'_>, key: Key<'_>) -> Result<bool, CommandError> {
         Ok(match self {
             Condition::Always => true,
-            Condition::Missing => db.peek(key).is_none(),
-            Condition::Present => db.peek(key).is_some(),
+            Condition::Missing => db.meet(key).is_none(),
+            Condition::Present => db.meet(key).is_some(),
             Condition::Equal(text) => db.string_to_change(key)?.is_some_and(|string| string.equals(text)),
         })
     }
@@ -223,7 +223,7 @@ pub(super) fn setnx<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
     let (key, value) = (args.key()?, args.value()?);
     args.finish()?;
 
-    let missing = ctx.db.peek(key).is_none();
+    let missing = ctx.db.meet(key).is_none();
     if missing {
         store(ctx, key, value, Ttl::Clear);
     }
@@ -344,7 +344,7 @@ pub(super) fn mset<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
 pub(super) fn msetnx<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let count = count_pairs(args, "msetnx")?;
 
-    let missing = keys(args.clone(), count).all(|key| ctx.db.peek(key).is_none());
+    let missing = keys(args.clone(), count).all(|key| ctx.db.meet(key).is_none());
     if missing {
         for (key, value) in pairs(args.clone(), count) {
             store(ctx, key, value, Ttl::Clear);

@@ -185,8 +185,10 @@ pub unsafe fn reply(state: *mut lua_State, inner: &mut Inner) {
             return;
         }
         let Some(mut host) = inner.host else { return };
+        inner.errors.clear();
         let mut reply = host.as_mut().reply();
-        write_value(state, inner.resp, &mut reply, 0);
+        write_value(state, inner, &mut reply, 0);
+        inner.errors.drain(..).for_each(|(text, counted)| host.as_mut().count_error(text, counted));
     }
 }
 
@@ -245,7 +247,7 @@ fn without_line_ends(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Writes the value on top of the stack and takes it off.
-unsafe fn write_value(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, depth: usize) {
+unsafe fn write_value(state: *mut lua_State, inner: &mut Inner, reply: &mut Reply<'_>, depth: usize) {
     // SAFETY: as for `reply`.
     unsafe {
         match ffi::lua_type(state, -1) {
@@ -253,7 +255,7 @@ unsafe fn write_value(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, 
             ffi::LUA_TNUMBER => reply.integer(truncate(ffi::lua_tonumber(state, -1))),
             ffi::LUA_TBOOLEAN => {
                 let value = ffi::lua_toboolean(state, -1) != 0;
-                match (resp, value) {
+                match (inner.resp, value) {
                     (Resp::V3, _) => reply.boolean(value),
                     (Resp::V2, true) => reply.integer(1),
                     (Resp::V2, false) => reply.null(),
@@ -262,40 +264,54 @@ unsafe fn write_value(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, 
             ffi::LUA_TTABLE if depth > MAX_DEPTH || ffi::lua_checkstack(state, LEVEL_SLOTS) == 0 => {
                 reply.error("ERR reached lua stack limit");
             }
-            ffi::LUA_TTABLE => write_table(state, resp, reply, depth),
+            ffi::LUA_TTABLE => write_table(state, inner, reply, depth),
             _ => reply.null(),
         }
         ffi::lua_settop(state, -2);
     }
 }
 
-unsafe fn write_table(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, depth: usize) {
+unsafe fn write_table(state: *mut lua_State, inner: &mut Inner, reply: &mut Reply<'_>, depth: usize) {
     // SAFETY: as for `reply`. `field` leaves the value on top of the table; it is taken off at the end.
     unsafe {
         if field(state, c"err", ffi::LUA_TSTRING) {
             line(reply, b"-", bytes_at(state, -1).unwrap_or(&[]));
+            ffi::lua_settop(state, -2);
+            return note_error(state, inner);
         } else if field(state, c"ok", ffi::LUA_TSTRING) {
             line(reply, b"+", bytes_at(state, -1).unwrap_or(&[]));
         } else if field(state, c"double", ffi::LUA_TNUMBER) {
             reply.double(ffi::lua_tonumber(state, -1));
         } else if field(state, c"map", ffi::LUA_TTABLE) {
-            write_pairs(state, resp, reply, depth, true);
+            write_pairs(state, inner, reply, depth, true);
         } else if field(state, c"set", ffi::LUA_TTABLE) {
-            write_pairs(state, resp, reply, depth, false);
+            write_pairs(state, inner, reply, depth, false);
         } else if field(state, c"big_number", ffi::LUA_TSTRING) {
             let text = bytes_at(state, -1).unwrap_or(&[]);
             if reply.resp() == Resp::V3 { line(reply, b"(", text) } else { reply.bulk(&without_line_ends(text)) }
         } else if field(state, c"verbatim_string", ffi::LUA_TTABLE) {
             write_verbatim(state, reply);
         } else {
-            return write_array(state, resp, reply, depth);
+            return write_array(state, inner, reply, depth);
         }
         ffi::lua_settop(state, -2);
     }
 }
 
+/// Remembers the error on top of the stack, part of a reply, to be counted.
+unsafe fn note_error(state: *mut lua_State, inner: &mut Inner) {
+    // SAFETY: as for `reply`; nothing is held that needs dropping while the interpreter is asked.
+    unsafe {
+        let counted = is_counted(state);
+        if field(state, c"err", ffi::LUA_TSTRING) {
+            inner.errors.push((bytes_at(state, -1).unwrap_or(&[]).to_vec(), counted));
+            ffi::lua_settop(state, -2);
+        }
+    }
+}
+
 /// The elements from 1 on, up to the first nil.
-unsafe fn write_array(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, depth: usize) {
+unsafe fn write_array(state: *mut lua_State, inner: &mut Inner, reply: &mut Reply<'_>, depth: usize) {
     let place = reply.deferred();
     let mut len = 0;
     // SAFETY: as for `reply`.
@@ -305,7 +321,7 @@ unsafe fn write_array(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, 
             if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
                 break;
             }
-            write_value(state, resp, reply, depth + 1);
+            write_value(state, inner, reply, depth + 1);
             len += 1;
         }
         ffi::lua_settop(state, -2);
@@ -314,7 +330,7 @@ unsafe fn write_array(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, 
 }
 
 /// The keys of the table on top, and its values when asked for.
-unsafe fn write_pairs(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, depth: usize, values: bool) {
+unsafe fn write_pairs(state: *mut lua_State, inner: &mut Inner, reply: &mut Reply<'_>, depth: usize, values: bool) {
     let place = reply.deferred();
     let mut len = 0;
     // SAFETY: as for `reply`; the key is copied before it is written, which may change it.
@@ -322,9 +338,9 @@ unsafe fn write_pairs(state: *mut lua_State, resp: Resp, reply: &mut Reply<'_>, 
         ffi::lua_pushnil(state);
         while ffi::lua_next(state, -2) != 0 {
             ffi::lua_pushvalue(state, -2);
-            write_value(state, resp, reply, depth + 1);
+            write_value(state, inner, reply, depth + 1);
             if values {
-                write_value(state, resp, reply, depth + 1);
+                write_value(state, inner, reply, depth + 1);
             } else {
                 ffi::lua_settop(state, -2);
             }

@@ -153,6 +153,8 @@ struct Inner {
     /// The script has caught the error that ends it.
     stop_caught: bool,
     failure: Option<Failure>,
+    /// Errors within the reply, and whether they have been counted.
+    errors: Vec<(Vec<u8>, bool)>,
     compiled: Option<Chunk>,
     registered: Vec<Registered>,
     loading: bool,
@@ -228,6 +230,7 @@ impl Vm {
             stop: None,
             stop_caught: false,
             failure: None,
+            errors: Vec::new(),
             compiled: None,
             registered: Vec::new(),
             loading: false,

@@ -57,6 +57,8 @@ impl Host for Fake {
 
     fn set_propagation(&mut self, _: u8) {}
 
+    fn count_error(&mut self, _: Vec<u8>, _: bool) {}
+
     fn reply(&mut self) -> Reply<'_> {
         let resp = self.resp();
         Reply::new(&mut self.out, resp)

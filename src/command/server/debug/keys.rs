@@ -182,8 +182,9 @@ struct Populate {
 }
 
 impl Populate {
-    /// No change is announced: what DEBUG makes is not for replicas. `false` while a script holds the shard for long.
-    fn put_next(&mut self, ctx: &Context<'_>) -> bool {
+    /// No change is logged: what DEBUG makes is not for replicas. That the key is new is announced. `false` while a script holds the
+    /// shard for long.
+    fn put_next(&mut self, ctx: &mut Context<'_>) -> bool {
         let name = [&self.prefix, &b":"[..], itoa::Buffer::new().format(self.next).as_bytes()].concat();
         let mut value = format!("value:{}", self.next).into_bytes();
         if self.size > 0 {
@@ -193,9 +194,20 @@ impl Populate {
         let Ok(mut view) = lock(ctx, key) else { return false };
         if view.peek(key).is_none() {
             view.put_string(key, StringSource::new(&value), Ttl::Clear);
+            announce(ctx, &mut view);
         }
         self.next += 1;
         true
+    }
+}
+
+/// Tells those who listen what a view of its own has met and made.
+fn announce(ctx: &mut Context<'_>, view: &mut View<'_>) {
+    if view.has_news() {
+        let (shared, own, mut effects) = (ctx.shared, ctx.session.client.id, Vec::new());
+        let told = &mut ctx.session.own_pushes;
+        view.take_news(&mut |db, news| *told |= shared.hear(db, &news, &mut effects, own));
+        shared.effects.append(&effects);
     }
 }
 
