@@ -18,7 +18,7 @@ import time
 import wire
 
 STANDARD_ARGUMENTS = '--port {port} --bind 127.0.0.1 --save "" --dir {dir} --enable-debug-command yes'
-REPLY_TIMEOUT_S = 10.0
+REPLY_TIMEOUT_S = 30.0  # some scripts need a second of processor time, which a busy machine gives in twenty
 
 
 class Stops:
