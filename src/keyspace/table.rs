@@ -25,6 +25,7 @@ use crate::util::clock::UnixMs;
 use crate::util::memory::note_own;
 use crate::value::object::ObjectRef;
 use crossbeam_epoch::{self as epoch, Guard};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -46,6 +47,10 @@ const FLUSHED_BYTES: usize = 2048;
 
 /// What the epoch takes to remember one retired segment by itself, in bytes: a bag for 64.
 const BAG_BYTES: usize = 2560;
+
+/// So many of them and of directories fill a bag. Then the epoch is made to free what it can: by itself it frees eight bags each time a thread has
+/// looked into tables a hundred times, and a flush of all databases retired four at one look.
+const BAG_PIECES: u32 = 64;
 
 /// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
 const FREED_ELEMENTS: usize = 64;
@@ -244,6 +249,11 @@ impl Table {
         std::mem::swap(&mut self.walk, &mut other.walk);
     }
 
+    /// Whether there is nothing to take out: it is as small as a new one, and no snapshot walks through it.
+    pub fn is_bare(&self) -> bool {
+        self.len == 0 && self.segments == 1 && self.walk.is_none() && self.segment_of(0).memory_bytes() < FLUSHED_BYTES
+    }
+
     /// Takes everything out at once, in O(1): what is returned holds it.
     pub fn take(&mut self) -> Table {
         let mut taken = Table::new(self.peek.prefix_bits, self.hasher.clone());
@@ -430,6 +440,7 @@ impl Table {
         let retired = self.peek.directory.swap(epoch::Owned::new(new), Release, guard);
         // SAFETY: no longer reachable; whoever still reads it is pinned.
         unsafe { guard.defer_destroy(retired) };
+        note_retired(guard);
         retire(old);
         self.segments = 1 << bits;
         self.depths[0] = 0;
@@ -469,6 +480,7 @@ impl Table {
         let retired = self.peek.directory.swap(epoch::Owned::new(new), Release, guard);
         // SAFETY: no longer reachable; whoever still reads it is pinned.
         unsafe { guard.defer_destroy(retired) };
+        note_retired(guard);
     }
 
     /// Makes the segment of `hash` smaller, or merges it with its buddy, when it has become sparse.
@@ -685,6 +697,7 @@ impl Drop for Table {
         // SAFETY: nobody finds the directory any more but through peeks, which are pinned while they read. A peek may
         // outlive the table, but is only used while its shard, which owns the table, exists.
         unsafe { guard.defer_destroy(directory) };
+        note_retired(guard);
     }
 }
 
@@ -733,6 +746,22 @@ fn retire(segment: Segment) {
     unsafe { guard.defer_unchecked(free) };
     if at_once {
         // Retired segments would otherwise gather by the hundred while the table grows: some megabytes that nobody needs.
+        guard.flush();
+    } else {
+        note_retired(&guard);
+    }
+}
+
+thread_local! {
+    /// Pieces that this thread has retired and that wait for a bag to be full.
+    static RETIRED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Counts one more piece that is retired; with the last one that fits a bag, frees what earlier ones hold.
+fn note_retired(guard: &Guard) {
+    let count = RETIRED.get() + 1;
+    RETIRED.set(count % BAG_PIECES);
+    if count == BAG_PIECES {
         guard.flush();
     }
 }
