@@ -458,6 +458,11 @@ impl Dispatcher {
         self.unfetched = 0;
     }
 
+    /// Gives back the memory of lists that are empty: when nothing is parked.
+    pub fn give_back(&mut self) {
+        (self.planned, self.keys, self.ahead) = Default::default();
+    }
+
     /// Whether replies of others can wait for a command.
     #[inline]
     fn is_quick(&self, command: &Command) -> bool {

@@ -247,6 +247,11 @@ impl Table {
         std::mem::swap(&mut self.walk, &mut other.walk);
     }
 
+    /// Whether there is nothing to take out: it is as small as a new one, and no snapshot walks through it.
+    pub fn is_bare(&self) -> bool {
+        self.len == 0 && self.segments == 1 && self.walk.is_none() && self.segment_of(0).memory_bytes() < FLUSHED_BYTES
+    }
+
     /// Takes everything out at once, in O(1): what is returned holds it.
     pub fn take(&mut self) -> Table {
         let mut taken = Table::new(self.peek.prefix_bits, self.hasher.clone());

@@ -788,7 +788,7 @@ impl<'a> View<'a> {
         let mut flushed = Flushed::default();
         if self.keyspace.is_allocated(db) {
             for shard in 0..self.keyspace.shards() {
-                flushed.push(self.with_shard(db, shard, Shard::take));
+                self.with_shard(db, shard, Shard::take).into_iter().for_each(|table| flushed.push(table));
             }
         }
         self.keyspace.pressure().note_replaced();
