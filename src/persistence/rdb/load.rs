@@ -16,6 +16,7 @@ use super::walk::{Stop, Walk};
 use crate::keyspace::{Keyspace, View};
 use crate::persistence::disk::Disk;
 use crate::util::clock::UnixMs;
+use crate::util::memory::add_drift_at_end;
 use crate::util::number;
 use std::fmt;
 use std::io::Read;
@@ -235,6 +236,7 @@ fn run(
 /// Starts a thread that decodes. Where there is none to be had, the others do its work.
 fn help<'scope>(scope: &'scope Scope<'scope, '_>, number: usize, job: &'scope Job<'_>, queue: &'scope Queue) {
     let work = move || {
+        add_drift_at_end();
         let mut decoder = job.decoder();
         while let Some(block) = queue.take() {
             decoder.decode(&block);

@@ -28,7 +28,7 @@ use crate::keyspace::snapshot::{Cut, PartRecorder, Recorder, Size};
 use crate::keyspace::{Keyspace, access_seconds};
 use crate::persistence::disk::{Disk, DiskFile};
 use crate::util::clock::{Ticks, UnixMs};
-use crate::util::memory::used_bytes;
+use crate::util::memory::{add_drift_at_end, used_bytes};
 use crate::util::pieces::{Piece, Pieces};
 use crate::util::turns::{give_way, stand_back, take_short_turns};
 use crate::value::walk::Part;
@@ -250,6 +250,7 @@ pub fn write_snapshot(
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("larder-write".to_owned());
         let writing = thread.spawn_scoped(scope, move || {
+            add_drift_at_end();
             stand_back();
             give_way(WRITER_NICE);
             writer.run(&receiver, &empties, &sizes)
