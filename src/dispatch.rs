@@ -200,24 +200,48 @@ impl Dispatcher {
         while first < batch.len() {
             let end = self.plan(batch, buffer, first, session.db);
             self.make_room_ahead(parked, batch, buffer, first..end, session);
-            let (mut warm, mut fetched) = (first, self.parked.keys);
-            let last_key = self.keys.len().min(fetched + PREFETCHED_KEYS);
-            for index in first..end {
-                self.fetch_ahead(&mut fetched, parked + index - first, last_key);
-                if self.elements && index == warm {
-                    warm = self.warm(parked + index - first, batch, buffer, index..end, session.db);
-                }
-                let next = self.run_planned(parked + index - first, batch.request(index, buffer), session, out);
-                if !matches!(next, Next::Continue) {
-                    let done = index + usize::from(!matches!(next, Next::Paused));
-                    self.finish(session);
-                    return (done, next);
-                }
+            let fetched = self.parked.keys;
+            let mut fetch = fetched..self.keys.len().min(fetched + PREFETCHED_KEYS);
+            if let Some(stopped) = self.run_all((batch, buffer), first..end, parked, &mut fetch, (session, out)) {
+                self.finish(session);
+                return stopped;
             }
             first = end;
         }
         self.finish(session);
         (batch.len(), Next::Continue)
+    }
+
+    /// Runs requests that are planned from number `planned` on, and requests what their keys, of which `fetch` are left, need from
+    /// memory ahead. When one asks the connection for something it returns how many requests of the batch are done, and that.
+    #[inline]
+    fn run_all(
+        &mut self,
+        (batch, buffer): (&Batch, &[u8]),
+        requests: Range<usize>,
+        planned: usize,
+        fetch: &mut Range<usize>,
+        (session, out): (&mut Session, &mut Output),
+    ) -> Option<(usize, Next)> {
+        let (first, end, mut warm) = (requests.start, requests.end, requests.start);
+        let keys = std::mem::take(&mut self.keys);
+        let mut context = self.context(session, out);
+        let mut stopped = None;
+        for index in requests {
+            let planned = planned + index - first;
+            self.fetch_ahead(fetch, planned);
+            if self.elements && index == warm {
+                warm = self.warm((planned, &keys), (batch, buffer), index..end, context.session.db);
+            }
+            let next = self.run_planned(planned, &keys, batch.request(index, buffer), &mut context);
+            if !matches!(next, Next::Continue) {
+                stopped = Some((index + usize::from(!matches!(next, Next::Paused)), next));
+                break;
+            }
+        }
+        drop(context);
+        self.keys = keys;
+        stopped
     }
 
     /// Runs one request that was kept from an earlier batch.
@@ -226,7 +250,9 @@ impl Dispatcher {
         self.forget_batch();
         self.plan_one(request.view());
         session.client.paused.store(false, Relaxed);
-        let next = self.run_planned(self.parked.planned, request.view(), session, out);
+        let keys = std::mem::take(&mut self.keys);
+        let next = self.run_planned(self.parked.planned, &keys, request.view(), &mut self.context(session, out));
+        self.keys = keys;
         self.finish(session);
         next
     }
@@ -248,22 +274,27 @@ impl Dispatcher {
         let mut first = 0;
         while first < batch.len() {
             let end = self.plan(batch, buffer, first, session.db);
-            let (parked, mut fetched) = (self.parked.planned, self.parked.keys);
-            let last_key = self.keys.len().min(fetched + PREFETCHED_KEYS);
+            let (parked, fetched) = (self.parked.planned, self.parked.keys);
+            let mut fetch = fetched..self.keys.len().min(fetched + PREFETCHED_KEYS);
+            let keys = std::mem::take(&mut self.keys);
+            let mut context = self.context(session, out);
             for index in first..end {
-                self.fetch_ahead(&mut fetched, parked + index - first, last_key);
+                self.fetch_ahead(&mut fetch, parked + index - first);
                 let planned = self.planned[parked + index - first];
                 let request = batch.request(index, buffer);
                 let command = planned.command.map_err(|unknown| (index, unknown_command(unknown, request)))?;
                 if !command.spec.accepts(request.argc()) {
                     return Err((index, CommandError::WrongArity(command.full_name().into())));
                 }
-                self.execute(command, planned, request, session, out);
+                self.execute(command, planned, &keys, request, &mut context);
+                let out = context.reply.output();
                 if let Some(text) = out.contiguous().and_then(|reply| reply.strip_prefix(b"-")) {
                     warn(request, text.trim_ascii_end());
                 }
                 out.clear();
             }
+            drop(context);
+            self.keys = keys;
             first = end;
         }
         self.executed = 0;
@@ -301,14 +332,14 @@ impl Dispatcher {
     }
 
     /// Requests from memory the entries of the keys of the request planned as number `planned` and of some keys behind them, a few at a
-    /// time, so that the lines which a core can wait for at once are never all taken. `fetched` is the first key, up to `end`, whose
-    /// entry has not been requested.
+    /// time, so that the lines which a core can wait for at once are never all taken. `fetch` are the keys whose entries have not been
+    /// requested.
     #[inline]
-    fn fetch_ahead(&self, fetched: &mut usize, planned: usize, end: usize) {
-        let wanted = (self.planned[planned].keys.1 + KEYS_AHEAD).min(end);
-        if wanted >= *fetched + KEYS_AT_ONCE || (wanted == end && wanted > *fetched) {
-            self.ahead.fetch(*fetched..wanted);
-            *fetched = wanted;
+    fn fetch_ahead(&self, fetch: &mut Range<usize>, planned: usize) {
+        let wanted = (self.planned[planned].keys.1 + KEYS_AHEAD).min(fetch.end);
+        if wanted >= fetch.start + KEYS_AT_ONCE || (wanted == fetch.end && wanted > fetch.start) {
+            self.ahead.fetch(fetch.start..wanted);
+            fetch.start = wanted;
         }
     }
 
@@ -357,31 +388,26 @@ impl Dispatcher {
         }
         let end = requests.end;
         self.make_room_ahead(requests.start, parked, buffer, requests.clone(), session);
-        let (mut warm, mut fetched) = (requests.start, self.unfetched);
-        for index in requests {
-            self.fetch_ahead(&mut fetched, index, self.parked.keys);
-            self.unfetched = fetched;
-            if self.elements && index == warm {
-                warm = self.warm(index, parked, buffer, index..end, session.db);
-            }
-            let next = self.run_planned(index, parked.request(index, buffer), session, out);
-            if !matches!(next, Next::Continue) {
-                self.finish(session);
-                return (index + usize::from(!matches!(next, Next::Paused)), next);
-            }
-        }
+        let (first, mut fetch) = (requests.start, self.unfetched..self.parked.keys);
+        let stopped = self.run_all((parked, buffer), requests, first, &mut fetch, (session, out));
+        self.unfetched = fetch.start;
         self.finish(session);
-        (end, Next::Continue)
+        stopped.unwrap_or((end, Next::Continue))
     }
 
     /// Requests from memory what the coming requests of one command on one collection need. Returns the first request
     /// behind them. `planned` is the place of the first one in the list of planned requests.
     #[inline]
-    fn warm(&self, planned: usize, batch: &Batch, buffer: &[u8], requests: Range<usize>, db: usize) -> usize {
-        let first = self.planned[planned];
-        match first.command {
+    fn warm(
+        &self,
+        (planned, keys): (usize, &[KeyUse]),
+        (batch, buffer): (&Batch, &[u8]),
+        requests: Range<usize>,
+        db: usize,
+    ) -> usize {
+        match self.planned[planned].command {
             Ok(command) if command.spec.element != 0 && requests.len() > 1 => {
-                self.warm_elements(command, planned, batch, buffer, requests, db)
+                self.warm_elements(command, (planned, keys), (batch, buffer), requests, db)
             }
             _ => requests.start + 1,
         }
@@ -390,13 +416,12 @@ impl Dispatcher {
     fn warm_elements(
         &self,
         command: &Command,
-        planned: usize,
-        batch: &Batch,
-        buffer: &[u8],
+        (planned, keys): (usize, &[KeyUse]),
+        (batch, buffer): (&Batch, &[u8]),
         requests: Range<usize>,
         db: usize,
     ) -> usize {
-        let key_of = |planned: &Planned| self.keys.get(planned.keys.0).map(|key| key.hash);
+        let key_of = |planned: &Planned| keys.get(planned.keys.0).map(|key| key.hash);
         let (first, element) = (self.planned[planned], command.spec.element);
         let like = |other: &&Planned| {
             other.command.is_ok_and(|other| other.id == command.id) && key_of(other) == key_of(&first)
@@ -433,6 +458,11 @@ impl Dispatcher {
         self.unfetched = 0;
     }
 
+    /// Gives back the memory of lists that are empty: when nothing is parked.
+    pub fn give_back(&mut self) {
+        (self.planned, self.keys, self.ahead) = Default::default();
+    }
+
     /// Whether replies of others can wait for a command.
     #[inline]
     fn is_quick(&self, command: &Command) -> bool {
@@ -461,10 +491,36 @@ impl Dispatcher {
         self.planned.push(Planned { command, first_arg, keys: (before, self.keys.len()) });
     }
 
+    /// What the handlers of requests of one session see, one after another: three dozen words, made once for a run of them.
     #[inline]
-    fn run_planned(&mut self, index: usize, request: RequestView<'_>, session: &mut Session, out: &mut Output) -> Next {
+    fn context<'c>(&self, session: &'c mut Session, out: &'c mut Output) -> Context<'c> {
+        Context {
+            db: View::empty(&self.shared.keyspace, session.db, self.now),
+            now: self.now,
+            reply: Reply::new(out, session.resp),
+            session,
+            shared: self.shared,
+            command: Command::NONE,
+            request: RequestView::default(),
+            blocking: if self.replays { Blocking::Refused } else { Blocking::Allowed },
+            ready: Vec::new(),
+            dirty: 0,
+            effects: Vec::new(),
+            replaced: false,
+        }
+    }
+
+    #[inline]
+    fn run_planned<'c>(
+        &mut self,
+        index: usize,
+        keys: &'c [KeyUse],
+        request: RequestView<'c>,
+        context: &mut Context<'c>,
+    ) -> Next {
         let planned = self.planned[index];
-        let mark = out.mark();
+        let mark = context.reply.output().mark();
+        let session = &mut *context.session;
         let next = match self.check(planned, request, session) {
             Err(_) if is_cross_protocol(request) => return Next::Abort,
             Err(error) => {
@@ -478,24 +534,25 @@ impl Dispatcher {
                 }
                 let error = refuse_transaction(error, planned, session, self.shared);
                 self.shared.stats.count_error(&error);
-                Reply::new(out, session.resp).error_bytes(&error.reply_text());
+                Reply::new(context.reply.output(), session.resp).error_bytes(&error.reply_text());
                 Next::Continue
             }
             Ok(command) => match self.shared.clients.pause(self.now) {
                 Some(pause) if pause.all || self.may_write(command, request, session) => Next::Paused,
                 _ if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) => Next::Paused,
                 _ if session.transaction.is_some() && !command.spec.at_once => {
-                    self.queue(command, request, session, out)
+                    self.queue(command, request, session, context.reply.output())
                 }
-                _ => self.execute(command, planned, request, session, out),
+                _ => self.execute(command, planned, keys, request, context),
             },
         };
+        let session = &mut *context.session;
         if matches!(next, Next::Paused) {
             session.client.paused.store(true, Relaxed);
             return next;
         }
         if !matches!(next, Next::Slices(_) | Next::Block(_)) {
-            apply_reply_mode(session, out, mark);
+            apply_reply_mode(session, context.reply.output(), mark);
         }
         // What CLIENT CACHING says holds for the next command that is none of CLIENT, or for the next transaction.
         if session.client.tracked.is(mode::CACHING)
@@ -504,7 +561,7 @@ impl Dispatcher {
         {
             session.client.tracked.set_caching(false);
         }
-        put_own_pushes(session, out);
+        put_own_pushes(session, context.reply.output());
         next
     }
 
@@ -665,14 +722,15 @@ impl Dispatcher {
     }
 
     #[inline]
-    fn execute(
+    fn execute<'c>(
         &mut self,
         command: &'static Command,
         planned: Planned,
-        request: RequestView<'_>,
-        session: &mut Session,
-        out: &mut Output,
+        keys: &'c [KeyUse],
+        request: RequestView<'c>,
+        context: &mut Context<'c>,
     ) -> Next {
+        let keys = &keys[planned.keys.0..planned.keys.1];
         if self.span.calls > 0 && self.span.command.is_none_or(|last| last.id != command.id) {
             self.end_span();
         }
@@ -680,13 +738,13 @@ impl Dispatcher {
         // The row has no plan of its own where the request makes it; what it makes of it has one.
         let plan =
             command.locks.or_else(|| command.spec.scope.of(self.shared, request).locks()).unwrap_or(LockPlan::All);
-        let mark = out.mark();
-        let before = out.len();
+        let (db, resp, out) = (context.session.db, context.session.resp, context.reply.output());
+        let (mark, before) = (out.mark(), out.len());
         self.executed += 1;
-        session.client.last_command.store(u32::try_from(command.id).unwrap_or(u32::MAX), Relaxed);
-        let (db, resp) = (session.db, session.resp);
-        let ran = self.run_handler((command, plan), planned, request, session, out);
-        let Some((outcome, ready)) = ran else { return Next::Paused };
+        context.session.client.last_command.store(u32::try_from(command.id).unwrap_or(u32::MAX), Relaxed);
+        let Some(outcome) = self.run_handler((command, plan), (planned.first_arg, keys), request, context) else {
+            return Next::Paused;
+        };
         let failed = outcome.is_err();
         let next = match outcome {
             Ok(Outcome::Done) => Next::Continue,
@@ -695,6 +753,7 @@ impl Dispatcher {
             Ok(Outcome::Block(blocked)) => Next::Block(blocked),
             Ok(Outcome::StillBlocked) => Next::Continue,
             Err(error) => {
+                let out = context.reply.output();
                 out.truncate_to(mark);
                 Reply::new(out, resp).error_bytes(&error.reply_text());
                 shared.stats.count_error(&error);
@@ -702,50 +761,36 @@ impl Dispatcher {
             }
         };
         if self.replays {
+            context.ready.clear();
             return next;
         }
-        if !ready.is_empty() {
-            self.serve(ready);
+        if !context.ready.is_empty() {
+            self.serve(std::mem::take(&mut context.ready));
         }
-        let replied = out.len() - before;
-        self.account(command, request, session, Run { failed, replied, keys: planned.keys, db });
+        let replied = context.reply.output().len() - before;
+        self.account(command, request, context.session, Run { failed, replied, keys, db });
         next
     }
 
-    /// Locks what `plan` says and runs the handler. Returns what it came to and the keys that somebody waits for; `None` when a long
-    /// script has the locks: the next try finds that out before.
+    /// Locks what `plan` says, runs the handler and gives the locks up. `None` when a long script has the locks: the next try finds that
+    /// out before.
     #[inline(always)]
-    fn run_handler(
+    fn run_handler<'c>(
         &self,
         (command, plan): (&'static Command, LockPlan),
-        planned: Planned,
-        request: RequestView<'_>,
-        session: &mut Session,
-        out: &mut Output,
-    ) -> Option<(Result<Outcome, CommandError>, Ready)> {
+        (first_arg, keys): (usize, &'c [KeyUse]),
+        request: RequestView<'c>,
+        context: &mut Context<'c>,
+    ) -> Option<Result<Outcome, CommandError>> {
         let shared = self.shared;
-        let keys = &self.keys[planned.keys.0..planned.keys.1];
-        let (db, touch) = (session.db, !session.no_touch);
-        let (now, looks_at) =
-            if self.replays { replay_clocks(self.now, command, request) } else { (self.now, self.now) };
-        let mut context = Context {
-            db: View::empty(&shared.keyspace, db, looks_at),
-            now,
-            reply: Reply::new(out, session.resp),
-            session,
-            shared,
-            command,
-            request,
-            blocking: if self.replays { Blocking::Refused } else { Blocking::Allowed },
-            ready: Vec::new(),
-            dirty: 0,
-            effects: Vec::new(),
-            replaced: false,
-        };
-        // Locked and given up where it lies: a view is moved by a dozen words, a context by three dozen.
-        context.db.turn_to(db, touch);
+        context.turn_to(command, request);
+        if self.replays {
+            let (now, looks_at) = replay_clocks(self.now, command, request);
+            context.now = now;
+            context.db.look_at(looks_at);
+        }
         match plan {
-            LockPlan::Set => take_transaction_locks(&mut context),
+            LockPlan::Set => take_transaction_locks(context),
             _ => context.db.take_locks(plan, keys.iter().map(|key| key.hash)),
         }
         if shared.blocked.any() && !self.replays {
@@ -754,16 +799,16 @@ impl Dispatcher {
         if context.db.gave_up() {
             return None;
         }
-        let mut args = Args::new(request, planned.first_arg, keys, shared.keyspace.hasher());
-        let outcome = (command.spec.run)(&mut context, &mut args);
+        let mut args = Args::new(request, first_arg, keys, shared.keyspace.hasher());
+        let outcome = (command.spec.run)(context, &mut args);
         context.close();
         context.db.release();
-        Some((outcome, std::mem::take(&mut context.ready)))
+        Some(outcome)
     }
 
     /// Counts a run, and enters it in the logs that it belongs to.
     #[inline]
-    fn account(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: Run) {
+    fn account(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: Run<'_>) {
         let config = &self.shared.config;
         if run.failed {
             self.counters(command).failed.add(1);
@@ -796,15 +841,15 @@ impl Dispatcher {
 
     /// Counts the keys of a request among the hot ones.
     #[cold]
-    fn sample(&self, request: RequestView<'_>, run: &Run) {
-        for key in self.keys[run.keys.0..run.keys.1].iter().take(SAMPLED_KEYS) {
+    fn sample(&self, request: RequestView<'_>, run: &Run<'_>) {
+        for key in run.keys.iter().take(SAMPLED_KEYS) {
             self.shared.hot.sample(self.worker, run.db, request.arg(key.index));
         }
     }
 
     #[cold]
-    fn track(&self, request: RequestView<'_>, run: &Run, nanos: u64) {
-        let keys = self.keys[run.keys.0..run.keys.1].iter().map(|key| request.arg(key.index));
+    fn track(&self, request: RequestView<'_>, run: &Run<'_>, nanos: u64) {
+        let keys = run.keys.iter().map(|key| request.arg(key.index));
         let bytes = (request.payload_bytes() + run.replied) as u64;
         self.shared.hot.track(self.now, nanos, bytes, keys);
     }
@@ -1076,11 +1121,11 @@ const KEYSPACE_FLAGS: Flags = PAUSED_FLAGS.and(Flags::READONLY);
 const MONITOR_ONLY: CommandError = CommandError::text("ERR Replica can't interact with the keyspace");
 
 /// What is left to say about a request that has run.
-struct Run {
+struct Run<'k> {
     failed: bool,
     replied: usize,
-    /// Its keys among those of the batch, and their database.
-    keys: (usize, usize),
+    /// Its keys, and their database.
+    keys: &'k [KeyUse],
     db: usize,
 }
 

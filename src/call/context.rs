@@ -104,6 +104,20 @@ pub struct Context<'a> {
     pub replaced: bool,
 }
 
+impl<'a> Context<'a> {
+    /// Turns to the next request of its session, which `command` is to run; the one before is [closed](Context::close).
+    #[inline]
+    pub fn turn_to(&mut self, command: &'static Command, request: RequestView<'a>) {
+        (self.command, self.request) = (command, request);
+        (self.dirty, self.replaced) = (0, false);
+        if !self.effects.is_empty() {
+            self.effects.clear();
+        }
+        self.reply.set_resp(self.session.resp);
+        self.db.turn_to(self.session.db, !self.session.no_touch);
+    }
+}
+
 impl Context<'_> {
     /// Notes that `key` of the current database changed, and why. To be called once for each changed key.
     #[inline]

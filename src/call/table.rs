@@ -40,6 +40,17 @@ impl Command {
 }
 
 impl Command {
+    /// Stands for the row that runs while none does.
+    pub const NONE: &'static Command = &Command {
+        id: 0,
+        spec: &CommandSpec::DEFAULT,
+        parent: None,
+        constant: false,
+        quick: false,
+        lone_key: false,
+        locks: None,
+    };
+
     fn new(id: usize, spec: &'static CommandSpec, parent: Option<&'static CommandSpec>) -> Command {
         Command {
             id,

@@ -194,7 +194,7 @@ pub fn step_for(len: usize, limit: u8) -> u8 {
 
 /// Address of the home bucket of `mark` in the segment of `step` at `segment`, which is not touched.
 #[inline]
-pub fn home_address(segment: *mut u8, step: u8, mark: Mark) -> *mut u8 {
+fn home_address(segment: *mut u8, step: u8, mark: Mark) -> *mut u8 {
     segment.wrapping_add((1 + home_of(mark.h16, buckets_at(step))) * size_of::<Bucket>())
 }
 
@@ -297,22 +297,49 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// The slots whose words, if they are taken, have 16 bits from `first` to `last`. All are compared before one is named: which one it is
+    /// cannot be guessed, and a branch for each would be guessed wrong.
+    #[inline]
+    fn between(&self, first: u16, last: u16) -> impl Iterator<Item = usize> + use<> {
+        let width = last.wrapping_sub(first);
+        let mut slots = self.slots.iter().enumerate().fold(0_u32, |slots, (slot, word)| {
+            let (h16, _) = unpack(word.load(Relaxed));
+            slots | u32::from(h16.wrapping_sub(first) <= width) << slot
+        });
+        std::iter::from_fn(move || {
+            let slot = slots.trailing_zeros() as usize;
+            slots &= slots.wrapping_sub(1);
+            (slot < SLOTS).then_some(slot)
+        })
+    }
+}
+
 /// Buckets that are requested from memory together: the home bucket and, for the keys that lie behind it, the next.
 const NEAR_BUCKETS: usize = 2;
 
-/// Calls `found` with the addresses of the entries whose 16 bits lie from `first` to `last`, looked for in one bucket, without a lock.
+/// Calls `found` with the addresses of the entries of the segment of `step` at `segment` whose 16 bits lie from `first` to `last`, looked for
+/// without a lock in the home bucket and, if there is none, in the next.
 ///
 /// # Safety
-/// Its segment cannot be freed meanwhile (an epoch guard sees to it).
+/// The segment cannot be freed meanwhile (an epoch guard sees to it).
 #[inline]
-pub unsafe fn candidates_between(bucket: *mut u8, first: u16, last: u16, found: &mut impl FnMut(*mut u8)) {
-    // SAFETY: buckets consist of atomics, and stay allocated (the caller's promise).
-    let bucket = unsafe { &*bucket.cast::<Bucket>() };
-    for slot in &bucket.slots {
-        let (h16, start) = unpack(slot.load(Relaxed));
-        if (first..=last).contains(&h16) && !start.is_null() {
-            found(start);
+pub unsafe fn candidates_between(segment: *mut u8, step: u8, [first, last]: [u16; 2], found: &mut impl FnMut(*mut u8)) {
+    let buckets = buckets_at(step);
+    let mut index = home_of(first, buckets);
+    for _ in 0..NEAR_BUCKETS {
+        // SAFETY: a segment of this step has so many buckets behind its header; they consist of atomics, and stay allocated (the caller's
+        // promise).
+        let bucket = unsafe { &*segment.cast::<Bucket>().add(1 + index) };
+        let mut any = false;
+        for slot in bucket.between(first, last) {
+            any = true;
+            found(unpack(bucket.slots[slot].load(Relaxed)).1);
         }
+        if any || bucket.tags.load(Relaxed) >> 56 == 0 {
+            break;
+        }
+        index = if index + 1 == buckets { 0 } else { index + 1 };
     }
 }
 
@@ -499,10 +526,9 @@ impl Segment {
         for _ in 0..buckets {
             let bucket = self.bucket(index);
             let tags = bucket.tags.load(Relaxed);
-            for (slot, word) in bucket.slots.iter().enumerate() {
-                let (h16, _) = unpack(word.load(Relaxed));
+            for slot in bucket.between(first, last) {
                 let place = Place { bucket: index, slot };
-                if tags >> (8 * slot) & 0xff != 0 && (first..=last).contains(&h16) && is_it(self.entry(place)) {
+                if tags >> (8 * slot) & 0xff != 0 && is_it(self.entry(place)) {
                     return Some(place);
                 }
             }

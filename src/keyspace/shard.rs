@@ -458,13 +458,13 @@ impl Shard {
         })
     }
 
-    /// Takes everything out; the table returned is to be dropped where that disturbs nobody.
-    pub fn take(&mut self) -> Table {
+    /// Takes everything out, if there is anything; the table returned is to be dropped where that disturbs nobody.
+    pub fn take(&mut self) -> Option<Table> {
         let table = &self.table;
         self.journal.changed_where(|key| table.has(key));
         self.walk = None;
         self.due_ms = i64::MAX;
-        self.table.take()
+        if self.table.is_bare() { None } else { Some(self.table.take()) }
     }
 
     /// Exchanges the keys of two shards; the counters stay.

@@ -17,8 +17,7 @@
 use super::entry::{Dues, Entry, EntryMut, EntryRef};
 use super::hash::{Key, KeyHasher};
 use super::segment::{
-    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, home_address, prefetch,
-    step_for,
+    Item, Mark, Near, Place, SPLIT_STEP, Scratch, Segment, addresses, candidates_between, prefetch, step_for,
 };
 use super::snapshot::Walk;
 use crate::util::clock::UnixMs;
@@ -110,17 +109,17 @@ impl Peek {
     }
 
     /// Calls `line` with the addresses of what is needed first to find the key whose hash has `mark` as its topmost 32 bits,
-    /// and to take it out: its home bucket, and the head of its segment.
+    /// and to take it out: its home bucket, the next, and the head of its segment.
     pub fn marked_bucket(&self, mark: u32, guard: &Guard, line: &mut impl FnMut(*mut u8)) {
         let lowest = u64::from(mark) << 32;
         // SAFETY: as above.
         let directory = unsafe { self.directory.load(Acquire, guard).deref() };
         let (segment, step, depth) = directory.slot(lowest, self.prefix_bits);
-        line(home_address(segment, step, Mark::new(lowest, self.prefix_bits + depth)));
+        Near::new(segment, step, Mark::new(lowest, self.prefix_bits + depth)).buckets(line);
         line(segment);
     }
 
-    /// Calls `found` with the addresses of the entries in that home bucket which may be that key's.
+    /// Calls `found` with the addresses of the entries in these buckets which may be that key's.
     pub fn marked_entries(&self, mark: u32, guard: &Guard, found: &mut impl FnMut(*mut u8)) {
         let lowest = u64::from(mark) << 32;
         // SAFETY: as above.
@@ -128,7 +127,7 @@ impl Peek {
         let (segment, step, depth) = directory.slot(lowest, self.prefix_bits);
         let [first, last] = range_of(mark, self.prefix_bits + depth);
         // SAFETY: as above.
-        unsafe { candidates_between(home_address(segment, step, first), first.h16, last.h16, found) };
+        unsafe { candidates_between(segment, step, [first.h16, last.h16], found) };
     }
 }
 
@@ -246,6 +245,11 @@ impl Table {
         std::mem::swap(&mut self.depths, &mut other.depths);
         std::mem::swap(&mut self.hasher, &mut other.hasher);
         std::mem::swap(&mut self.walk, &mut other.walk);
+    }
+
+    /// Whether there is nothing to take out: it is as small as a new one, and no snapshot walks through it.
+    pub fn is_bare(&self) -> bool {
+        self.len == 0 && self.segments == 1 && self.walk.is_none() && self.segment_of(0).memory_bytes() < FLUSHED_BYTES
     }
 
     /// Takes everything out at once, in O(1): what is returned holds it.

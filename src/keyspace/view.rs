@@ -104,6 +104,7 @@ impl<'a> View<'a> {
     #[inline]
     pub fn take_locks(&mut self, plan: LockPlan, hashes: impl Iterator<Item = u64>) {
         debug_assert!(self.held.is_empty());
+        self.gave_up = false;
         match plan {
             LockPlan::Keys => self.lock_keys(hashes),
             LockPlan::Database => self.hold_all((0..self.keyspace.shards()).collect()),
@@ -120,6 +121,7 @@ impl<'a> View<'a> {
 
     /// Locks the shards of `set`, in ascending order. The view holds nothing yet.
     pub fn take_set(&mut self, set: &LockSet) {
+        self.gave_up = false;
         let keyspace = self.keyspace;
         for (db, shard) in set.shards(keyspace.databases(), keyspace.shards(), |hash| keyspace.shard_of(hash)) {
             self.hold(db, shard);
@@ -135,6 +137,11 @@ impl<'a> View<'a> {
     /// Looks at another database from now on, of which the shards needed are held; reads count as uses if `touch` says so.
     pub fn turn_to(&mut self, db: usize, touch: bool) {
         (self.db, self.touch) = (db, touch);
+    }
+
+    /// Looks at keys as of another time from now on.
+    pub fn look_at(&mut self, now: UnixMs) {
+        self.now = now;
     }
 
     #[inline]
@@ -781,7 +788,7 @@ impl<'a> View<'a> {
         let mut flushed = Flushed::default();
         if self.keyspace.is_allocated(db) {
             for shard in 0..self.keyspace.shards() {
-                flushed.push(self.with_shard(db, shard, Shard::take));
+                self.with_shard(db, shard, Shard::take).into_iter().for_each(|table| flushed.push(table));
             }
         }
         self.keyspace.pressure().note_replaced();

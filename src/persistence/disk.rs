@@ -89,8 +89,8 @@ pub fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
-/// Files up to this length are gone in less than a millisecond.
-const LONG_BYTES: u64 = 1 << 20;
+/// Files up to this length are gone within a millisecond.
+const LONG_BYTES: u64 = 4 << 20;
 
 /// The file system of the machine.
 #[derive(Clone, Default, Debug)]
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn long_files_without_a_name_are_closed_elsewhere() -> io::Result<()> {
         let directory = std::env::temp_dir().join(format!("larder-closer-{}", std::process::id()));
-        let ((disk, closing), long) = (RealDisk::with_closer(), vec![1; (1 << 20) + 1]);
+        let ((disk, closing), long) = (RealDisk::with_closer(), vec![1; (4 << 20) + 1]);
         disk.create_dir(&directory)?;
         let (path, temporary) = (directory.join("a"), directory.join("t"));
         disk.replace(&path, &temporary, &long)?;

@@ -169,7 +169,7 @@ impl Batch {
 }
 
 /// One request: argument 0 is the command's name. Cheap to copy; borrows the batch and the read buffer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub struct RequestView<'a> {
     args: &'a [ArgRange],
     owned: &'a [Bytes],

@@ -109,6 +109,12 @@ impl Output {
         self.rewind();
     }
 
+    /// Gives memory back, of an empty output, but for `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        self.bytes.shrink_to(bytes);
+        self.parts.shrink_to(bytes / size_of::<Part>());
+    }
+
     fn rewind(&mut self) {
         (self.sent, self.sent_parts, self.sent_of_part, self.sent_total) = (0, 0, 0, 0);
     }

@@ -14,6 +14,7 @@ use crate::call::error::CommandError;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::Slices;
+use crate::call::tracked::mode;
 use crate::dispatch::Next;
 use crate::protocol::batch::{Batch, OwnedRequest};
 use crate::protocol::error::ProtocolError;
@@ -132,11 +133,12 @@ const PUT_OFF_BYTES: usize = 32 * 1024;
 /// So many requests take longer than sending their replies and going on with them do.
 const MANY_REQUESTS: usize = 4;
 
-/// Outputs that a worker keeps for reuse.
-const SPARE_OUTPUTS: usize = 64;
-
 impl Drop for Connection {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What was replied until then must not reach the next client of this worker.
+            self.bench.borrow_mut().out.clear();
+        }
         if self.parked.is_some() {
             self.bench.borrow_mut().unpark();
         }
@@ -307,11 +309,24 @@ impl Connection {
         match result {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(true)) => Poll::Ready(()),
-            Poll::Ready(Ok(false) | Err(_)) => {
+            Poll::Ready(Ok(false)) => {
+                self.hear_no_more();
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(_)) => {
                 self.state = State::Closed;
                 Poll::Ready(())
             }
         }
+    }
+
+    /// The other side sends nothing more. It may have ended its half alone, to read on what it has asked for; messages, which
+    /// never end, do not keep the connection open.
+    fn hear_no_more(&mut self) {
+        let client = &self.session.client;
+        let is_told = client.subscribed.load(Relaxed) || client.monitor.load(Relaxed) || client.tracked.is(mode::ON);
+        let reads_on = self.state == State::Open && !self.unsent.is_empty() && !self.is_busy() && !is_told;
+        self.close(if reads_on { State::Closing } else { State::Closed });
     }
 
     /// Reads requests and runs them; `false` at the end of the stream.
@@ -592,7 +607,8 @@ impl Connection {
                 self.gather = Some(gather);
                 if held as u64 > self.limits().query_buffer_limit {
                     self.shared.stats.query_limit_disconnections.fetch_add(1, Relaxed);
-                    return Poll::Ready(Ok(false));
+                    self.state = State::Closed;
+                    return Poll::Ready(Ok(true));
                 }
                 return if pending { Poll::Pending } else { Poll::Ready(Ok(count > 0)) };
             }
@@ -688,12 +704,13 @@ impl Connection {
     /// Sends the replies of a batch, behind those that still wait; with `at_once` not even small ones are put off.
     fn send(&mut self, bench: &mut Bench, at_once: bool) {
         if !bench.out.is_empty() {
+            bench.note_out();
             self.owe();
             if self.unsent.is_empty() && self.state == State::Open {
                 // One write of the log is to do for all connections that are ready.
                 let at_once = at_once && self.shared.append_log.frontier() >= self.owed;
                 if !at_once && bench.out.len() <= PUT_OFF_BYTES && bench.out.contiguous().is_some() && !self.is_busy() {
-                    let fresh = bench.spare.pop().unwrap_or_default();
+                    let fresh = bench.take_spare();
                     self.unsent = std::mem::replace(&mut bench.out, fresh);
                     self.turn = Turn::Queue;
                     return;
@@ -713,10 +730,7 @@ impl Connection {
         let mut unsent = std::mem::take(&mut self.unsent);
         self.write(&mut unsent);
         if unsent.is_empty() {
-            let mut bench = self.bench.borrow_mut();
-            if bench.spare.len() < SPARE_OUTPUTS && unsent.held_bytes() <= 2 * PUT_OFF_BYTES {
-                bench.spare.push(unsent);
-            }
+            self.bench.borrow_mut().give_spare(unsent);
         } else {
             self.unsent = unsent;
             self.check_limits();

@@ -35,6 +35,12 @@ const MAIL_AT_MOST: usize = 64;
 /// About what it takes to write to one of them.
 const MAIL_NANOS: u64 = 5_000;
 
+/// Outputs that a worker keeps for reuse.
+const SPARE_OUTPUTS: usize = 64;
+
+/// Those that hold more are not kept.
+const SPARE_BYTES: usize = 64 * 1024;
+
 /// A connection on its way to its worker.
 pub struct Arrival {
     /// The socket.
@@ -104,7 +110,11 @@ pub struct Bench {
     /// Replies to them.
     pub out: Output,
     /// Outputs that connections have given back.
-    pub spare: Vec<Output>,
+    spare: Vec<Output>,
+    /// How many of them nobody has taken since [`Bench::forget_spare`].
+    unused: usize,
+    /// The most bytes of replies since then that stood in `out`.
+    most_out: usize,
     /// Requests that connections have read and not yet run; their bytes are the first `parked_bytes` of `read`.
     pub parked: Batch,
     /// See `parked`.
@@ -125,6 +135,38 @@ impl Bench {
     pub fn keep_read(&mut self) {
         if self.read.is_empty() {
             self.read.resize(PARKED_BYTES + READ_BYTES, 0);
+        }
+    }
+
+    /// An empty output; perhaps one that has memory.
+    pub fn take_spare(&mut self) -> Output {
+        let spare = self.spare.pop().unwrap_or_default();
+        self.unused = self.unused.min(self.spare.len());
+        spare
+    }
+
+    /// Takes an output back that holds nothing, to be used again.
+    pub fn give_spare(&mut self, out: Output) {
+        if self.spare.len() < SPARE_OUTPUTS && (1..=SPARE_BYTES).contains(&out.held_bytes()) {
+            self.spare.push(out);
+        }
+    }
+
+    /// Notes how much room the replies took that are about to leave.
+    #[inline]
+    pub fn note_out(&mut self) {
+        self.most_out = self.most_out.max(self.out.len());
+    }
+
+    /// Frees what nobody has needed since it was called last: a small cache would have as much less room for keys, for good.
+    fn forget_spare(&mut self) {
+        self.spare.drain(..self.unused);
+        self.unused = self.spare.len();
+        let most = std::mem::take(&mut self.most_out);
+        self.out.shrink_to(2 * most); // room that doubles is twice too much at most
+        if most == 0 && self.parkers == 0 {
+            (self.batch, self.parked) = (Batch::new(), Batch::new());
+            self.dispatcher.give_back();
         }
     }
 
@@ -161,6 +203,8 @@ async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arriv
         batch: Batch::new(),
         out: Output::new(),
         spare: Vec::new(),
+        unused: 0,
+        most_out: 0,
         parked: Batch::new(),
         parked_bytes: 0,
         parkers: 0,
@@ -224,7 +268,7 @@ async fn deliver(shared: &'static Shared, number: usize) {
     }
 }
 
-/// How often a worker looks whether memory is over the limit.
+/// How often a worker looks whether memory is over the limit, and what it keeps and does not need.
 const RELIEVE_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for. Does, too, what
@@ -236,7 +280,11 @@ async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
         tick.tick().await;
         let (keyspace, mut courtesy) = (&shared.keyspace, Courtesy::new());
         keyspace.catch_up();
-        bench.borrow_mut().dispatcher.serve_late();
+        {
+            let mut bench = bench.borrow_mut();
+            bench.dispatcher.serve_late();
+            bench.forget_spare();
+        }
         // As in Redis, nothing that a file holds is evicted before all of it is there.
         while !shared.loading.is_on() && keyspace.engine().relieve(keyspace, UnixMs::now()) {
             if keyspace.attention().to_removals() {
@@ -244,5 +292,81 @@ async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
             }
             courtesy.let_others(&bench).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::args::Args;
+    use crate::call::clients::Peer;
+    use crate::call::context::Context as Call;
+    use crate::call::error::CommandError;
+    use crate::call::shared::Identity;
+    use crate::call::spec::{CommandSpec, Outcome};
+    use crate::command::GROUPS;
+    use crate::config::Config;
+    use crate::keyspace::reclaim::Reclaimer;
+    use crate::keyspace::{KeyHasher, Keyspace};
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    const BUGS: &[CommandSpec] = &[CommandSpec { name: "bug", arity: 1, run: bug, ..CommandSpec::DEFAULT }];
+
+    /// Replies, and ends in the middle, as only a bug does.
+    fn bug<'a>(ctx: &mut Call<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
+        ctx.reply.bulk(b"half a reply");
+        panic!("planted")
+    }
+
+    /// A server with one worker, and a command that fails.
+    fn workers() -> Workers {
+        let config = Arc::new(Config::default());
+        let (reclaimer, _) = Reclaimer::new(Arc::clone(&config));
+        let keyspace = Keyspace::new(1, 1, KeyHasher::new(), reclaimer);
+        let identity = Identity {
+            run_id: String::new(),
+            started: UnixMs::now(),
+            executable: String::new(),
+            config_file: String::new(),
+        };
+        let groups = [GROUPS, &[BUGS]].concat().leak();
+        Workers::start(Box::leak(Box::new(Shared::new(config, keyspace, 1, groups, identity)))).unwrap()
+    }
+
+    fn connect(workers: &Workers) -> UnixStream {
+        let peer = Peer { addr: "test:1".to_owned(), laddr: "test:2".to_owned(), fd: -1, unix: true, worker: 0 };
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let client = workers.shared.clients.add(peer, UnixMs::now());
+        workers.send(0, Arrival { socket: RawSocket::Unix(theirs), client });
+        ours
+    }
+
+    fn ask(client: &mut UnixStream, request: &str) -> String {
+        client.write_all(request.as_bytes()).unwrap();
+        let mut reply = [0; 100];
+        let len = client.read(&mut reply).unwrap_or(0); // an error where it is closed
+        String::from_utf8_lossy(&reply[..len]).into_owned()
+    }
+
+    #[test]
+    fn a_bug_in_one_request_does_not_reach_other_clients() {
+        let workers = workers();
+        let (mut one, mut other) = (connect(&workers), connect(&workers));
+        let long = format!("GET {}\r\nBUG\r\n", "k".repeat(4000)); // more than is parked
+        for broken in ["BUG\r\n", "GET k\r\nBUG\r\nPING\r\n", "MULTI\r\nGET k\r\nBUG\r\nEXEC\r\n", &long] {
+            assert_eq!(ask(&mut one, "PING\r\n"), "+PONG\r\n");
+            assert_eq!(ask(&mut one, broken), "", "its client is gone");
+            for request in ["PING\r\n", "PING\r\nPING\r\n", "BLPOP k 0.001\r\n", "GET k\r\n"] {
+                let expected = request.replace("PING", "+PONG").replace("BLPOP k 0.001", "*-1").replace("GET k", "$-1");
+                assert_eq!(ask(&mut other, request), expected);
+            }
+            one = connect(&workers);
+        }
+        assert_eq!(ask(&mut one, "PING\r\n") + &ask(&mut other, "PING\r\n"), "+PONG\r\n+PONG\r\n");
+        assert_eq!(workers.shared.stats.workers[0].clients.load(Relaxed), 2);
     }
 }

@@ -450,3 +450,34 @@ def _is_held(client):
         return True
     finally:
         client.socket.settimeout(10)
+
+
+@pytest.mark.skipif("valkey" in " ".join(support.program()), reason="it drops what the system has not taken yet")
+@pytest.mark.parametrize("end", [b"", b"*2\r\n$3\r\nGET\r\n$100000\r\nunfin"], ids=["whole", "unfinished"])
+def test_a_client_that_ends_its_half_gets_all_its_replies(server, end):
+    with server.connect(timeout=30) as control:
+        control("SET", "big", b"x" * (16 << 20))
+        whole = 2 * (len(b"$16777216\r\n\r\n") + (16 << 20)) + len(b"+PONG\r\n")
+        client = server.connect(timeout=30)
+        client.raw(encode("GET", "big") + encode("GET", "big") + encode("PING") + end)
+        client.socket.shutdown(socket.SHUT_WR)
+        time.sleep(0.3)
+        received = len(client.all())
+        assert received == whole
+        gone = [server.connect() for _ in range(5)]
+        for other in gone:
+            other.raw(encode("GET", "big") * 3)
+        time.sleep(0.3)
+        gone[0].socket.shutdown(socket.SHUT_WR)
+        [other.close() for other in gone]
+        assert until(lambda: parse_info(control("INFO", "clients"))["connected_clients"] == "1")
+
+
+def test_a_listener_that_ends_its_half_is_closed(server):
+    with server.connect() as control:
+        listener = server.connect()
+        assert listener("SUBSCRIBE", "c") == [b"subscribe", b"c", 1]
+        for _ in range(300):
+            control("PUBLISH", "c", b"x" * 65536)  # more than the system takes, less than the limit
+        listener.socket.shutdown(socket.SHUT_WR)
+        assert until(lambda: control("PUBSUB", "NUMSUB", "c") == [b"c", 0])

@@ -223,3 +223,21 @@ def test_memory_is_given_back(start):
         assert used() > before + 50 * MEGABYTE
         client("FLUSHALL")
         assert support.until(lambda: used() < before + 5 * MEGABYTE, 10), used() - before
+
+
+@pytest.mark.parametrize("words", [["FLUSHALL"], ["FLUSHALL", "ASYNC"], ["FLUSHALL", "SYNC"], ["FLUSHDB", "ASYNC"]], ids="-".join)
+def test_flushes_leave_nothing_behind(start, words):
+    """Suites of tests flush before each: what they took out was freed too slowly, until no memory was left."""
+    server = start(threads=2) if "valkey" not in " ".join(support.program()) else start()
+    with server.connect(timeout=60) as client:
+        def used():
+            return int(support.parse_info(client("INFO", "memory"))["used_memory"])
+
+        def flush(times):
+            for _ in range(times):
+                client.raw(b"".join(encode("SET", f"k{i}", "v") for i in range(20)) + encode(*words) + encode("PING"))
+                assert [client.read() for _ in range(22)] == ["OK"] * 21 + ["PONG"]
+        flush(100)
+        before = used()
+        flush(1000)
+        assert support.until(lambda: used() < before + MEGABYTE, 5), used() - before

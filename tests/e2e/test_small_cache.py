@@ -1,8 +1,9 @@
 """A cache of a few hundred keys keeps as many as fit, whatever else the server takes for a while."""
+import threading
 import time
 
 import pytest
-from support import encode
+from support import encode, until
 
 VALUE = b"v" * 64
 
@@ -19,6 +20,7 @@ def cache(start):
         fill(client, 0, 5000)
         time.sleep(0.5)
         fill(client, 5000, 6000)
+        client.server = server
         yield client
 
 
@@ -46,3 +48,25 @@ def test_a_request_in_two_pieces_costs_no_keys(cache):
         cache.raw(request[30:])
         assert cache.read() == "OK"
     assert cache("DBSIZE") > 0.9 * before - 2, before
+
+
+def test_what_fifty_clients_needed_is_given_back(cache):
+    """Two workers that serve fifty pipelines at once need room for them; afterwards keys have it again."""
+    before, server = cache("DBSIZE"), cache.server
+
+    def work():
+        with server.connect(timeout=30) as client:
+            for _ in range(20):
+                client.raw(b"".join(encode("GET", f"key:{number:012}") for number in range(5900, 6000)) + encode("ECHO", b"x" * 4000))
+                [client.read() for _ in range(101)]
+
+    threads = [threading.Thread(target=work) for _ in range(50)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+
+    def held():
+        time.sleep(0.3)
+        fill(cache, 6000, 7000)
+        return cache("DBSIZE")
+
+    assert until(lambda: held() > 0.9 * before), (held(), before)

@@ -55,9 +55,9 @@ const LEAST_WINDOW: usize = 4;
 /// So many new keys and an eighth of all without an eviction are no chance: the cache was not full.
 const FILLED_AT_ONCE: usize = 64;
 
-/// Marks at the front of each queue whose keys are requested from memory before their turn comes: about what two batches of requests
+/// Marks at the front of each queue whose keys are requested from memory before their turn comes: about what four batches of requests
 /// make go.
-const NAMED: usize = 32;
+const NAMED: usize = 64;
 
 /// The window and main, with what they need to remember: duo under a given rule.
 pub struct Queues {
