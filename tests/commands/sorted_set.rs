@@ -234,6 +234,17 @@ fn zrangestore_stores() {
     });
 }
 
+/// As in Valkey 9.1.2: what is stored before a member too long for a listpack comes into one, which has no -0.
+#[test]
+fn zrangestore_stores_in_the_order_of_the_reply() {
+    let mut c = Client::new(Resp::V2);
+    c.check(&format!("ZADD zero -0 m 1 {}", "x".repeat(70)), ":2");
+    for (range, score) in [("0 -1", "$0"), ("0 -1 REV", "$-0"), ("1 (-1 BYSCORE REV", "$-0"), ("(-1 1 BYSCORE", "$0")] {
+        c.check(&format!("ZRANGESTORE d zero {range}"), ":2");
+        c.check("ZSCORE d m", score);
+    }
+}
+
 #[test]
 fn members_at_random() {
     every2(|c| {

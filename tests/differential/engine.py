@@ -5,6 +5,7 @@ unequal replies are parsed and shown to the comparison their command registered,
 whole keyspaces are compared.
 """
 import collections
+import os
 import re
 import time
 
@@ -282,7 +283,7 @@ class Pair:
             mine, theirs = dumps[0].get(key), dumps[1].get(key)
             if mine != theirs and not self._entries_equal(mine, theirs):
                 line = f"after the script: db {key[0]} key {text(key[1])!r} (type, deadline, encoding, value)"
-                difference = Difference(None, len(script), _visible(mine), _visible(theirs), 2, line)
+                difference = Difference(None, len(script), *_visible(mine, theirs), 2, line)
                 difference.aspect = _aspect(mine, theirs)
                 found = self._judge(difference, Tally())
                 if found:
@@ -338,8 +339,11 @@ def _aspect(mine, theirs):
     return f"{names} {mine[2]} {theirs[2]}"
 
 
-def _visible(entry):
-    return repr(entry)[:600]
+def _visible(*entries):
+    """The entries as text, of long ones the part where they differ."""
+    shown = [repr(entry) for entry in entries]
+    same = len(os.path.commonprefix(shown))
+    return [text[same - 100 : same + 500] if same > 500 else text[:600] for text in shown]
 
 
 def _parts(commands):

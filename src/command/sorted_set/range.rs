@@ -221,7 +221,8 @@ pub(super) fn zrangestore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Res
     if let Some(set) = ctx.db.get::<SortedSet>(source)? {
         let ranks = query.ranks(set);
         stored.prepare(ranks.len(), 0, limits);
-        for (member, score) in set.walk(ranks, false) {
+        // In the order of the reply: what comes before a member too long for a listpack loses the sign of -0, as in Valkey.
+        for (member, score) in set.walk(ranks, query.reverse) {
             stored.set(member.text(&mut itoa::Buffer::new()), score, limits);
         }
     }

@@ -136,8 +136,11 @@ def _(arguments, mine, theirs, pair):
 
 
 def _without_refs(entries):
-    """Arguments that are client ids, addresses or the random key that was looked at differ by right."""
+    """Arguments that are client ids, addresses or the random key that was looked at differ by right; and passwords that Valkey shows when it
+    refuses HELLO before it comes to them."""
     def kept(words):
+        if words[0][1].upper() == b"HELLO":
+            return words[: [w[1].upper() for w in words].index(b"AUTH") + 1] if b"AUTH" in [w[1].upper() for w in words] else words
         return words[:1] if words[0][1] == b"TYPE" else [w for w in words if not w[1].replace(b":", b"").replace(b".", b"").isdigit()]
     return [(kinds, kept(words[1]), name) for kinds, words, name in entries]
 
