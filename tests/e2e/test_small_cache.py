@@ -69,4 +69,6 @@ def test_what_fifty_clients_needed_is_given_back(cache):
         fill(cache, 6000, 7000)
         return cache("DBSIZE")
 
+    # Of 1,027 keys 0.90 to 0.94 in four runs, once 0.87; before spare memory was given back 0.59 to 0.7. The 6 to 10 KB that stay away
+    # are not explained: this finds the old fault, not that.
     assert until(lambda: held() > 0.8 * before), (held(), before)
