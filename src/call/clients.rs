@@ -398,6 +398,10 @@ pub struct Pause {
     pub all: bool,
 }
 
+/// With so much more room than for the clients that are there, the registry gives it back: for a few more, and for so many times as many.
+const FEW_CLIENTS: usize = 16;
+const MUCH_ROOM: usize = 4;
+
 /// What all clients hold in buffers, in bytes.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Buffers {
@@ -489,6 +493,13 @@ impl Clients {
         client.kill();
     }
 
+    /// Gives back the room of clients that have gone, when it is much. A lock for each part of the registry.
+    pub fn give_back(&self) {
+        if self.map.capacity() > MUCH_ROOM * (self.map.len() + FEW_CLIENTS) {
+            self.map.shrink_to_fit();
+        }
+    }
+
     /// The client of this id, if it is still there.
     pub fn find(&self, id: u64) -> Option<Arc<Client>> {
         self.map.get(&id).map(|client| Arc::clone(&client))
@@ -569,5 +580,25 @@ impl Clients {
         }
         let pause = *self.pause.lock();
         pause.filter(|pause| pause.until > now)
+    }
+}
+
+#[cfg(all(test, not(feature = "model")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_clients_that_have_gone_is_given_back() {
+        let clients = Clients::default();
+        let peer = || Peer { addr: String::new(), laddr: String::new(), fd: -1, unix: true, worker: 0 };
+        let stays = clients.add(peer(), UnixMs(0));
+        let (few, all): (usize, Vec<_>) =
+            (clients.map.capacity(), (0..1000).map(|_| clients.add(peer(), UnixMs(0))).collect());
+        clients.give_back();
+        assert!(clients.map.capacity() > 1000, "not while they are there");
+        all.iter().for_each(|client| clients.remove(client));
+        clients.give_back();
+        assert!(clients.map.capacity() <= few, "{} > {few}", clients.map.capacity());
+        assert!(clients.find(stays.id).is_some());
     }
 }

@@ -44,11 +44,13 @@ const RESERVED_KEYS: usize = 330;
 /// would take more than the segment does.
 const FLUSHED_BYTES: usize = 2048;
 
-/// Retired things in a bag of the epoch.
-const BAG_ITEMS: u32 = 64;
+/// Retired things in a bag of the epoch, which has room for one more: what notes that the bag is gone.
+const BAG_ITEMS: u32 = 63;
 
 /// What the epoch takes to remember one retired segment by itself, in bytes: a bag for 64.
 const BAG_BYTES: usize = 2560;
+const BAG_OWN: i64 = 2560;
+const _: () = assert!(BAG_OWN.unsigned_abs() == BAG_BYTES as u64);
 
 /// Elements of a removed collection that count as work: those of larger ones are freed elsewhere.
 const FREED_ELEMENTS: usize = 64;
@@ -758,6 +760,8 @@ fn collect_in_time(guard: &Guard) {
     let retired = RETIRED.get() + 1;
     RETIRED.set(retired % BAG_ITEMS);
     if retired == BAG_ITEMS {
+        note_own(BAG_OWN);
+        guard.defer(|| note_own(-BAG_OWN));
         guard.flush();
     }
 }

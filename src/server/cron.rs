@@ -50,6 +50,7 @@ pub fn run(shared: &'static Shared) {
             look_at_stalled(shared, now);
             shared.forget_reads();
             shared.hot.turn(now);
+            shared.clients.give_back();
         }
         if count % (TICKS_A_SECOND * EVERY_S) == 0 {
             as_own(|| remember(shared, now));

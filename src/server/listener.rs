@@ -6,6 +6,7 @@ use crate::call::clients::Peer;
 use crate::call::shared::Shared;
 use crate::config::Config;
 use crate::util::clock::UnixMs;
+use crate::util::memory::flush_drift;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -205,6 +206,8 @@ fn admit(socket: RawSocket, mut peer: Peer, trusted: bool, shared: &'static Shar
     let worker = peer.worker;
     let client = shared.clients.add(peer, UnixMs::now());
     workers.send(worker, Arrival { socket, client });
+    // This thread counts seldom: what it has taken would come to light, and cost a small cache keys, when the next client comes.
+    flush_drift();
 }
 
 /// Says why and closes. The socket is not waited for: a peer that takes nothing gets nothing.

@@ -162,10 +162,11 @@ impl Bench {
     fn forget_spare(&mut self) {
         self.spare.drain(..self.unused);
         self.unused = self.spare.len();
+        self.spare.shrink_to(2 * self.unused);
         let most = std::mem::take(&mut self.most_out);
         self.out.shrink_to(2 * most); // room that doubles is twice too much at most
         if most == 0 && self.parkers == 0 {
-            (self.batch, self.parked) = (Batch::new(), Batch::new());
+            (self.batch, self.parked, self.put_off) = (Batch::new(), Batch::new(), Vec::new());
             self.dispatcher.give_back();
         }
     }

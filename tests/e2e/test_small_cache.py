@@ -66,9 +66,7 @@ def test_what_fifty_clients_needed_is_given_back(cache):
 
     def held():
         time.sleep(0.3)
-        fill(cache, 6000, 7000)
+        fill(cache, 6000, 8000)  # more than fit, or as many are held as were stored
         return cache("DBSIZE")
 
-    # Of 1,027 keys 0.90 to 0.94 in four runs, once 0.87; before spare memory was given back 0.59 to 0.7. The 6 to 10 KB that stay away
-    # are not explained: this finds the old fault, not that.
-    assert until(lambda: held() > 0.8 * before), (held(), before)
+    assert until(lambda: held() > 0.9 * before), (held(), before)
