@@ -104,6 +104,21 @@ fn nothing_below_the_server_opens_sockets_or_spawns() {
     }
 }
 
+/// A thread or task that a bug ends leaves the server without it, unless `threads.rs` has started it. A connection's task may end; loading,
+/// whose end is waited for, tells by itself.
+#[test]
+fn what_lasts_is_started_where_its_end_is_seen() {
+    let others = [("src/server/worker.rs", "spawn_local(", 1), ("src/server/recovery.rs", "thread::Builder", 1)];
+    for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("src/server/")) {
+        for word in ["thread::Builder", "thread::spawn", "spawn_local("] {
+            let allowed =
+                others.iter().find(|(file, what, _)| path == file && word == *what).map_or(0, |other| other.2);
+            let found = text.matches(word).count();
+            assert!(path == "src/server/threads.rs" || found == allowed, "{path} has {found} times {word}");
+        }
+    }
+}
+
 fn rows() -> Vec<&'static CommandSpec> {
     GROUPS.iter().flat_map(|group| group.iter()).collect()
 }

@@ -3,7 +3,7 @@
 //! Invariants: clients are served only when everything that the log holds has been run again; new files take the place of the old
 //! ones only when they hold all of it and are synced. Must not know: any particular command.
 
-use super::replay;
+use super::{replay, threads};
 use crate::call::append_log::files::{self, Plan};
 use crate::call::append_log::{Policy, Task};
 use crate::call::shared::Shared;
@@ -39,12 +39,9 @@ const MINUTE_MS: i64 = 60_000;
 /// # Errors
 /// The system has none.
 pub fn start(shared: &'static Shared) -> io::Result<()> {
-    let thread = |name: &str, work: fn(&'static Shared)| {
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || work(shared)).map(|_| ())
-    };
-    thread("larder-log", write_always)?;
-    thread("larder-sync", sync_always)?;
-    thread("larder-rewrite", keep_always)
+    threads::start("larder-log", move || write_always(shared))?;
+    threads::start("larder-sync", move || sync_always(shared))?;
+    threads::start("larder-rewrite", move || keep_always(shared))
 }
 
 /// Whether the log was about to begin when the server ended: then the snapshot is the data, and the log begins behind it.

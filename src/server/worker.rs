@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::expiry::{self, Courtesy};
 use super::pace::{Pace, be_punctual};
 use super::socket::RawSocket;
+use super::threads;
 use crate::call::clients::Client;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
@@ -63,7 +64,7 @@ impl Workers {
             let (sender, arrivals) = unbounded_channel();
             let pace = Arc::new(Pace::new());
             let runtime = runtime(shared, &pace)?;
-            std::thread::Builder::new().name(format!("larder-{number}")).spawn(move || {
+            threads::start(&format!("larder-{number}"), move || {
                 let tasks = tokio::task::LocalSet::new();
                 if !be_punctual() {
                     tracing::debug!("Pauses of worker {number} may take longer than coalesce-us");
@@ -213,9 +214,10 @@ async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arriv
         dispatcher: Dispatcher::new(shared, number),
         pace,
     }));
-    tokio::task::spawn_local(expiry::run(shared, number, Rc::clone(&bench)));
-    tokio::task::spawn_local(deliver(shared, number));
-    tokio::task::spawn_local(relieve(shared, Rc::clone(&bench)));
+    let (expiring, relieving) = (Rc::clone(&bench), Rc::clone(&bench));
+    threads::keep("expiry", move || expiry::run(shared, number, Rc::clone(&expiring)));
+    threads::keep("delivery", move || deliver(shared, number));
+    threads::keep("relief", move || relieve(shared, Rc::clone(&relieving)));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
         tokio::task::spawn_local(async move {
@@ -253,7 +255,6 @@ impl Drop for Registered {
 async fn deliver(shared: &'static Shared, number: usize) {
     let (post, mut woken) = (shared.clients.post(number), Vec::new());
     loop {
-        post.wait().await;
         let mut count = MAIL_AT_ONCE;
         loop {
             post.take(count, &mut woken);
@@ -266,6 +267,7 @@ async fn deliver(shared: &'static Shared, number: usize) {
             let others_nanos = Ticks::now().nanos_since(began).saturating_sub(writes * MAIL_NANOS);
             count = usize::try_from(others_nanos / MAIL_NANOS).unwrap_or(0).clamp(MAIL_AT_ONCE, MAIL_AT_MOST);
         }
+        post.wait().await; // behind a look: who was there when a bug ended the task is not announced again
     }
 }
 
