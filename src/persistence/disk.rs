@@ -4,6 +4,7 @@
 //! [`RealDisk`]. Invariant: what is to survive a power cut was synced, and so was the directory that names it. Must not
 //! know: what the bytes mean.
 
+use super::direct::DirectFile;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -18,6 +19,11 @@ pub trait DiskFile: Send {
 
     /// Returns once the file's bytes are where a power cut leaves them.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Writes out what the system still holds of it, so that the last [`DiskFile::sync`] is short.
+    fn write_out(&mut self) -> io::Result<()> {
+        self.sync()
+    }
 
     /// Cuts the file off after `len` bytes, where writing goes on.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
@@ -43,6 +49,12 @@ pub trait DiskFile: Send {
 pub trait Disk: Send + Sync {
     /// A new file, empty whatever was there.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// A new file, empty whatever was there, that is long, written from its beginning to its end and not read soon. What was written to it
+    /// may be lost with the program until it is synced.
+    fn create_long(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.create(path)
+    }
 
     /// A file that is there, to be written on at its end.
     fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
@@ -162,6 +174,10 @@ impl Disk for RealDisk {
         // A file cannot be opened for appending and truncated at once.
         drop(File::create(path)?);
         self.append(path)
+    }
+
+    fn create_long(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(DirectFile::create(path)?))
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

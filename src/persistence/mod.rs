@@ -3,5 +3,6 @@
 //! Must not know: commands, clients; it yields values, and never runs a request.
 
 pub mod aof;
+mod direct;
 pub mod disk;
 pub mod rdb;

@@ -85,7 +85,7 @@ fn put_restore(head: &Pieces, value: &Pieces, out: &mut Vec<u8>) {
 /// # Errors
 /// What the system says, or that nobody wants the cut any more.
 pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8]>], syncs: bool) -> io::Result<u64> {
-    let mut out = Out { file: disk.create(path)?, buffer: Vec::new(), written: 0, unsynced: 0, syncs };
+    let mut out = Out { file: disk.create_long(path)?, buffer: Vec::new(), written: 0, unsynced: 0, syncs };
     for code in functions {
         encode([&b"FUNCTION"[..], b"LOAD", code].into_iter(), &mut out.buffer);
     }
@@ -144,7 +144,7 @@ impl Out {
         self.unsynced += self.buffer.len();
         self.buffer.clear();
         if self.syncs && self.unsynced >= SYNC_BYTES {
-            self.file.sync()?;
+            self.file.write_out()?;
             self.unsynced = 0;
         }
         Ok(())

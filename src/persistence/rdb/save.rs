@@ -65,10 +65,10 @@ const WRITER_NICE: i32 = 5;
 /// The slices of processor time in which the other thread has its share: two turns.
 const SLICE: Duration = Duration::from_micros(100);
 
-/// Bytes that are written at once.
-const WRITE_BYTES: usize = 256 * 1024;
+/// Bytes that are summed and written at once.
+const WRITE_BYTES: usize = 64 * 1024;
 
-/// Bytes after which a file is synced while it is being written, so that the last sync is short.
+/// Bytes after which what the system holds of a file is written out while more comes, so that the last sync is short.
 const SYNC_BYTES: u64 = 4 << 20;
 
 /// With a delay for each key, how long it lasts until somebody looks whether it still holds.
@@ -216,7 +216,7 @@ pub fn save_file(
     options: Options<'_>,
     progress: &Progress,
 ) -> Result<Saved, SaveError> {
-    let mut file = disk.create(temporary)?;
+    let mut file = disk.create_long(temporary)?;
     let written = write_snapshot(cut, &mut *file, options, progress);
     let done = written.and_then(|saved| Ok(disk.install(temporary, path).map(|()| saved)?));
     if done.is_err() {
@@ -411,7 +411,7 @@ impl<'f> Writer<'f> {
         self.unsynced += count;
         self.buffer.clear();
         if self.syncs && self.unsynced >= SYNC_BYTES {
-            self.file.sync()?;
+            self.file.write_out()?;
             self.unsynced = 0;
         }
         Ok(())
