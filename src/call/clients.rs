@@ -399,7 +399,7 @@ pub struct Pause {
 }
 
 /// With so much more room than for the clients that are there, the registry gives it back: for a few more, and for so many times as many.
-const FEW_CLIENTS: usize = 16;
+const FEW_CLIENTS: usize = 4;
 const MUCH_ROOM: usize = 4;
 
 /// What all clients hold in buffers, in bytes.
