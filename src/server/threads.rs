@@ -5,6 +5,7 @@
 //! then the process aborts, and the log says why. (A bug in a request ends the connection of its client alone: a task too, but one that
 //! need not last.) Must not know: what the threads do.
 
+use crate::util::bug::text;
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,12 +67,6 @@ fn tell(name: &str, bug: &(dyn Any + Send), told: &mut bool) {
     if !std::mem::replace(told, true) {
         tracing::error!("A bug has ended {name}, which begins again; further ones are not logged. {}", text(bug));
     }
-}
-
-/// What a panic says.
-fn text(bug: &(dyn Any + Send)) -> &str {
-    let owned = || bug.downcast_ref::<String>().map(String::as_str);
-    bug.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("It says nothing.")
 }
 
 #[cfg(test)]

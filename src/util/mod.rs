@@ -1,5 +1,6 @@
 //! Ground floor: pure functions and clocks that every room may use.
 
+pub mod bug;
 pub mod clock;
 pub mod extended;
 pub mod glob;

@@ -43,6 +43,8 @@ pub enum Outcome {
     Fail(i32),
     /// A write or read moves at most so many bytes; other operations succeed.
     Short(usize),
+    /// The program has a bug there.
+    Panic,
 }
 
 struct Fault {
@@ -266,6 +268,11 @@ impl FaultyDisk {
         let hit = if dead { Some(Outcome::Fail(libc::EIO)) } else { state.hit(op, path) };
         let at_most = match hit {
             Some(Outcome::Short(bytes)) => bytes,
+            Some(Outcome::Panic) => {
+                state.failed(op, path, dead);
+                drop(state);
+                std::panic::resume_unwind(Box::new("planted"));
+            }
             Some(Outcome::Fail(errno)) => {
                 state.failed(op, path, dead);
                 return Err(io::Error::from_raw_os_error(errno));

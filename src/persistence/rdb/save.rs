@@ -27,6 +27,7 @@ use crate::keyspace::evict::pressure::Pressure;
 use crate::keyspace::snapshot::{Cut, PartRecorder, Recorder, Size};
 use crate::keyspace::{Keyspace, access_seconds};
 use crate::persistence::disk::{Disk, DiskFile};
+use crate::util::bug::text;
 use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::{count_to_the_end, used_bytes};
 use crate::util::pieces::{Piece, Pieces};
@@ -34,6 +35,7 @@ use crate::util::turns::{give_way, stand_back, take_short_turns};
 use crate::value::walk::Part;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -217,7 +219,10 @@ pub fn save_file(
     progress: &Progress,
 ) -> Result<Saved, SaveError> {
     let mut file = disk.create_long(temporary)?;
-    let written = write_snapshot(cut, &mut *file, options, progress);
+    // A bug here is no reason for the server to end: it goes on with a snapshot that has failed.
+    let write = AssertUnwindSafe(|| write_snapshot(cut, &mut *file, options, progress));
+    let written =
+        catch_unwind(write).unwrap_or_else(|bug| Err(io::Error::other(format!("a bug: {}", text(&*bug))).into()));
     let done = written.and_then(|saved| Ok(disk.install(temporary, path).map(|()| saved)?));
     if done.is_err() {
         // It may be gone already, and nothing more can be done if it cannot be removed.
