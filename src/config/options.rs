@@ -175,7 +175,7 @@ pub const GROUPS: &[Group] = &[
         int("threads", 0, 1024, "0",
             "Worker threads that serve requests; 0 means one per core that the process may use.").startup(),
         int("coalesce-us", 0, 1000, "50",
-            "Microseconds that a worker lets requests of many clients gather at most, one for each, while they come at a high rate; 0 never."),
+            "Longest pause, in microseconds, in which a worker lets requests of many busy clients gather; 0 never."),
         int("io-threads", 1, 128, "1", "Redis's count of input/output threads.").unneeded(THREADS),
         flag("io-threads-do-reads", "no", "Whether Redis's input/output threads also read.").startup().unneeded(THREADS),
         int("prefetch-batch-max-size", 0, 128, "16", "Valkey's limit on keys prefetched together.")
