@@ -193,7 +193,6 @@ impl Engine {
         if used_bytes() + need <= limit + self.allowance(limit) + freeing && keyspace.pressure().untold() < UNTOLD {
             if self.over_since_ms.load(Relaxed) != 0 {
                 self.note_over(false, now);
-                self.full.store(false, Relaxed);
             }
             return Room::Made;
         }
@@ -271,6 +270,7 @@ impl Engine {
             let _ = self.over_since_ms.compare_exchange(0, now.0, Relaxed, Relaxed);
             return;
         }
+        self.full.store(false, Relaxed);
         let since = self.over_since_ms.swap(0, Relaxed);
         if since != 0 {
             self.over_ms.fetch_add(u64::try_from(now.0 - since).unwrap_or(0), Relaxed);
