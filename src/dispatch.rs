@@ -616,10 +616,15 @@ impl Dispatcher {
         if self.shared.saving.is_failing() || self.shared.append_log.log.is_faulty() {
             self.check_disk(command, session)?;
         }
-        if flags_of(command, session).has(Flags::DENYOOM) {
+        let flags = flags_of(command, session);
+        if flags.0 & ROOM_FLAGS.0 != 0 {
             let limit = self.shared.config.maxmemory();
             if limit != 0 {
-                self.make_room(limit, request)?;
+                let room = self.make_room(limit, request);
+                // A script is refused only what it asks for.
+                if flags.has(Flags::DENYOOM) {
+                    room?;
+                }
             }
         }
         Ok(command)
@@ -1114,6 +1119,9 @@ fn is_heard_meanwhile(command: &Command, request: RequestView<'_>) -> bool {
     let waits = command.spec.name == "shutdown" && !request.iter().any(|word| word.eq_ignore_ascii_case(b"nosave"));
     command.spec.flags.has(Flags::ALLOW_BUSY) && !waits
 }
+
+/// Commands before which room is made: those that need it, and scripts, which may run such.
+const ROOM_FLAGS: Flags = Flags::DENYOOM.and(Flags::MAY_REPLICATE);
 
 /// Commands that a monitor may not use.
 const KEYSPACE_FLAGS: Flags = PAUSED_FLAGS.and(Flags::READONLY);

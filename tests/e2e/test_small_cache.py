@@ -70,3 +70,10 @@ def test_what_fifty_clients_needed_is_given_back(cache):
         return cache("DBSIZE")
 
     assert until(lambda: held() > 0.9 * before), (held(), before)
+
+
+@pytest.mark.parametrize("header", ["", "#!lua\n"])
+def test_a_script_writes_when_it_is_full(cache, header):
+    text = header + "return redis.call('SET', KEYS[1], ARGV[1])"
+    for number in range(2000):
+        assert cache("EVAL", text, "1", f"script:{number:012}", VALUE) == "OK", number

@@ -136,9 +136,12 @@ def _(arguments, mine, theirs, pair):
 
 
 def _without_refs(entries):
-    """Arguments that are client ids, addresses or the random key that was looked at differ by right; and passwords that Valkey shows when it
-    refuses HELLO before it comes to them."""
+    """Arguments that are client ids, addresses or the random key that was looked at differ by right; dumps, in which each server writes its own
+    version; and passwords that Valkey shows when it refuses HELLO before it comes to them."""
     def kept(words):
+        names = [w[1].upper() for w in words[:2]]
+        if names[:1] == [b"RESTORE"] or names == [b"FUNCTION", b"RESTORE"]:
+            words = [w for at, w in enumerate(words) if at != (3 if names[0] == b"RESTORE" else 2)]
         if words[0][1].upper() == b"HELLO":
             return words[: [w[1].upper() for w in words].index(b"AUTH") + 1] if b"AUTH" in [w[1].upper() for w in words] else words
         return words[:1] if words[0][1] == b"TYPE" else [w for w in words if not w[1].replace(b":", b"").replace(b".", b"").isdigit()]
