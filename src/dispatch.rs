@@ -621,6 +621,7 @@ impl Dispatcher {
             let limit = self.shared.config.maxmemory();
             if limit != 0 {
                 let room = self.make_room(limit, request);
+                session.no_room.set(room.is_err());
                 // A script is refused only what it asks for.
                 if flags.has(Flags::DENYOOM) {
                     room?;

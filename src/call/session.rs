@@ -3,6 +3,7 @@
 use super::clients::Client;
 use super::transaction::{Transaction, Watch};
 use crate::protocol::reply::Resp;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// What `CLIENT REPLY` chose.
@@ -41,6 +42,8 @@ pub struct Session {
     pub frozen_us: Option<i64>,
     /// It has changed something that is in the log and that it has not been told of.
     pub logged: bool,
+    /// Nothing could be evicted to make room before the request that runs, if it is one that needs room or may run such.
+    pub no_room: Cell<bool>,
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
@@ -61,6 +64,7 @@ impl Session {
             monitor: false,
             own_pushes: false,
             logged: false,
+            no_room: Cell::new(false),
             frozen_us: None,
             transaction: None,
             watch: None,

@@ -14,6 +14,7 @@ pub mod pattern;
 pub mod proof;
 pub mod random;
 
+use crate::util::memory::note_own;
 use cache::{Script, ScriptCache, Sha};
 use engine::{Chunk, Kind, Vm};
 use library::Libraries;
@@ -114,7 +115,7 @@ impl Scripts {
     /// Gives an interpreter back to its worker.
     pub fn give_engine(&self, worker: usize, engine: Box<Engine>) {
         if let (Some(slot), Some(bytes)) = (self.engines.get(worker), self.vm_bytes.get(worker)) {
-            bytes.store(engine.vm.used_bytes(), Relaxed);
+            note_bytes(bytes, engine.vm.used_bytes());
             *slot.lock() = Some(engine);
         }
     }
@@ -126,7 +127,7 @@ impl Scripts {
         for (slot, bytes) in self.engines.iter().zip(&self.vm_bytes) {
             if let Some(mut slot) = slot.try_lock() {
                 *slot = None;
-                bytes.store(0, Relaxed);
+                note_bytes(bytes, 0);
             }
         }
     }
@@ -138,7 +139,7 @@ impl Scripts {
         self.code_bytes.store(libraries.used_bytes(), Relaxed);
         functions_count.store(libraries.functions(), Relaxed);
         if let Some(bytes) = self.vm_bytes.last() {
-            bytes.store(libraries.vm_bytes(), Relaxed);
+            note_bytes(bytes, libraries.vm_bytes());
         }
     }
 
@@ -148,4 +149,11 @@ impl Scripts {
         let libraries = bytes.next_back().unwrap_or(0);
         (bytes.sum(), libraries)
     }
+}
+
+/// Notes that an interpreter holds `now` bytes: the server's own, which cost a small cache no keys.
+fn note_bytes(bytes: &AtomicUsize, now: usize) {
+    let before = bytes.swap(now, Relaxed);
+    let signed = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    note_own(signed(now) - signed(before));
 }

@@ -119,10 +119,10 @@ fn unknown_command(unknown: Unknown, request: RequestView<'_>) -> CommandError {
     }
 }
 
-/// Whether memory is over `maxmemory` and dispatch found nothing to evict before the script.
+/// Whether memory is over `maxmemory` and nothing could be evicted before the request.
 pub fn over_limit(ctx: &Context<'_>) -> bool {
     let limit = ctx.shared.config.maxmemory();
-    limit != 0 && used_bytes() > limit && ctx.shared.keyspace.engine().is_full()
+    limit != 0 && ctx.session.no_room.get() && used_bytes() > limit
 }
 
 impl Host for ScriptHost<'_, '_> {

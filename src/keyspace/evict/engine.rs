@@ -14,7 +14,7 @@ use crate::keyspace::shard::Shard;
 use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::{own_bytes, set_drift_for, size_class, used_bytes};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// What the configuration says of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,8 +130,6 @@ pub struct Engine {
     state: Mutex<State>,
     /// Since when memory has been over the limit; 0: it is not.
     over_since_ms: AtomicI64,
-    /// The last wish for room found none.
-    full: AtomicBool,
     over_ms: AtomicU64,
     /// Bytes that the algorithm took when last asked.
     bookkeeping: AtomicU64,
@@ -163,7 +161,6 @@ impl Default for Engine {
         Engine {
             state: Mutex::new(state),
             over_since_ms: AtomicI64::new(0),
-            full: AtomicBool::new(false),
             over_ms: AtomicU64::new(0),
             bookkeeping: AtomicU64::new(0),
         }
@@ -213,14 +210,8 @@ impl Engine {
         let room = state.make_room(limit, need, enough, nanos, keyspace, now);
         self.note_bookkeeping(&state, keyspace);
         drop(state);
-        self.full.store(room == Room::Full, Relaxed);
         self.note_over(room != Room::Made, now);
         room
-    }
-
-    /// Whether there was neither room nor anything to evict when room was last asked for.
-    pub fn is_full(&self) -> bool {
-        self.full.load(Relaxed)
     }
 
     /// Makes room for a batch of requests that are going to need `need` bytes together; `false` when that was not to be had, or the
@@ -270,7 +261,6 @@ impl Engine {
             let _ = self.over_since_ms.compare_exchange(0, now.0, Relaxed, Relaxed);
             return;
         }
-        self.full.store(false, Relaxed);
         let since = self.over_since_ms.swap(0, Relaxed);
         if since != 0 {
             self.over_ms.fetch_add(u64::try_from(now.0 - since).unwrap_or(0), Relaxed);
