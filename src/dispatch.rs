@@ -617,7 +617,7 @@ impl Dispatcher {
             self.check_disk(command, session)?;
         }
         let flags = flags_of(command, session);
-        if flags.0 & ROOM_FLAGS.0 != 0 {
+        if flags.has(Flags::DENYOOM) || matches!(spec.group, Group::Scripting | Group::Transactions) {
             let limit = self.shared.config.maxmemory();
             if limit != 0 {
                 let room = self.make_room(limit, request);
@@ -1120,9 +1120,6 @@ fn is_heard_meanwhile(command: &Command, request: RequestView<'_>) -> bool {
     let waits = command.spec.name == "shutdown" && !request.iter().any(|word| word.eq_ignore_ascii_case(b"nosave"));
     command.spec.flags.has(Flags::ALLOW_BUSY) && !waits
 }
-
-/// Commands before which room is made: those that need it, and scripts, which may run such.
-const ROOM_FLAGS: Flags = Flags::DENYOOM.and(Flags::MAY_REPLICATE);
 
 /// Commands that a monitor may not use.
 const KEYSPACE_FLAGS: Flags = PAUSED_FLAGS.and(Flags::READONLY);

@@ -37,7 +37,7 @@ def compat_python():
 
 def harness():
     """check_harness.py: {name: passed}."""
-    lines = output(sys.executable, os.path.join(SHARED, "tools", "compat", "check_harness.py"), " ".join(support.program()), "--port", str(support.free_port()))
+    lines = output(sys.executable, os.path.join(SHARED, "tools", "compat", "check_harness.py"), " ".join(support.program()), "--port", str(support.free_port(2)))
     return _results(lines, r"(ok|FAIL) +(.*)")
 
 

@@ -3,6 +3,7 @@
 The program is the environment variable LARDER, else target/release/larder of this checkout. The same suites pass
 against Valkey (`LARDER=$VALKEY_SERVER`), which is how the suites themselves are checked.
 """
+import contextlib
 import os
 import shlex
 import signal
@@ -19,11 +20,19 @@ def program():
     return shlex.split(os.environ.get("LARDER", os.path.join(ROOT, "target", "release", "larder")))
 
 
-def free_port():
-    """A TCP port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port(count=1):
+    """A TCP port that nothing listens on at this moment, nor on the `count` - 1 behind it."""
+    while True:
+        with contextlib.ExitStack() as probes:
+            port = 0
+            try:
+                for number in range(count):
+                    probe = probes.enter_context(socket.socket())
+                    probe.bind(("127.0.0.1", port + number if port else 0))
+                    port = port or probe.getsockname()[1]
+                return port
+            except (OSError, OverflowError):
+                continue
 
 
 class Server:
