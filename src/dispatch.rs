@@ -613,11 +613,14 @@ impl Dispatcher {
             let text = format!("ERR Command '{}' not allowed inside a transaction", command.full_name());
             return Err(CommandError::from(text));
         }
-        if self.shared.saving.is_failing() || self.shared.append_log.log.is_faulty() {
-            self.check_disk(command, session)?;
-        }
         let flags = flags_of(command, session);
-        if flags.has(Flags::DENYOOM) || matches!(spec.group, Group::Scripting | Group::Transactions) {
+        let runs_commands = matches!(spec.group, Group::Scripting | Group::Transactions);
+        if self.shared.saving.is_failing() || self.shared.append_log.log.is_faulty() {
+            self.check_disk(command, flags, session)?;
+        } else if runs_commands {
+            session.writes_refused.take();
+        }
+        if flags.has(Flags::DENYOOM) || runs_commands {
             let limit = self.shared.config.maxmemory();
             if limit != 0 {
                 let room = self.make_room(limit, request);
@@ -642,10 +645,15 @@ impl Dispatcher {
 
     /// Refuses writes, and tells whoever asks after the server's health, while snapshots that are wanted fail.
     #[cold]
-    fn check_disk(&self, command: &Command, session: &Session) -> Result<(), CommandError> {
-        let concerned = flags_of(command, session).has(Flags::WRITE) || command.spec.name == "ping";
-        let refusal = if concerned { self.shared.refuses_writes(false) } else { None };
-        refusal.map_or(Ok(()), Err)
+    fn check_disk(&self, command: &Command, flags: Flags, session: &Session) -> Result<(), CommandError> {
+        let refused = self.shared.refuses_writes();
+        if let Some(refused) = &refused
+            && (flags.has(Flags::WRITE) || command.spec.name == "ping")
+        {
+            return Err(refused.error(false));
+        }
+        session.writes_refused.replace(refused);
+        Ok(())
     }
 
     /// Evicts what must go for the request to be stored within `limit`.

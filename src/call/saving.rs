@@ -193,6 +193,26 @@ impl Saving {
     }
 }
 
+/// Why writes are refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WritesRefused {
+    /// Snapshots that are wanted fail.
+    Snapshots,
+    /// The log cannot be written, for this reason.
+    Log(CommandError),
+}
+
+impl WritesRefused {
+    /// What a command is answered; a script as a whole when `script`.
+    pub fn error(&self, script: bool) -> CommandError {
+        match self {
+            WritesRefused::Snapshots if script => CommandError::text(MISCONF_SCRIPT),
+            WritesRefused::Snapshots => CommandError::text(MISCONF),
+            WritesRefused::Log(error) => error.clone(),
+        }
+    }
+}
+
 impl Shared {
     /// Makes the cut for a snapshot. The caller holds no lock of a shard.
     ///
@@ -219,12 +239,12 @@ impl Shared {
         Ok(Job { shared: self, cut, functions, dirty, running })
     }
 
-    /// Why writes are refused now, if they are; a script as a whole when `script`. A few loads unless a disk has failed.
-    pub fn refuses_writes(&self, script: bool) -> Option<CommandError> {
+    /// Why writes are refused now, if they are. A few loads unless a disk has failed.
+    pub fn refuses_writes(&self) -> Option<WritesRefused> {
         let (saving, config) = (&self.saving, &self.config);
         let refuses = saving.is_failing() && config.stop_writes_on_bgsave_error() && !config.save_points().is_empty();
-        let refusal = refuses.then(|| CommandError::text(if script { MISCONF_SCRIPT } else { MISCONF }));
-        refusal.or_else(|| self.append_log.refusal())
+        let refusal = refuses.then_some(WritesRefused::Snapshots);
+        refusal.or_else(|| self.append_log.refusal().map(WritesRefused::Log))
     }
 
     /// Texts of all libraries of functions.

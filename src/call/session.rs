@@ -1,9 +1,10 @@
 //! What a connection is to the commands it sends.
 
 use super::clients::Client;
+use super::saving::WritesRefused;
 use super::transaction::{Transaction, Watch};
 use crate::protocol::reply::Resp;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 /// What `CLIENT REPLY` chose.
@@ -44,6 +45,9 @@ pub struct Session {
     pub logged: bool,
     /// Nothing could be evicted to make room before the request that runs, if it is one that needs room or may run such.
     pub no_room: Cell<bool>,
+    /// Why writes were refused when the request that runs came, if it is one that may run commands. Another thread may find the disk
+    /// failing at any moment, and of a transaction all is refused or nothing.
+    pub writes_refused: RefCell<Option<WritesRefused>>,
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     /// What it watches.
@@ -65,6 +69,7 @@ impl Session {
             own_pushes: false,
             logged: false,
             no_room: Cell::new(false),
+            writes_refused: RefCell::default(),
             frozen_us: None,
             transaction: None,
             watch: None,

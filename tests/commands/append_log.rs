@@ -178,6 +178,39 @@ fn a_log_that_fails_refuses_writes_until_it_goes_on() {
     assert_eq!((again.ask("MGET a b c"), end), ("[$1, $2, $3]".to_owned(), End::Whole));
 }
 
+/// Another thread may find the disk full while a transaction runs. Scripts of it were refused then, beside commands that had run.
+#[test]
+fn a_log_that_fails_during_a_transaction_refuses_nothing_of_it() {
+    let (mut c, paper) = logging();
+    c.check("SET a 1", "+OK");
+    paper.leave_room(Some(0));
+    let wait = "for i = 1, 1e7 do if string.find(redis.call('INFO', 'persistence'), 'aof_last_write_status:err', 1, true) \
+                then return 1 end end return 'it never failed'";
+    c.check("MULTI", "+OK");
+    c.check("SET b 2", "+QUEUED");
+    for text in [wait, "return redis.call('SET', 'c', '3')", "#!lua\nreturn redis.call('SET', 'd', '4')"] {
+        c.check(&format!("EVAL \"{text}\" 0"), "+QUEUED");
+    }
+    let shared = c.shared;
+    let processed = || shared.stats.workers.iter().map(|worker| worker.processed.load()).sum::<u64>();
+    let before = processed();
+    let failing = std::thread::spawn(move || {
+        while processed() == before {
+            std::thread::yield_now(); // SET b counts when it has run, EXEC when it has ended
+        }
+        assert!(shared.append_log.log.write().is_err());
+    });
+    c.check("EXEC", "[+OK, :1, +OK, +OK]");
+    failing.join().expect("a log that fails");
+    c.check("MULTI", "+OK");
+    c.check("EVAL \"return redis.call('SET', 'e', '5')\" 0", "+QUEUED");
+    assert!(c.ask("EXEC").contains("MISCONF"));
+    paper.leave_room(None);
+    shared.append_log.log.write().expect("room");
+    let (mut again, end) = replayed(&paper.bytes());
+    assert_eq!((again.ask("MGET a b c d e"), end), ("[$1, $2, $3, $4, nil]".to_owned(), End::Whole));
+}
+
 #[test]
 fn waitaof_is_answered_as_by_valkey() {
     let mut c = Client::new(Resp::V2);

@@ -154,8 +154,8 @@ fn admit(ctx: &Context<'_>, flags: ScriptFlags) -> Result<(), CommandError> {
     if flags.has(ScriptFlags::NO_WRITES) {
         return Ok(());
     }
-    if let Some(refusal) = ctx.shared.refuses_writes(true) {
-        return Err(refusal);
+    if let Some(refused) = &*ctx.session.writes_refused.borrow() {
+        return Err(refused.error(true));
     }
     if over_limit(ctx) && !flags.has(ScriptFlags::ALLOW_OOM) { Err(CommandError::OutOfMemory) } else { Ok(()) }
 }

@@ -83,12 +83,11 @@ impl ScriptHost<'_, '_> {
         if (flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)) && self.standing.read_only {
             return Some(READ_ONLY);
         }
-        // Another thread may find the disk failing at any moment: a script that has written writes to its end, or half of it would stay.
         if flags.has(Flags::WRITE)
             && !self.standing.wrote
-            && let Some(refusal) = self.ctx.shared.refuses_writes(false)
+            && let Some(refused) = &*self.ctx.session.writes_refused.borrow()
         {
-            return Some(refusal);
+            return Some(refused.error(false));
         }
         let stays = match command.spec.scope.of(self.ctx.shared, request) {
             Scope::Keys | Scope::Database | Scope::Walk | Scope::Chosen(_) | Scope::Asked(_) => true,
