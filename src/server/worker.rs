@@ -12,6 +12,7 @@ use crate::dispatch::Dispatcher;
 use crate::protocol::batch::Batch;
 use crate::protocol::reply::Output;
 use crate::util::clock::{Ticks, UnixMs};
+use crate::util::memory::as_own;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -131,11 +132,12 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Sees to it that there is something to read into. A bug that ended a connection while its requests ran has taken that along.
+    /// Sees to it that there is something to read into: a worker that never had a client has nothing, and a bug that ended a connection
+    /// while its requests ran has taken it along.
     #[inline]
     pub fn keep_read(&mut self) {
         if self.read.is_empty() {
-            self.read.resize(PARKED_BYTES + READ_BYTES, 0);
+            self.read = as_own(|| vec![0; PARKED_BYTES + READ_BYTES]);
         }
     }
 
@@ -201,7 +203,7 @@ impl Bench {
 
 async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arrivals: UnboundedReceiver<Arrival>) {
     let bench = Rc::new(RefCell::new(Bench {
-        read: vec![0; PARKED_BYTES + READ_BYTES],
+        read: Vec::new(),
         batch: Batch::new(),
         out: Output::new(),
         spare: Vec::new(),
