@@ -6,14 +6,14 @@
 //! - *quick* (after S3-FIFO): to main if it was used at all in the window; else out, remembered by the *ghost* for as long as 0.9 of the
 //!   cache lasts. A key that comes back meanwhile enters main at once.
 //! - *frequent* (after W-TinyLFU): it duels with the key under main's hand; the one that was used more, over all its lives, as the
-//!   *sketch* estimates, stays;
+//!   *sketch* estimates, stays, the newcomer's first use not counted;
 //! - *recent*: every new key enters main at once, and a use gives it one round more, however many there were. That is CLOCK, which hits
 //!   what LRU hits.
 //!
 //! Quick is better where new keys replace old ones for good, frequent where more keys than fit come round and round, recent where what
 //! is used much today is forgotten tomorrow: [`Shadows`] find out which, and how large a window. Invariant: every key of the database has its mark in one of the queues (a mark may stand
 //! for no key any more). A use costs no more than a counter in the entry: the sketch learns of it when the hand comes by, which even
-//! hits more than counting at once. Memory: 4 bytes a key for the queues, 4 for the ghost, 4 to 8 for the sketch.
+//! hits more than counting at once. Memory: 4 bytes a key for the queues, 1.8 for the ghost, 4 to 8 for the sketch.
 //! Sources: Yang et al., FIFO queues are all you need for cache eviction (SOSP 2023); Einziger, Friedman and Manes, TinyLFU (ACM TOS
 //! 2017).
 
@@ -73,10 +73,9 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Empty queues for about `capacity` keys.
-    pub fn new(capacity: usize, rule: Rule) -> Queues {
-        let ghost = Ghost::new(capacity * GHOST_PERCENT / 100);
-        let (window, main, sketch) = (Queue::default(), Queue::default(), Sketch::new(capacity));
+    /// Empty queues.
+    pub fn new(rule: Rule) -> Queues {
+        let (window, main, ghost, sketch) = (Queue::default(), Queue::default(), Ghost::new(0), Sketch::new(0));
         Queues { window, main, ghost, sketch, rule, fresh: 0, overfull: false }
     }
 
@@ -96,7 +95,7 @@ impl Queues {
         self.window.memory_bytes() + self.main.memory_bytes() + self.ghost.memory_bytes() + self.sketch.memory_bytes()
     }
 
-    /// Remembers as much as fits about `capacity` keys. O(capacity) when that has changed by much.
+    /// Comes nearer to remembering as much as fits about `capacity` keys. O(1).
     pub fn fit(&mut self, capacity: usize) {
         self.ghost.fit(capacity * GHOST_PERCENT / 100);
         self.sketch.fit(capacity);
@@ -265,7 +264,9 @@ impl Queues {
             self.learn(mark, seen.uses);
             return self.turn_out(mark, residents);
         };
-        let stronger = self.sketch.estimate(mark) + u32::from(seen.uses) > self.sketch.estimate(other);
+        // The newcomer is here because it is being used, and that has been counted; that the other is used in this round may be yet to come. Without
+        // the difference keys of a loop replace each other round by round, all used as often.
+        let stronger = self.sketch.estimate(mark) + u32::from(seen.uses) > self.sketch.estimate(other) + 1;
         self.learn(mark, seen.uses);
         if !stronger {
             // The hand stays: who wins a duel is asked again before its neighbours.
@@ -295,7 +296,7 @@ impl Duo {
     /// For a database of about `capacity` keys.
     pub fn new(capacity: usize) -> Duo {
         let shadows = Shadows::new(capacity);
-        Duo { queues: Queues::new(capacity, shadows.rule()), shadows, quiet: usize::MAX }
+        Duo { queues: Queues::new(shadows.rule()), shadows, quiet: usize::MAX }
     }
 
     /// The rule that it follows.
@@ -322,6 +323,7 @@ impl Algorithm for Duo {
     }
 
     fn adopt(&mut self, mark: u32, residents: &mut dyn Residents) {
+        self.queues.fit(self.queues.marks());
         self.queues.adopt(mark, residents);
     }
 

@@ -6,8 +6,7 @@
 //! is, or was before the lines became more. Must not know: entries, queues.
 //! Source: the ghost queue of S3-FIFO (Yang et al., SOSP 2023); fingerprints as in Fan et al., Cuckoo Filter (CoNEXT 2014).
 
-use crate::keyspace::segment::prefetch;
-use crate::util::memory::size_class;
+use super::lines::Lines;
 
 const WORDS: usize = 32;
 
@@ -17,63 +16,57 @@ type Word = u16;
 type Line = [Word; WORDS];
 
 /// A set that forgets.
-#[derive(Default)]
 pub struct Ghost {
-    lines: Vec<Line>,
+    lines: Lines<Line>,
 }
 
 impl Ghost {
     /// A ghost that remembers about `capacity` keys.
     pub fn new(capacity: usize) -> Ghost {
-        Ghost { lines: vec![[0; WORDS]; capacity.div_ceil(WORDS).max(1)] }
+        Ghost { lines: Lines::new(capacity.div_ceil(WORDS), [0; WORDS]) }
     }
 
     /// Bytes taken from the allocator.
     pub fn memory_bytes(&self) -> usize {
-        size_class(self.lines.capacity() * size_of::<Line>())
+        self.lines.memory_bytes()
     }
 
-    /// Remembers about `capacity` keys from now on. O(capacity) when that differs by more than an eighth, else nothing.
+    /// Comes nearer to remembering about `capacity` keys, where that differs by more than an eighth. O(1).
     pub fn fit(&mut self, capacity: usize) {
-        let (lines, have) = (capacity.div_ceil(WORDS).max(1), self.lines.len());
-        if lines.abs_diff(have) * 8 <= have {
-            return;
-        }
-        // A line is a range of hashes: what a new one may know is what those knew that its range touches, in turn, the newest first.
-        let old = std::mem::replace(self, Ghost::new(capacity)).lines;
-        for (at, line) in self.lines.iter_mut().enumerate() {
-            let touched = &old[at * have / lines..((at + 1) * have).div_ceil(lines)];
-            let words = (0..WORDS).flat_map(|age| touched.iter().map(move |line| line[age])).filter(|word| *word != 0);
+        // A new line may know what those knew that its range touches, in turn, the newest first.
+        self.lines.fit(capacity.div_ceil(WORDS).max(1), |old| {
+            let mut line = [0; WORDS];
+            let words = (0..WORDS).flat_map(|age| old.iter().map(move |line| line[age])).filter(|word| *word != 0);
             line.iter_mut().zip(words).for_each(|(to, word)| *to = word);
-        }
+            line
+        });
     }
 
-    /// The line of a key, and its word there.
-    fn place(&self, mark: u32) -> (usize, Word) {
-        // The low half is mixed first: lanes and shadows choose their keys by the high bits.
-        let mixed = mark.wrapping_mul(0x9e37_79b1);
+    /// The hash that names the line of a key, and its word there.
+    fn place(mark: u32) -> (u32, Word) {
+        // Both halves have to be mixed: shadows take keys whose lowest bits are zero, and these are the lowest of a product too.
+        let mixed = (mark ^ mark >> 16).wrapping_mul(0x9e37_79b1);
         let [low, high, ..] = mixed.to_le_bytes();
-        let line = (u64::from(mixed) * self.lines.len() as u64) >> 32;
-        (line as usize, Word::from_le_bytes([low, high]).max(1))
+        (mixed, Word::from_le_bytes([low, high]).max(1))
     }
 
     /// Requests from memory what it knows of a key.
     pub fn prefetch(&self, mark: u32) {
-        prefetch((&raw const self.lines[self.place(mark).0]).cast_mut().cast());
+        self.lines.prefetch(Ghost::place(mark).0);
     }
 
     /// Remembers a key.
     pub fn add(&mut self, mark: u32) {
-        let (at, word) = self.place(mark);
-        let line = &mut self.lines[at];
+        let (hash, word) = Ghost::place(mark);
+        let line = self.lines.get_mut(hash);
         line.copy_within(..WORDS - 1, 1);
         line[0] = word;
     }
 
     /// Forgets a key; `true` when it was remembered.
     pub fn take(&mut self, mark: u32) -> bool {
-        let (line, word) = self.place(mark);
-        let line = &mut self.lines[line];
+        let (hash, word) = Ghost::place(mark);
+        let line = self.lines.get_mut(hash);
         let Some(at) = line.iter().position(|known| *known == word) else { return false };
         line.copy_within(at + 1.., at);
         line[WORDS - 1] = 0;
@@ -98,11 +91,20 @@ mod tests {
         assert!(!ghost.take(marks[3999]), "taken once");
     }
 
+    /// The shadows of a cache of a hundred million keys take those whose lowest sixteen bits are zero.
+    #[test]
+    fn tells_keys_of_a_sample_apart() {
+        let mut ghost = Ghost::new(1000);
+        (1..=900_u32).for_each(|n| ghost.add(n << 16));
+        let taken_for_others = (1001..=3000_u32).filter(|n| ghost.take(n << 16)).count();
+        assert!(taken_for_others < 10, "{taken_for_others} of 2000");
+    }
+
     #[test]
     fn keeps_what_it_knows_when_it_grows() {
         let mut ghost = Ghost::new(100);
         (1..=50_u32).for_each(|mark| ghost.add(mark * 77_777));
-        ghost.fit(5000);
+        (0..200).for_each(|_| ghost.fit(5000));
         assert!((1..=50_u32).filter(|mark| ghost.take(mark * 77_777)).count() > 45);
     }
 }

@@ -9,10 +9,10 @@
 pub mod duo;
 pub mod engine;
 pub mod ghost;
+mod lines;
 pub mod pressure;
 pub mod queue;
 pub mod sampled;
-
 pub mod shadows;
 pub mod sketch;
 

@@ -240,7 +240,7 @@ impl Shadows {
 
     /// Empties the arms; what they have scored still counts.
     fn start_again(&mut self) {
-        let arm = |rule| Arm { queues: Queues::new(64, rule), marks: Marks::with_capacity(64), lead: 0.0, split: 0.0 };
+        let arm = |rule| Arm { queues: Queues::new(rule), marks: Marks::with_capacity(64), lead: 0.0, split: 0.0 };
         self.arms = RULES.into_iter().map(arm).collect();
         self.requests = 0;
     }
@@ -274,6 +274,7 @@ impl Shadows {
             }
             while marks.len >= self.capacity && queues.evict(marks) != Turn::Empty {}
             marks.add(mark);
+            queues.fit(marks.len);
             queues.insert(mark, marks);
         }
         self.requests += 1;
@@ -291,7 +292,6 @@ impl Shadows {
         for arm in &mut self.arms {
             arm.lead *= MEMORY;
             arm.split *= MEMORY;
-            arm.queues.fit(self.capacity);
         }
         let needed = self.total * MARGIN + capacity * COST;
         let proved = |arm: &Arm| arm.lead - needed - DEVIATIONS * arm.split.sqrt();

@@ -2,11 +2,12 @@
 //!
 //! A count-min sketch whose four rows lie in one cache line: a key's hash names the line, and in each row one of 32 counters
 //! of 4 bits. Its estimate is the smallest of them: never below the truth but for the cap of 15 and for ageing, which halves every
-//! counter once ten additions a key have been made. Must not know: entries, queues.
-//! Source: Einziger, Friedman and Manes, TinyLFU (ACM TOS 2017).
+//! counter, bit by bit, once so many additions a key have been made. Must not know: entries, queues.
+//! Sources: Einziger, Friedman and Manes, TinyLFU (ACM TOS 2017); that only the smallest counters of a key are raised: Estan and Varghese, New
+//! directions in traffic measurement and accounting (SIGCOMM 2002).
 
+use super::lines::Lines;
 use super::spread;
-use crate::keyspace::segment::prefetch;
 
 /// Counters of one line: four rows of 32, 4 bits each.
 type Line = [u64; 8];
@@ -14,7 +15,10 @@ type Line = [u64; 8];
 const ROWS: usize = 4;
 
 /// Additions for each key of capacity before all counters are halved.
-const SAMPLE_FACTOR: usize = 24;
+const SAMPLE_FACTOR: usize = 32;
+
+/// Lines that are halved with one addition while that is due: all of them are before one key in a thousand has been added to.
+const HALVED_AT_ONCE: usize = 64;
 
 /// Keys of capacity for each line, at most: 4 to 8 bytes a key.
 const KEYS_A_LINE: usize = 16;
@@ -24,40 +28,44 @@ const LEAST_LINES: usize = 64;
 
 /// An estimator of frequencies.
 pub struct Sketch {
-    lines: Vec<Line>,
+    lines: Lines<Line>,
     capacity: usize,
     additions: usize,
+    /// A hash of the next line to be halved, while that is due.
+    halve: Option<u32>,
 }
 
 impl Sketch {
     /// A sketch for about `capacity` keys.
     pub fn new(capacity: usize) -> Sketch {
-        let lines = capacity.div_ceil(KEYS_A_LINE).next_power_of_two().max(LEAST_LINES);
-        Sketch { lines: vec![[0; 8]; lines], capacity: capacity.max(1), additions: 0 }
+        let lines = Lines::new(Sketch::lines_for(capacity), [0; 8]);
+        Sketch { lines, capacity: capacity.max(1), additions: 0, halve: None }
+    }
+
+    fn lines_for(capacity: usize) -> usize {
+        capacity.div_ceil(KEYS_A_LINE).next_power_of_two().max(LEAST_LINES)
     }
 
     /// Bytes taken from the allocator.
     pub fn memory_bytes(&self) -> usize {
-        self.lines.len() * size_of::<Line>()
+        self.lines.memory_bytes()
     }
 
-    /// Makes room for about `capacity` keys, if it has less, keeping what is known. O(capacity), when that has doubled.
+    /// Counts on about `capacity` keys, and comes nearer to having lines for as many where that differs by more than an eighth. O(1).
     pub fn fit(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
-        while self.lines.len() * KEYS_A_LINE < capacity {
-            // One more bit of the hash now names the line: what was one line is known of both.
-            self.lines = self.lines.iter().flat_map(|line| [*line, *line]).collect();
-        }
+        // What was one line is known of both.
+        self.lines.fit(Sketch::lines_for(capacity).max(self.lines.count()), |old| old[0]);
     }
 
-    fn line(&self, spread: u64) -> usize {
-        // The topmost bits, so that doubling splits every line into neighbours.
-        (spread >> 1 >> (63 - self.lines.len().ilog2())) as usize
+    /// The hash that names the line of a key: another part of it than the counters.
+    fn line(spread: u64) -> u32 {
+        (spread >> 32) as u32
     }
 
     /// Requests the line of a key from memory.
     pub fn prefetch(&self, mark: u32) {
-        prefetch((&raw const self.lines[self.line(spread(mark))]).cast_mut().cast());
+        self.lines.prefetch(Sketch::line(spread(mark)));
     }
 
     fn counter(row: usize, spread: u64) -> (usize, u32) {
@@ -68,7 +76,7 @@ impl Sketch {
     /// The estimate for a key: 0 to 15.
     pub fn estimate(&self, mark: u32) -> u32 {
         let spread = spread(mark);
-        let line = &self.lines[self.line(spread)];
+        let line = self.lines.get(Sketch::line(spread));
         let counts = (0..ROWS).map(|row| {
             let (word, shift) = Sketch::counter(row, spread);
             (line[word] >> shift & 15) as u32
@@ -79,27 +87,33 @@ impl Sketch {
     /// Notes a use of a key.
     pub fn add(&mut self, mark: u32) {
         let spread = spread(mark);
-        let at = self.line(spread);
-        let line = &mut self.lines[at];
-        let mut added = false;
-        for row in 0..ROWS {
-            let (word, shift) = Sketch::counter(row, spread);
-            if line[word] >> shift & 15 < 15 {
-                line[word] += 1 << shift;
-                added = true;
+        let line = self.lines.get_mut(Sketch::line(spread));
+        let counters: [(usize, u32); ROWS] = std::array::from_fn(|row| Sketch::counter(row, spread));
+        let least = counters.iter().map(|(word, shift)| line[*word] >> shift & 15).min().unwrap_or(0);
+        if least < 15 {
+            self.additions += 1;
+            // The others have counted more for other keys already: raising them too would only make these seem to be used more.
+            for (word, shift) in counters {
+                line[word] += u64::from(line[word] >> shift & 15 == least) << shift;
             }
         }
-        self.additions += usize::from(added);
         if self.additions >= SAMPLE_FACTOR * self.capacity {
-            self.halve();
+            self.additions /= 2;
+            self.halve = Some(0);
+        }
+        if self.halve.is_some() {
+            self.halve_some();
         }
     }
 
-    fn halve(&mut self) {
-        for word in self.lines.iter_mut().flatten() {
-            *word = *word >> 1 & 0x7777_7777_7777_7777;
+    fn halve_some(&mut self) {
+        for _ in 0..HALVED_AT_ONCE {
+            let Some(hash) = self.halve else { return };
+            for word in self.lines.get_mut(hash) {
+                *word = *word >> 1 & 0x7777_7777_7777_7777;
+            }
+            self.halve = self.lines.behind(hash);
         }
-        self.additions /= 2;
     }
 }
 
@@ -114,7 +128,7 @@ mod tests {
         assert_eq!((sketch.estimate(7), sketch.estimate(8)), (9, 0));
         (0..9).for_each(|_| sketch.add(7));
         assert_eq!(sketch.estimate(7), 15);
-        (100..100 + 24_000_u32).for_each(|mark| sketch.add(mark.wrapping_mul(0x9e37_79b1)));
+        (100..100 + 32_000_u32).for_each(|mark| sketch.add(mark.wrapping_mul(0x9e37_79b1)));
         assert!(sketch.estimate(7) < 15);
     }
 
@@ -122,7 +136,7 @@ mod tests {
     fn keeps_what_it_knows_when_it_grows() {
         let mut sketch = Sketch::new(1000);
         (0..5).for_each(|_| sketch.add(77));
-        sketch.fit(100_000);
+        (0..50_000).for_each(|_| sketch.fit(100_000));
         assert_eq!(sketch.estimate(77), 5);
     }
 }
