@@ -2,6 +2,7 @@
 //!
 //! `TRACES=folder cargo bench --bench hit_ratio [-- trace,trace]`. A trace: 16 bytes of header (`LTR1`, u32 flags, u64 count), then u32 ids,
 //! each followed by a u32 size when flag 1 is set; little endian, under zstd.
+//! `KEYS=12000000 cargo bench --bench hit_ratio`: what the algorithm needs for an insertion while a cache fills, and for the longest ones.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a program for people")]
 
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Traces with the numbers of entries at which they are replayed: 1, 5, 10 and 25 % of their keys.
 const ROWS: &[(&str, [usize; 4])] = &[
@@ -90,7 +92,28 @@ fn replay(ids: &[u32], capacity: usize, seed: u32) -> (f64, f64) {
     figures
 }
 
+/// Prints the mean time of an insertion into a cache that is not full, and the longest ones with the number of the key.
+fn fill(keys: u32) {
+    let (mut none, mut duo, mut longest) = (Keys::default(), Duo::new(0), Vec::new());
+    let mut sum = Duration::ZERO;
+    for (live, id) in (1..).zip(0..keys) {
+        let started = Instant::now();
+        duo.insert(mark_of(id, 1), live, &mut none);
+        let took = started.elapsed();
+        sum += took;
+        if took > Duration::from_micros(50) {
+            longest.push((took, id));
+        }
+    }
+    longest.sort_unstable_by(|a, b| b.cmp(a));
+    longest.truncate(8);
+    println!("{:?} an insertion; the longest: {longest:?}", sum / keys.max(1));
+}
+
 fn main() {
+    if let Some(keys) = std::env::var("KEYS").ok().and_then(|keys| keys.parse().ok()) {
+        return fill(keys);
+    }
     let chosen = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     println!("| trace | entries | duo | bytes an entry |\n|---|---|---|---|");

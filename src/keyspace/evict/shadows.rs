@@ -295,11 +295,12 @@ impl Shadows {
         }
         let needed = self.total * MARGIN + capacity * COST;
         let proved = |arm: &Arm| arm.lead - needed - DEVIATIONS * arm.split.sqrt();
-        let best = (0..self.arms.len()).max_by(|a, b| proved(&self.arms[*a]).total_cmp(&proved(&self.arms[*b])));
-        let Some(best) = best.filter(|best| proved(&self.arms[*best]) > 0.0) else { return false };
-        if self.since < self.patience {
+        if self.since < self.patience || !self.arms.iter().any(|arm| proved(arm) > 0.0) {
             return false;
         }
+        // A change pays; then the best is the one that hits most. Another like the one that is followed is proved better sooner.
+        let hits_most = (0..self.arms.len()).max_by(|a, b| self.arms[*a].lead.total_cmp(&self.arms[*b].lead));
+        let best = hits_most.unwrap_or(self.followed);
         let fickle = self.since < FICKLE * self.patience.max(LEAST_PATIENCE);
         self.patience =
             if fickle { (self.patience * 2.0).clamp(LEAST_PATIENCE, MOST_PATIENCE) } else { self.patience / 2.0 };
