@@ -8,11 +8,11 @@
 
 use larder::keyspace::evict::duo::Duo;
 use larder::keyspace::evict::{Algorithm, MAX_USES, Place, Resident, Residents, Turn};
+use larder::util::clock::Ticks;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// Traces with the numbers of entries at which they are replayed: 1, 5, 10 and 25 % of their keys.
 const ROWS: &[(&str, [usize; 4])] = &[
@@ -95,19 +95,22 @@ fn replay(ids: &[u32], capacity: usize, seed: u32) -> (f64, f64) {
 /// Prints the mean time of an insertion into a cache that is not full, and the longest ones with the number of the key.
 fn fill(keys: u32) {
     let (mut none, mut duo, mut longest) = (Keys::default(), Duo::new(0), Vec::new());
-    let mut sum = Duration::ZERO;
+    let mut sum = 0;
     for (live, id) in (1..).zip(0..keys) {
-        let started = Instant::now();
+        let started = Ticks::now();
         duo.insert(mark_of(id, 1), live, &mut none);
-        let took = started.elapsed();
+        let took = Ticks::now().nanos_since(started);
         sum += took;
-        if took > Duration::from_micros(50) {
-            longest.push((took, id));
+        if took > 50_000 {
+            longest.push((took / 1000, id));
         }
     }
     longest.sort_unstable_by(|a, b| b.cmp(a));
     longest.truncate(8);
-    println!("{:?} an insertion; the longest: {longest:?}", sum / keys.max(1));
+    println!(
+        "{} ns an insertion; the longest, in microseconds, with the number of the key: {longest:?}",
+        sum / u64::from(keys.max(1))
+    );
 }
 
 fn main() {

@@ -12,7 +12,6 @@ use crate::dispatch::Dispatcher;
 use crate::protocol::batch::Batch;
 use crate::protocol::reply::Output;
 use crate::util::clock::{Ticks, UnixMs};
-use crate::util::memory::as_own;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -132,12 +131,12 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Sees to it that there is something to read into: a worker that never had a client has nothing, and a bug that ended a connection
+    /// Sees to it that there is something to read into: a worker without clients has nothing, and a bug that ended a connection
     /// while its requests ran has taken it along.
     #[inline]
     pub fn keep_read(&mut self) {
         if self.read.is_empty() {
-            self.read = as_own(|| vec![0; PARKED_BYTES + READ_BYTES]);
+            self.read = vec![0; PARKED_BYTES + READ_BYTES];
         }
     }
 
@@ -161,8 +160,9 @@ impl Bench {
         self.most_out = self.most_out.max(self.out.len());
     }
 
-    /// Frees what nobody has needed since it was called last: a small cache would have as much less room for keys, for good.
-    fn forget_spare(&mut self) {
+    /// Frees what nobody has needed since it was called last: a small cache would have as much less room for keys, for good. What is read into
+    /// stays while there are `clients`.
+    fn forget_spare(&mut self, clients: bool) {
         self.spare.drain(..self.unused);
         self.unused = self.spare.len();
         self.spare.shrink_to(2 * self.unused);
@@ -171,6 +171,9 @@ impl Bench {
         if most == 0 && self.parkers == 0 {
             (self.batch, self.parked, self.put_off) = (Batch::new(), Batch::new(), Vec::new());
             self.dispatcher.give_back();
+            if !clients {
+                self.read = Vec::new();
+            }
         }
     }
 
@@ -219,7 +222,7 @@ async fn work(shared: &'static Shared, number: usize, pace: Arc<Pace>, mut arriv
     let (expiring, relieving) = (Rc::clone(&bench), Rc::clone(&bench));
     threads::keep("expiry", move || expiry::run(shared, number, Rc::clone(&expiring)));
     threads::keep("delivery", move || deliver(shared, number));
-    threads::keep("relief", move || relieve(shared, Rc::clone(&relieving)));
+    threads::keep("relief", move || relieve(shared, number, Rc::clone(&relieving)));
     while let Some(Arrival { socket, client }) = arrivals.recv().await {
         let bench = Rc::clone(&bench);
         tokio::task::spawn_local(async move {
@@ -278,7 +281,7 @@ const RELIEVE_EVERY: std::time::Duration = std::time::Duration::from_millis(100)
 
 /// Evicts in the background what is over the limit: after it was lowered, and what no request has had the time for. Does, too, what
 /// had to wait until a long script gave its locks back.
-async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
+async fn relieve(shared: &'static Shared, number: usize, bench: Rc<RefCell<Bench>>) {
     let mut tick = tokio::time::interval(RELIEVE_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -288,7 +291,7 @@ async fn relieve(shared: &'static Shared, bench: Rc<RefCell<Bench>>) {
         {
             let mut bench = bench.borrow_mut();
             bench.dispatcher.serve_late();
-            bench.forget_spare();
+            bench.forget_spare(shared.stats.workers[number].clients.load(Relaxed) > 0);
         }
         // As in Redis, nothing that a file holds is evicted before all of it is there.
         while !shared.loading.is_on() && keyspace.engine().relieve(keyspace, UnixMs::now()) {
