@@ -269,16 +269,12 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.turn {
             Turn::Idle => {}
-            Turn::Queue => {
-                self.turn = Turn::Send;
-                self.bench.borrow_mut().put_off(cx);
-                return Poll::Pending;
-            }
+            Turn::Queue => return self.queue(cx),
             Turn::Send => self.send_put_off(),
         }
         if let Some(parked) = self.parked.clone() {
             self.run_parked(parked);
-            return Poll::Ready(());
+            return if self.turn == Turn::Queue && !self.is_busy() { self.queue(cx) } else { Poll::Ready(()) };
         }
         let held = self.is_held();
         if !self.unsent.is_empty() && !held && self.socket.poll_write_ready(cx).is_ready() {
@@ -318,6 +314,13 @@ impl Connection {
                 Poll::Ready(())
             }
         }
+    }
+
+    /// Lets the others that are ready go first.
+    fn queue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.turn = Turn::Send;
+        self.bench.borrow_mut().put_off(cx);
+        Poll::Pending
     }
 
     /// The other side sends nothing more. It may have ended its half alone, to read on what it has asked for; messages, which
