@@ -356,6 +356,14 @@ impl<'a> EntryRef<'a> {
         self.dues().earliest()
     }
 
+    /// Whether that has come.
+    #[inline]
+    pub fn is_due(self, now: UnixMs) -> bool {
+        let header = self.header();
+        let may_be = header.flags & DEADLINE != 0 || header.repr == Repr::Hash;
+        may_be && self.due().is_some_and(|due| due <= now)
+    }
+
     /// What the table keeps count of.
     #[inline]
     pub fn dues(self) -> Dues {

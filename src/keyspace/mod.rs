@@ -190,6 +190,7 @@ impl Keyspace {
         (hash >> 1 >> (63 - self.shard_bits)) as usize
     }
 
+    #[inline]
     fn cells(&self, db: usize) -> &[Cell] {
         self.databases[db].get_or_init(|| {
             let _gate = self.gates[db].lock();

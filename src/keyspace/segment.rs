@@ -80,6 +80,9 @@ pub struct Bucket {
 
 const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Header>() == 64);
 
+/// Words of a bucket: its slots and its tags.
+const BUCKET_WORDS: usize = SLOTS + 1;
+
 /// Blocks above this are pages of their own, which leave no gaps.
 const SLAB_BYTES: usize = 14 * 1024;
 
@@ -118,16 +121,29 @@ impl Mark {
     }
 }
 
-/// A slot of a segment.
+/// A slot of a segment: where its word lies behind the header, counted in words. One number, which fits a register beside the segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
-    bucket: usize,
-    slot: usize,
-}
+pub struct Place(usize);
 
 impl Place {
+    #[inline]
+    fn new(bucket: usize, slot: usize) -> Place {
+        Place(bucket * BUCKET_WORDS + slot)
+    }
+
+    #[inline]
+    fn bucket(self) -> usize {
+        self.0 / BUCKET_WORDS
+    }
+
+    #[inline]
+    fn slot(self) -> usize {
+        self.0 % BUCKET_WORDS
+    }
+
+    /// The number of the slot among all slots, as deadlines are counted.
     fn index(self) -> usize {
-        self.bucket * SLOTS + self.slot
+        self.bucket() * SLOTS + self.slot()
     }
 }
 
@@ -493,7 +509,7 @@ impl Segment {
                 let slot = slot_of(matches);
                 let (h16, start) = unpack(bucket.slots[slot].load(Relaxed));
                 if h16 == mark.h16 {
-                    let place = Place { bucket: index, slot };
+                    let place = Place::new(index, slot);
                     debug_assert!(!start.is_null());
                     if is_it(self.entry(place)) {
                         return Some(place);
@@ -527,7 +543,7 @@ impl Segment {
             let bucket = self.bucket(index);
             let tags = bucket.tags.load(Relaxed);
             for slot in bucket.between(first, last) {
-                let place = Place { bucket: index, slot };
+                let place = Place::new(index, slot);
                 if tags >> (8 * slot) & 0xff != 0 && is_it(self.entry(place)) {
                     return Some(place);
                 }
@@ -557,7 +573,7 @@ impl Segment {
 
     #[inline]
     fn start(&self, place: Place) -> NonNull<u8> {
-        let (_, start) = unpack(self.bucket(place.bucket).slots[place.slot].load(Relaxed));
+        let (_, start) = unpack(self.bucket(place.bucket()).slots[place.slot()].load(Relaxed));
         // SAFETY: an occupied slot is never null.
         unsafe { NonNull::new_unchecked(start) }
     }
@@ -584,7 +600,7 @@ impl Segment {
                 bucket.slots[slot].store(pack(mark.h16, start), Relaxed);
                 bucket.tags.store(tags | u64::from(mark.fingerprint) << (8 * slot), Relaxed);
                 self.header_mut().len += 1;
-                return Place { bucket: index, slot };
+                return Place::new(index, slot);
             }
             if tags >> 56 != STICKY {
                 bucket.tags.store(tags + (1 << 56), Relaxed);
@@ -596,13 +612,13 @@ impl Segment {
     /// Takes the entry at `place` out.
     pub fn remove(&mut self, place: Place) -> Entry {
         self.set_coarse(place, 0);
-        let bucket = self.bucket(place.bucket);
-        let (h16, start) = unpack(bucket.slots[place.slot].load(Relaxed));
+        let bucket = self.bucket(place.bucket());
+        let (h16, start) = unpack(bucket.slots[place.slot()].load(Relaxed));
         let tags = bucket.tags.load(Relaxed);
-        bucket.tags.store(tags & !(0xff << (8 * place.slot)), Relaxed);
-        bucket.slots[place.slot].store(std::ptr::null_mut(), Relaxed);
+        bucket.tags.store(tags & !(0xff << (8 * place.slot())), Relaxed);
+        bucket.slots[place.slot()].store(std::ptr::null_mut(), Relaxed);
         let mut index = home_of(h16, self.buckets());
-        while index != place.bucket {
+        while index != place.bucket() {
             let passed = self.bucket(index);
             let tags = passed.tags.load(Relaxed);
             if tags >> 56 != STICKY {
@@ -626,7 +642,7 @@ impl Segment {
         scratch.won += find_sparse(&scratch.blocks, &mut scratch.sparse);
         let mut moved = 0;
         for (place, _) in scratch.places.iter().zip(&scratch.sparse).filter(|(_, sparse)| **sparse) {
-            let slot = &self.bucket(place.bucket).slots[place.slot];
+            let slot = &self.bucket(place.bucket()).slots[place.slot()];
             let (h16, start) = unpack(slot.load(Relaxed));
             // SAFETY: an occupied slot holds what `into_raw` gave, and is given another entry at once.
             let entry = unsafe { Entry::from_raw(NonNull::new_unchecked(start)) };
@@ -668,7 +684,7 @@ impl Segment {
     /// Puts `entry` in the place of another with the same key; that one is returned.
     pub fn replace(&mut self, place: Place, entry: Entry, now: UnixMs) -> Entry {
         let due = entry.get().due();
-        let slot = &self.bucket(place.bucket).slots[place.slot];
+        let slot = &self.bucket(place.bucket()).slots[place.slot()];
         let (h16, old) = unpack(slot.load(Relaxed));
         slot.store(pack(h16, entry.into_raw()), Relaxed);
         self.note_due(place, due, now);
@@ -740,7 +756,7 @@ impl Segment {
         self.request_due(horizon, most);
         for bucket in 0..self.buckets() {
             for slot in 0..SLOTS {
-                let place = Place { bucket, slot };
+                let place = Place::new(bucket, slot);
                 let coarse = self.coarse(place.index());
                 if coarse == 0 {
                     continue;
@@ -776,7 +792,7 @@ impl Segment {
     fn request_due(&self, horizon: u16, most: usize) {
         let due = (0..self.buckets() * SLOTS).filter(|index| (1..=horizon).contains(&self.coarse(*index)));
         due.take(most).for_each(|index| {
-            prefetch(self.start(Place { bucket: index / SLOTS, slot: index % SLOTS }).as_ptr());
+            prefetch(self.start(Place::new(index / SLOTS, index % SLOTS)).as_ptr());
         });
     }
 
@@ -794,16 +810,16 @@ impl Segment {
     fn places(self) -> impl Iterator<Item = Place> {
         (0..self.buckets()).flat_map(move |bucket| {
             let free = equal_bytes(self.bucket(bucket).tags.load(Relaxed), 0);
-            (0..SLOTS).filter(move |slot| free >> (8 * slot) & 0x80 == 0).map(move |slot| Place { bucket, slot })
+            (0..SLOTS).filter(move |slot| free >> (8 * slot) & 0x80 == 0).map(move |slot| Place::new(bucket, slot))
         })
     }
 
     /// Every entry, for moving it elsewhere or freeing it.
     pub fn items(self) -> impl Iterator<Item = Item> {
         self.places().map(move |place| {
-            let bucket = self.bucket(place.bucket);
-            let (h16, start) = unpack(bucket.slots[place.slot].load(Relaxed));
-            let fingerprint = bucket.tags.load(Relaxed).to_le_bytes()[place.slot];
+            let bucket = self.bucket(place.bucket());
+            let (h16, start) = unpack(bucket.slots[place.slot()].load(Relaxed));
+            let fingerprint = bucket.tags.load(Relaxed).to_le_bytes()[place.slot()];
             // SAFETY: an occupied slot is never null.
             let start = unsafe { NonNull::new_unchecked(start) };
             Item { start, mark: Mark { h16, fingerprint }, coarse: self.coarse(place.index()) }
@@ -837,7 +853,7 @@ impl Segment {
             for (slot, word) in bucket.slots.iter().enumerate() {
                 let (own, _) = unpack(word.load(Relaxed));
                 if tags >> (8 * slot) & 0xff != 0 && home_of(own, buckets) == home {
-                    visit(self.entry(Place { bucket: index, slot }));
+                    visit(self.entry(Place::new(index, slot)));
                 }
             }
             index = self.next(index);
@@ -851,8 +867,8 @@ impl Segment {
     /// The entry at slot `number` modulo the slots, if that is occupied.
     pub fn at<'t>(&self, number: usize) -> Option<EntryRef<'t>> {
         let number = number % (self.buckets() * SLOTS);
-        let place = Place { bucket: number / SLOTS, slot: number % SLOTS };
-        let tag = self.bucket(place.bucket).tags.load(Relaxed) >> (8 * place.slot) & 0xff;
+        let place = Place::new(number / SLOTS, number % SLOTS);
+        let tag = self.bucket(place.bucket()).tags.load(Relaxed) >> (8 * place.slot()) & 0xff;
         (tag != 0).then(|| self.entry(place))
     }
 
@@ -876,13 +892,13 @@ impl Segment {
         let mut overflow = vec![0_u64; self.buckets()];
         let (mut len, mut timed) = (0, 0);
         for place in self.places() {
-            let item_tag = self.bucket(place.bucket).tags.load(Relaxed).to_le_bytes()[place.slot];
-            let (h16, _) = unpack(self.bucket(place.bucket).slots[place.slot].load(Relaxed));
+            let item_tag = self.bucket(place.bucket()).tags.load(Relaxed).to_le_bytes()[place.slot()];
+            let (h16, _) = unpack(self.bucket(place.bucket()).slots[place.slot()].load(Relaxed));
             let entry = self.entry(place);
             let mark = Mark::new(hash(entry.key()), prefix_bits);
             assert_eq!((mark.fingerprint, mark.h16), (item_tag, h16));
             let mut index = home_of(h16, self.buckets());
-            while index != place.bucket {
+            while index != place.bucket() {
                 overflow[index] += 1;
                 index = self.next(index);
             }

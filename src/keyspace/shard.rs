@@ -536,28 +536,27 @@ fn find_live<'t>(
     key: Key<'_>,
     now: UnixMs,
 ) -> Option<Occupied<'t>> {
-    let found = table.find(key)?;
-    if found.get().due().is_some_and(|due| due <= now) {
-        settle(found, stats, reclaimer, journal, now)
-    } else {
-        Some(found)
+    let mut found = table.find(key)?;
+    if found.get().is_due(now) && !settle(found.again(), stats, reclaimer, journal, now) {
+        return None;
     }
+    Some(found)
 }
 
-/// Removes an entry that has expired; of one that has not, the fields that have.
+/// Removes an entry that has expired; of one that has not, the fields that have. Whether the entry is still there.
 #[cold]
-fn settle<'t>(
-    mut found: Occupied<'t>,
+fn settle(
+    mut found: Occupied<'_>,
     stats: &mut ShardStats,
     reclaimer: &Reclaimer,
     journal: &mut Journal,
     now: UnixMs,
-) -> Option<Occupied<'t>> {
+) -> bool {
     if !found.get().is_live(now) {
         count_expired(found.get(), stats, now);
         note_expired(found.get(), journal, now);
         reclaimer.take(Garbage::Entry(found.remove()), Why::Expired);
-        return None;
+        return false;
     }
     let before = found.get().dues();
     let mut fields = Vec::new();
@@ -567,7 +566,7 @@ fn settle<'t>(
         journal.removed(found.get().key(), Happening::FieldsExpired { fields, emptied: false });
     }
     found.note_dues(before, now);
-    Some(found)
+    true
 }
 
 /// Reports an entry that has expired, or lost its last field by that.
@@ -637,7 +636,8 @@ fn count_expired(entry: EntryRef<'_>, stats: &mut ShardStats, now: UnixMs) -> bo
 /// The access clock: seconds, of which entries keep 24 bits.
 #[inline]
 pub fn access_seconds(now: UnixMs) -> u32 {
-    u32::try_from(now.wall().seconds() & 0x00ff_ffff).unwrap_or(0)
+    // Of a number without a sign the seconds are a multiplication.
+    u32::try_from((now.0.unsigned_abs() / 1000) & 0x00ff_ffff).unwrap_or(0)
 }
 
 fn new_entry(key: Key<'_>, value: StringSource<'_>, deadline: Option<UnixMs>, now: UnixMs) -> Entry {

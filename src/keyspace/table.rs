@@ -781,6 +781,12 @@ impl<'t> Occupied<'t> {
         self.segment.entry(self.place)
     }
 
+    /// The same entry, for a function that is seldom called: what it is given lies in memory, and this one stays in registers.
+    #[inline(always)]
+    pub fn again(&mut self) -> Occupied<'_> {
+        Occupied { table: &mut *self.table, segment: self.segment, place: self.place, hash: self.hash }
+    }
+
     /// The hash of its key.
     #[inline]
     pub fn hash(&self) -> u64 {

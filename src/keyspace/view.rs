@@ -336,9 +336,10 @@ impl<'a> View<'a> {
     }
 
     /// The string at `key`, for reading it.
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self, key: Key<'_>) -> Result<Option<StringRef<'_>>, WrongType> {
-        self.read(key).map(|entry| entry.string().ok_or(WrongType)).transpose()
+        let Some(entry) = self.read(key) else { return Ok(None) };
+        entry.string().ok_or(WrongType).map(Some)
     }
 
     /// The string at `key`, for changing it: a use, but neither hit nor miss.

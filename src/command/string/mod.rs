@@ -376,7 +376,7 @@ pub const COMMANDS: &[CommandSpec] = &[
 ];
 
 /// Replies a string: one of 16 KiB or more from its own memory.
-#[inline]
+#[inline(always)]
 fn reply_string(reply: &mut Reply<'_>, string: StringRef<'_>) {
     match string {
         StringRef::Int(n) => reply.bulk_integer(n),
@@ -387,7 +387,7 @@ fn reply_string(reply: &mut Reply<'_>, string: StringRef<'_>) {
 }
 
 /// Replies a string, or null for a missing one; says whether there was one.
-#[inline]
+#[inline(always)]
 fn reply_found(reply: &mut Reply<'_>, string: Option<StringRef<'_>>) -> bool {
     match string {
         Some(string) => reply_string(reply, string),
