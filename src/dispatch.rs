@@ -11,7 +11,7 @@ use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::hot::Chance;
 use crate::call::keys::declared_keys;
-use crate::call::session::Session;
+use crate::call::session::{ReplyMode, Session};
 use crate::call::shared::Shared;
 use crate::call::spec::{Flags, Group, Outcome, Scope, Slices};
 use crate::call::table::{Command, Memo, Unknown};
@@ -38,10 +38,10 @@ use std::sync::atomic::Ordering::Relaxed;
 const PREFETCHED_KEYS: usize = 128;
 
 /// Keys whose entries are requested from memory before the request that needs them runs.
-const KEYS_AHEAD: usize = 12;
+const KEYS_AHEAD: usize = 24;
 
 /// Entries requested together: each may take two of the some twenty lines that a core can wait for at once.
-const KEYS_AT_ONCE: usize = 4;
+const KEYS_AT_ONCE: usize = 8;
 
 /// A command that takes less on average is quick even if that depends on the data.
 const QUICK_NANOS: u64 = 20_000;
@@ -77,6 +77,8 @@ struct Planned {
     command: Result<&'static Command, Unknown>,
     first_arg: usize,
     keys: (usize, usize),
+    /// The command works on data alone, and takes so many arguments.
+    plain: bool,
 }
 
 /// Runs requests for one worker. Owns what is reused from batch to batch.
@@ -108,6 +110,7 @@ pub struct Dispatcher {
     executed: u64,
     /// Which requests are looked at for hot keys.
     chance: Chance,
+    course: Course,
     /// What runs is what a log holds.
     replays: bool,
     /// Bytes for which room has been made for the requests of this batch that have yet to run.
@@ -124,6 +127,21 @@ type Ready = Vec<(usize, Box<[u8]>)>;
 struct Extent {
     planned: usize,
     keys: usize,
+}
+
+/// What holds for the requests of a session until one of them changes it: looked up for a run of requests, not for each.
+#[derive(Clone, Copy)]
+struct Course {
+    /// Of what can refuse a request that works on data, its session and this worker have nothing: see [`Dispatcher::is_disturbed`] for
+    /// the rest.
+    plain: bool,
+    /// Commands of constant cost are timed together.
+    spans: bool,
+    /// Requests and replies of so many bytes are logged.
+    large_request: usize,
+    large_reply: usize,
+    /// Requests are shown to somebody.
+    shown: bool,
 }
 
 /// Runs of one command of constant cost, timed together: reading the clock costs a tenth of a GET.
@@ -167,6 +185,7 @@ impl Dispatcher {
             span: Span::default(),
             executed: 0,
             chance: Chance::new(u32::try_from(worker).unwrap_or(0)),
+            course: Course { plain: false, spans: false, large_request: 0, large_reply: 0, shown: false },
             replays: false,
             room: Cell::new(0),
             late: RefCell::default(),
@@ -225,6 +244,7 @@ impl Dispatcher {
     ) -> Option<(usize, Next)> {
         let (first, end, mut warm) = (requests.start, requests.end, requests.start);
         let keys = std::mem::take(&mut self.keys);
+        self.course = self.course_of(session);
         let mut context = self.context(session, out);
         let mut stopped = None;
         for index in requests {
@@ -233,7 +253,15 @@ impl Dispatcher {
             if self.elements && index == warm {
                 warm = self.warm((planned, &keys), (batch, buffer), index..end, context.session.db);
             }
-            let next = self.run_planned(planned, &keys, batch.request(index, buffer), &mut context);
+            let request = batch.request(index, buffer);
+            let next = match self.planned[planned] {
+                Planned { command: Ok(command), plain: true, .. }
+                    if self.lets_pass(command, request, context.session) =>
+                {
+                    self.run_plain(command, planned, &keys, request, &mut context)
+                }
+                _ => self.run_planned(planned, &keys, request, &mut context),
+            };
             if !matches!(next, Next::Continue) {
                 stopped = Some((index + usize::from(!matches!(next, Next::Paused)), next));
                 break;
@@ -250,6 +278,7 @@ impl Dispatcher {
         self.forget_batch();
         self.plan_one(request.view());
         session.client.paused.store(false, Relaxed);
+        self.course = self.course_of(session);
         let keys = std::mem::take(&mut self.keys);
         let next = self.run_planned(self.parked.planned, &keys, request.view(), &mut self.context(session, out));
         self.keys = keys;
@@ -474,9 +503,10 @@ impl Dispatcher {
         let (command, first_arg) = self.shared.commands.resolve_next(request, &mut self.memo);
         let before = self.keys.len();
         self.slow |= command.is_ok_and(|command| !self.is_quick(command));
+        let accepted = command.is_ok_and(|command| command.spec.accepts(request.argc()));
         if let Ok(command) = command
+            && accepted
             && !command.spec.keys.is_empty()
-            && command.spec.accepts(request.argc())
         {
             self.elements |= command.spec.element != 0;
             let (keys, hasher) = (&mut self.keys, self.shared.keyspace.hasher());
@@ -488,7 +518,8 @@ impl Dispatcher {
                 let _ = declared_keys(command.spec, request, &mut |index, _| note(index));
             }
         }
-        self.planned.push(Planned { command, first_arg, keys: (before, self.keys.len()) });
+        let plain = accepted && command.is_ok_and(|command| command.plain);
+        self.planned.push(Planned { command, first_arg, keys: (before, self.keys.len()), plain });
     }
 
     /// What the handlers of requests of one session see, one after another: three dozen words, made once for a run of them.
@@ -510,7 +541,61 @@ impl Dispatcher {
         }
     }
 
+    /// What holds for a session's requests from now on.
+    fn course_of(&self, session: &Session) -> Course {
+        let (config, client) = (&self.shared.config, &session.client);
+        let ordinary = session.authenticated && !session.monitor && session.transaction.is_none();
+        let heard = session.reply_mode == ReplyMode::On && !client.tracked.is(mode::CACHING);
+        let at_least = |bytes: i64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Course {
+            plain: ordinary && heard && !client.subscribed.load(Relaxed) && !self.loading,
+            spans: !self.shared.hot.is_tracking()
+                && !(0..SPAN_SLOWLOG_US).contains(&config.slowlog_log_slower_than_us()),
+            large_request: at_least(config.commandlog_request_larger_than_bytes()),
+            large_reply: at_least(config.commandlog_reply_larger_than_bytes()),
+            shown: self.shared.clients.monitors() > 0,
+        }
+    }
+
+    /// Whether there is something in the server, which another thread may begin or end at any time, that can refuse or hold back a request.
     #[inline]
+    fn is_disturbed(&self) -> bool {
+        let shared = self.shared;
+        shared.saving.is_failing()
+            | shared.append_log.log.is_faulty()
+            | shared.scripts.long.any()
+            | shared.clients.is_paused()
+    }
+
+    /// Whether a request that is [plain](Planned::plain) passes all of [`Dispatcher::check`], in the way of nearly all requests; makes room for
+    /// it.
+    #[inline]
+    fn lets_pass(&self, command: &Command, request: RequestView<'_>, session: &Session) -> bool {
+        self.course.plain
+            && !self.is_disturbed()
+            && (!command.spec.flags.has(Flags::DENYOOM) || self.check_room(request, session).is_ok())
+    }
+
+    /// Runs a request that [may pass](Dispatcher::lets_pass).
+    #[inline]
+    fn run_plain<'c>(
+        &mut self,
+        command: &'static Command,
+        planned: usize,
+        keys: &'c [KeyUse],
+        request: RequestView<'c>,
+        context: &mut Context<'c>,
+    ) -> Next {
+        let next = self.execute(command, self.planned[planned], keys, request, context);
+        let session = &mut *context.session;
+        if matches!(next, Next::Paused) {
+            session.client.paused.store(true, Relaxed);
+        } else {
+            put_own_pushes(session, context.reply.output());
+        }
+        next
+    }
+
     fn run_planned<'c>(
         &mut self,
         index: usize,
@@ -580,7 +665,6 @@ impl Dispatcher {
     }
 
     /// Everything that can refuse a request before it runs.
-    #[inline]
     fn check(
         &self,
         planned: Planned,
@@ -621,17 +705,25 @@ impl Dispatcher {
             session.writes_refused.take();
         }
         if flags.has(Flags::DENYOOM) || runs_commands {
-            let limit = self.shared.config.maxmemory();
-            if limit != 0 {
-                let room = self.make_room(limit, request);
-                session.no_room.set(room.is_err());
-                // A script is refused only what it asks for.
-                if flags.has(Flags::DENYOOM) {
-                    room?;
-                }
+            let room = self.check_room(request, session);
+            // A script is refused only what it asks for.
+            if flags.has(Flags::DENYOOM) {
+                room?;
             }
         }
         Ok(command)
+    }
+
+    /// Makes room for a request where memory is limited.
+    #[inline]
+    fn check_room(&self, request: RequestView<'_>, session: &Session) -> Result<(), CommandError> {
+        let limit = self.shared.config.maxmemory();
+        if limit == 0 {
+            return Ok(());
+        }
+        let room = self.make_room(limit, request);
+        session.no_room.set(room.is_err());
+        room
     }
 
     /// Whether a command cannot run while data is being loaded: it, or, for EXEC, one of those that wait for it.
@@ -735,6 +827,7 @@ impl Dispatcher {
         &self.shared.stats.workers[self.worker].commands[command.id]
     }
 
+    /// Locks what the command needs, runs its handler, gives the locks up, and counts and logs the run.
     #[inline]
     fn execute<'c>(
         &mut self,
@@ -748,31 +841,22 @@ impl Dispatcher {
         if self.span.calls > 0 && self.span.command.is_none_or(|last| last.id != command.id) {
             self.end_span();
         }
-        let shared = self.shared;
-        // The row has no plan of its own where the request makes it; what it makes of it has one.
-        let plan =
-            command.locks.or_else(|| command.spec.scope.of(self.shared, request).locks()).unwrap_or(LockPlan::All);
-        let (db, resp, out) = (context.session.db, context.session.resp, context.reply.output());
-        let (mark, before) = (out.mark(), out.len());
+        let out = context.reply.output();
+        let (mark, before, db) = (out.mark(), out.len(), context.session.db);
         self.executed += 1;
         context.session.client.last_command.store(u32::try_from(command.id).unwrap_or(u32::MAX), Relaxed);
-        let Some(outcome) = self.run_handler((command, plan), (planned.first_arg, keys), request, context) else {
+        if !self.enter(command, keys, request, context) {
             return Next::Paused;
-        };
-        let failed = outcome.is_err();
-        let next = match outcome {
-            Ok(Outcome::Done) => Next::Continue,
-            Ok(Outcome::Close) => Next::Close,
-            Ok(Outcome::Slices(slices)) => Next::Slices(slices),
-            Ok(Outcome::Block(blocked)) => Next::Block(blocked),
-            Ok(Outcome::StillBlocked) => Next::Continue,
-            Err(error) => {
-                let out = context.reply.output();
-                out.truncate_to(mark);
-                Reply::new(out, resp).error_bytes(&error.reply_text());
-                shared.stats.count_error(&error);
-                Next::Continue
-            }
+        }
+        let mut args = Args::new(request, planned.first_arg, keys, self.shared.keyspace.hasher());
+        let outcome = (command.spec.run)(context, &mut args);
+        context.close();
+        context.db.release();
+        let (failed, next) = if matches!(outcome, Ok(Outcome::Done)) {
+            std::mem::forget(outcome); // there is nothing in it to drop, which the compiler does not see
+            (false, Next::Continue)
+        } else {
+            self.conclude(outcome, mark, context)
         };
         if self.replays {
             context.ready.clear();
@@ -781,22 +865,26 @@ impl Dispatcher {
         if !context.ready.is_empty() {
             self.serve(std::mem::take(&mut context.ready));
         }
+        if !command.plain {
+            self.course = self.course_of(context.session);
+        }
         let replied = context.reply.output().len() - before;
         self.account(command, request, context.session, Run { failed, replied, keys, db });
         next
     }
 
-    /// Locks what `plan` says, runs the handler and gives the locks up. `None` when a long script has the locks: the next try finds that
-    /// out before.
+    /// Locks what a command needs. `false` when a long script has the locks: the next try finds that out before.
     #[inline(always)]
-    fn run_handler<'c>(
+    fn enter<'c>(
         &self,
-        (command, plan): (&'static Command, LockPlan),
-        (first_arg, keys): (usize, &'c [KeyUse]),
+        command: &'static Command,
+        keys: &'c [KeyUse],
         request: RequestView<'c>,
         context: &mut Context<'c>,
-    ) -> Option<Result<Outcome, CommandError>> {
+    ) -> bool {
         let shared = self.shared;
+        // The row has no plan of its own where the request makes it; what it makes of it has one.
+        let plan = command.locks.or_else(|| command.spec.scope.of(shared, request).locks()).unwrap_or(LockPlan::All);
         context.turn_to(command, request);
         if self.replays {
             let (now, looks_at) = replay_clocks(self.now, command, request);
@@ -810,47 +898,63 @@ impl Dispatcher {
         if shared.blocked.any() && !self.replays {
             self.serve_first(&mut context.db, plan, keys, request);
         }
-        if context.db.gave_up() {
-            return None;
-        }
-        let mut args = Args::new(request, first_arg, keys, shared.keyspace.hasher());
-        let outcome = (command.spec.run)(context, &mut args);
-        context.close();
-        context.db.release();
-        Some(outcome)
+        !context.db.gave_up()
+    }
+
+    /// What is left to do behind a handler that did not just reply: whether it failed, and how the connection goes on.
+    #[inline(never)]
+    fn conclude(&self, outcome: Result<Outcome, CommandError>, mark: Mark, context: &mut Context<'_>) -> (bool, Next) {
+        let next = match outcome {
+            Ok(Outcome::Done | Outcome::StillBlocked) => Next::Continue,
+            Ok(Outcome::Close) => Next::Close,
+            Ok(Outcome::Slices(slices)) => Next::Slices(slices),
+            Ok(Outcome::Block(blocked)) => Next::Block(blocked),
+            Err(error) => {
+                context.reply.output().truncate_to(mark);
+                context.reply.error_bytes(&error.reply_text());
+                self.shared.stats.count_error(&error);
+                return (true, Next::Continue);
+            }
+        };
+        (false, next)
     }
 
     /// Counts a run, and enters it in the logs that it belongs to.
     #[inline]
     fn account(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: Run<'_>) {
-        let config = &self.shared.config;
         if run.failed {
             self.counters(command).failed.add(1);
         }
         if self.chance.hit() {
             self.sample(request, &run);
         }
-        let slower_than = config.slowlog_log_slower_than_us();
-        let tracking = self.shared.hot.is_tracking();
-        if command.constant && !tracking && !(0..SPAN_SLOWLOG_US).contains(&slower_than) {
+        let course = self.course;
+        if command.constant && course.spans {
             self.span.command = Some(command);
             self.span.calls += 1;
             if self.span.calls == SPAN_CALLS {
                 self.end_span();
             }
         } else {
-            let nanos = self.lap();
-            self.counters(command).ran(1, nanos, config.latency_tracking());
-            Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false }
-                .note_time(self.shared, nanos);
-            if tracking {
-                self.track(request, &run, nanos);
-            }
+            self.time(command, request, session, &run);
         }
-        if Record::is_wanted(self.shared, request, run.replied) {
-            Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false }
-                .note(self.shared, run.replied);
+        if request.may_hold(course.large_request) || run.replied >= course.large_reply || course.shown {
+            self.record(command, request, session).note(self.shared, run.replied);
         }
+    }
+
+    /// Counts a run with the time that it took.
+    fn time(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: &Run<'_>) {
+        let nanos = self.lap();
+        self.counters(command).ran(1, nanos, self.shared.config.latency_tracking());
+        self.record(command, request, session).note_time(self.shared, nanos);
+        if self.shared.hot.is_tracking() {
+            self.track(request, run, nanos);
+        }
+    }
+
+    fn record<'r>(&self, command: &'r Command, request: RequestView<'r>, session: &'r Session) -> Record<'r> {
+        Record { command, request, client: &session.client, db: session.db, now: self.now, by_script: false }
     }
 
     /// Counts the keys of a request among the hot ones.

@@ -572,10 +572,16 @@ impl Clients {
         self.map.iter().filter(|client| client.paused.load(Relaxed)).for_each(|client| client.notify());
     }
 
+    /// Whether a pause may be in force; one load.
+    #[inline]
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Relaxed)
+    }
+
     /// The pause in force at `now`, if any; one load when there is none.
     #[inline]
     pub fn pause(&self, now: UnixMs) -> Option<Pause> {
-        if !self.paused.load(Relaxed) {
+        if !self.is_paused() {
             return None;
         }
         let pause = *self.pause.lock();

@@ -296,6 +296,14 @@ pub enum Group {
 }
 
 impl Group {
+    /// Whether its commands work on keys and what these hold, and on nothing else.
+    pub const fn is_data(self) -> bool {
+        !matches!(
+            self,
+            Group::Connection | Group::Transactions | Group::Scripting | Group::Server | Group::Cluster | Group::PubSub
+        )
+    }
+
     /// The name in `COMMAND DOCS`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -25,6 +25,8 @@ pub struct Command {
     pub quick: bool,
     /// Whether its only key is the first argument, in every request.
     pub lone_key: bool,
+    /// Whether it works on data alone: it leaves its session as it is, and runs no other commands.
+    pub plain: bool,
     /// Which shards it locks; `None` when that depends on the request.
     pub locks: Option<LockPlan>,
 }
@@ -48,6 +50,7 @@ impl Command {
         constant: false,
         quick: false,
         lone_key: false,
+        plain: false,
         locks: None,
     };
 
@@ -59,6 +62,7 @@ impl Command {
             constant: is_constant(spec),
             quick: is_constant(spec) || spec.flags.has(Flags::FAST),
             lone_key: has_lone_key(spec),
+            plain: spec.group.is_data(),
             locks: spec.scope.locks(),
         }
     }
