@@ -664,7 +664,7 @@ impl Dispatcher {
                 .any(|request| self.shared.commands.resolve(request).0.is_ok_and(|command| writes(command, request)))
     }
 
-    /// Everything that can refuse a request before it runs.
+    /// Everything that can refuse a request before it runs, in the order in which Redis looks at it.
     fn check(
         &self,
         planned: Planned,
@@ -681,35 +681,37 @@ impl Dispatcher {
         if !spec.accepts(request.argc()) {
             return Err(CommandError::WrongArity(command.full_name().into()));
         }
-        if session.resp == Resp::V2 && !spec.while_subscribed && session.client.subscribed.load(Relaxed) {
-            return Err(not_while_subscribed(command));
-        }
-        if self.loading && self.needs_data(command, session) {
-            return Err(CommandError::Loading);
-        }
-        if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) {
-            self.check_busy()?;
-        }
-        if session.monitor && spec.flags.0 & KEYSPACE_FLAGS.0 != 0 {
-            return Err(MONITOR_ONLY);
-        }
         if session.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) {
             let text = format!("ERR Command '{}' not allowed inside a transaction", command.full_name());
             return Err(CommandError::from(text));
         }
         let flags = flags_of(command, session);
         let runs_commands = matches!(spec.group, Group::Scripting | Group::Transactions);
-        if self.shared.saving.is_failing() || self.shared.append_log.log.is_faulty() {
-            self.check_disk(command, flags, session)?;
-        } else if runs_commands {
-            session.writes_refused.take();
-        }
-        if flags.has(Flags::DENYOOM) || runs_commands {
+        let held_up = self.shared.scripts.long.any();
+        // Nothing is evicted, and so nothing refused, while a script runs for long or data is being loaded.
+        if (flags.has(Flags::DENYOOM) || runs_commands) && !held_up && !self.loading {
             let room = self.check_room(request, session);
             // A script is refused only what it asks for.
             if flags.has(Flags::DENYOOM) {
                 room?;
             }
+        }
+        if self.shared.saving.is_failing() || self.shared.append_log.log.is_faulty() {
+            self.check_disk(command, flags, session)?;
+        } else if runs_commands {
+            session.writes_refused.take();
+        }
+        if session.resp == Resp::V2 && !spec.while_subscribed && session.client.subscribed.load(Relaxed) {
+            return Err(not_while_subscribed(command));
+        }
+        if self.loading && self.needs_data(command, session) {
+            return Err(CommandError::Loading);
+        }
+        if held_up && !is_heard_meanwhile(command, request) {
+            self.check_busy()?;
+        }
+        if session.monitor && spec.flags.0 & KEYSPACE_FLAGS.0 != 0 {
+            return Err(MONITOR_ONLY);
         }
         Ok(command)
     }
