@@ -5,9 +5,9 @@ usage: snapshot.py [--keys 1000000] [--bytes 64] [--writes 20000] [--rounds 3] [
                    --server NAME='CMD --port {port}' [--server ..]
 
 Each server gets KEYS strings of BYTES bytes. A writer overwrites random ones, WRITES a second, a probe asks for one key a thousand times a
-second. Prints, for a stretch of time without a snapshot and for ROUNDS snapshots (BGSAVE), the longest reply of the probe and that which
-one in a thousand exceeds; for the snapshots how long they took, and the memory that the server and its children had at most, in
-proportion to what they had before. With --large N there is a collection of N elements too (--kind: hash, set, zset, list or stream): one in 16 writes, and every
+second. Prints, ROUNDS times, for five seconds without a snapshot and then for a snapshot (BGSAVE), the longest reply of the probe and that which
+one in a thousand exceeds: what the machine itself makes a probe wait differs from minute to minute, and is in both. For the snapshots also how long
+they took, and the memory that the server and its children had at most, in proportion to what they had before. With --large N there is a collection of N elements too (--kind: hash, set, zset, list or stream): one in 16 writes, and every
 other request of the probe, changes it. Server and probe run with a higher priority than others where that is allowed. Loopback only; ends by itself.
 """
 import argparse, multiprocessing, os, random, shutil, socket, subprocess, sys, tempfile, time
@@ -151,9 +151,9 @@ def measure(name, command, a):
         writer = multiprocessing.Process(target=write, args=(port, a.keys, a.bytes, a.writes, a.large, a.kind, stop))
         writer.start()
         time.sleep(1)
-        _, longest, most = probed(port, a.keys, a.large, a.kind, lambda: time.sleep(5))
-        print(f"{name:12} without     longest {longest:7.2f} ms   p99.9 {most:6.2f} ms", flush=True)
         for _ in range(a.rounds):
+            _, longest, most = probed(port, a.keys, a.large, a.kind, lambda: time.sleep(5))
+            print(f"{name:12} without     longest {longest:7.2f} ms   p99.9 {most:6.2f} ms", flush=True)
             (took, memory), longest, most = probed(port, a.keys, a.large, a.kind, lambda: snapshot(connection, server.pid))
             print(f"{name:12} snapshot    longest {longest:7.2f} ms   p99.9 {most:6.2f} ms   took {took:5.2f} s   memory x {memory:.3f}", flush=True)
             time.sleep(1)
