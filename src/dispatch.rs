@@ -4,7 +4,7 @@
 //! need are requested from memory before the first request runs. Invariant: a request that is refused changes nothing.
 //! Must not know: sockets, tasks, any particular command.
 
-use crate::call::account::Record;
+use crate::call::account::{Record, Wanted};
 use crate::call::args::{Args, KeyUse};
 use crate::call::blocking::Blocked;
 use crate::call::context::{Blocking, Context};
@@ -137,11 +137,8 @@ struct Course {
     plain: bool,
     /// Commands of constant cost are timed together.
     spans: bool,
-    /// Requests and replies of so many bytes are logged.
-    large_request: usize,
-    large_reply: usize,
-    /// Requests are shown to somebody.
-    shown: bool,
+    /// Which requests are written down somewhere.
+    wanted: Wanted,
 }
 
 /// Runs of one command of constant cost, timed together: reading the clock costs a tenth of a GET.
@@ -185,7 +182,7 @@ impl Dispatcher {
             span: Span::default(),
             executed: 0,
             chance: Chance::new(u32::try_from(worker).unwrap_or(0)),
-            course: Course { plain: false, spans: false, large_request: 0, large_reply: 0, shown: false },
+            course: Course { plain: false, spans: false, wanted: Wanted::NONE },
             replays: false,
             room: Cell::new(0),
             late: RefCell::default(),
@@ -546,14 +543,11 @@ impl Dispatcher {
         let (config, client) = (&self.shared.config, &session.client);
         let ordinary = session.authenticated && !session.monitor && session.transaction.is_none();
         let heard = session.reply_mode == ReplyMode::On && !client.tracked.is(mode::CACHING);
-        let at_least = |bytes: i64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Course {
             plain: ordinary && heard && !client.subscribed.load(Relaxed) && !self.loading,
             spans: !self.shared.hot.is_tracking()
                 && !(0..SPAN_SLOWLOG_US).contains(&config.slowlog_log_slower_than_us()),
-            large_request: at_least(config.commandlog_request_larger_than_bytes()),
-            large_reply: at_least(config.commandlog_reply_larger_than_bytes()),
-            shown: self.shared.clients.monitors() > 0,
+            wanted: Wanted::of(self.shared),
         }
     }
 
@@ -940,7 +934,7 @@ impl Dispatcher {
         } else {
             self.time(command, request, session, &run);
         }
-        if request.may_hold(course.large_request) || run.replied >= course.large_reply || course.shown {
+        if course.wanted.has(request, run.replied) {
             self.record(command, request, session).note(self.shared, run.replied);
         }
     }

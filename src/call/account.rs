@@ -41,9 +41,35 @@ pub struct Record<'a> {
     pub by_script: bool,
 }
 
-#[inline]
-fn over(limit: i64, bytes: usize) -> bool {
-    usize::try_from(limit).is_ok_and(|limit| bytes >= limit)
+/// Which requests [`Record::note`] has something to do for, as the options and monitors are now.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    /// From so many bytes on requests and replies are large.
+    request: usize,
+    reply: usize,
+    /// Somebody is shown requests.
+    shown: bool,
+}
+
+impl Wanted {
+    /// No request.
+    pub const NONE: Wanted = Wanted { request: usize::MAX, reply: usize::MAX, shown: false };
+
+    /// As it is now: a few loads.
+    pub fn of(shared: &Shared) -> Wanted {
+        let at_least = |bytes: i64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Wanted {
+            request: at_least(shared.config.commandlog_request_larger_than_bytes()),
+            reply: at_least(shared.config.commandlog_reply_larger_than_bytes()),
+            shown: shared.clients.monitors() > 0,
+        }
+    }
+
+    /// Whether this request, with a reply of so many bytes, may be one of them.
+    #[inline]
+    pub fn has(&self, request: RequestView<'_>, replied: usize) -> bool {
+        request.may_hold(self.request) || replied >= self.reply || self.shown
+    }
 }
 
 impl Record<'_> {
@@ -62,28 +88,19 @@ impl Record<'_> {
         }
     }
 
-    /// Whether [`Record::note`] may have something to do for a request: a few loads.
-    #[inline]
-    pub fn is_wanted(shared: &Shared, request: RequestView<'_>, replied: usize) -> bool {
-        let (config, may_hold) = (&shared.config, |limit| request.may_hold(limit));
-        usize::try_from(config.commandlog_request_larger_than_bytes()).is_ok_and(may_hold)
-            || over(config.commandlog_reply_larger_than_bytes(), replied)
-            || shared.clients.monitors() > 0
-    }
-
     /// Enters it in the logs of large requests and large replies, if it belongs there, and shows it to the monitors, unless its
     /// row says that it is not shown. `replied`: bytes.
     #[cold]
     pub fn note(self, shared: &Shared, replied: usize) {
-        let config = &shared.config;
-        if over(config.commandlog_reply_larger_than_bytes(), replied) {
+        let wanted = Wanted::of(shared);
+        if replied >= wanted.reply {
             self.log(shared, LogKind::LargeReply, i64::try_from(replied).unwrap_or(i64::MAX));
         }
         let bytes = self.request.payload_bytes();
-        if over(config.commandlog_request_larger_than_bytes(), bytes) {
+        if bytes >= wanted.request {
             self.log(shared, LogKind::LargeRequest, i64::try_from(bytes).unwrap_or(i64::MAX));
         }
-        if shared.clients.monitors() > 0 && !self.command.spec.flags.has(Flags::SKIP_MONITOR) {
+        if wanted.shown && !self.command.spec.flags.has(Flags::SKIP_MONITOR) {
             self.show(shared);
         }
     }

@@ -4,7 +4,7 @@
 //! Invariant: what a run did is announced and logged before its locks are released, and news of the keys it met (one
 //! that had expired) stand before what it did itself. Must not know: how the locks were taken, any particular command.
 
-use super::account::Record;
+use super::account::{Record, Wanted};
 use super::args::{Args, KeyUse};
 use super::context::{Blocking, Context};
 use super::effects::Effect;
@@ -85,7 +85,7 @@ impl Context<'_> {
         let replied = out.len() - before;
         let bytes = (request.payload_bytes() + replied) as u64;
         record.note_time(shared, nanos);
-        if Record::is_wanted(shared, request, replied) {
+        if Wanted::of(shared).has(request, replied) {
             record.note(shared, replied);
         }
         if self.command.spec.keys.is_empty() {

@@ -217,10 +217,7 @@ impl Shard {
         }
         let Shard { table, stats, journal, reclaimer, uses, .. } = self;
         let Some(mut found) = table.find(key) else {
-            journal.created(key.bytes);
-            let mut entry = new_entry(key, value, deadline, now);
-            uses.welcome(&mut entry, key.hash, now);
-            return table.insert(key.hash, entry, now);
+            return create(table, journal, uses, key, new_entry(key, value, deadline, now), now);
         };
         let before = found.get().dues();
         if before.key.is_some_and(|deadline| deadline <= now) {
@@ -286,12 +283,15 @@ impl Shard {
         Some(Ok(Edited { result, removed }))
     }
 
-    /// Adds to a live integer in place, keeping the deadline: `Some(None)` when the sum does not fit, `None` when there is
-    /// no value held as an integer.
+    /// Adds to a live integer in place, keeping the deadline, or stores `delta` under a key that is not there: `Some(None)` when
+    /// the sum does not fit, `None` when there is another value, or one that has expired. One lookup.
     #[inline]
-    pub fn add_in_place(&mut self, key: Key<'_>, delta: i64, now: UnixMs) -> Option<Option<i64>> {
-        let Shard { table, uses, .. } = self;
-        let mut found = table.find(key)?;
+    pub fn add_to_integer(&mut self, key: Key<'_>, delta: i64, now: UnixMs) -> Option<Option<i64>> {
+        let Shard { table, journal, uses, .. } = self;
+        let Some(mut found) = table.find(key) else {
+            create(table, journal, uses, key, new_entry(key, StringSource::Int(delta), None, now), now);
+            return Some(Some(delta));
+        };
         let entry = found.get();
         let Some(StringRef::Int(value)) = entry.string() else { return None };
         if entry.deadline().is_some_and(|deadline| deadline <= now) {
@@ -638,6 +638,13 @@ fn count_expired(entry: EntryRef<'_>, stats: &mut ShardStats, now: UnixMs) -> bo
 pub fn access_seconds(now: UnixMs) -> u32 {
     // Of a number without a sign the seconds are a multiplication.
     u32::try_from((now.0.unsigned_abs() / 1000) & 0x00ff_ffff).unwrap_or(0)
+}
+
+/// Stores an entry whose key is not in the table; its deadline is the caller's to note.
+fn create(table: &mut Table, journal: &mut Journal, uses: &Uses, key: Key<'_>, mut entry: Entry, now: UnixMs) {
+    journal.created(key.bytes);
+    uses.welcome(&mut entry, key.hash, now);
+    table.insert(key.hash, entry, now);
 }
 
 fn new_entry(key: Key<'_>, value: StringSource<'_>, deadline: Option<UnixMs>, now: UnixMs) -> Entry {

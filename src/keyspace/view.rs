@@ -495,11 +495,11 @@ impl<'a> View<'a> {
     }
 
     /// Adds `delta` to the integer at `key` (0 when there is none), keeping the deadline; returns the sum. One lookup when
-    /// the value is held as an integer.
+    /// the value is held as an integer, or there is none.
     #[inline]
     pub fn add_integer(&mut self, key: Key<'_>, delta: i64) -> Result<i64, AddError> {
         let now = self.now;
-        match self.shard(self.db, key.hash).add_in_place(key, delta, now) {
+        match self.shard(self.db, key.hash).add_to_integer(key, delta, now) {
             Some(sum) => sum.ok_or(AddError::Overflow),
             None => self.add_to_text(key, delta),
         }
