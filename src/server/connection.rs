@@ -339,7 +339,7 @@ impl Connection {
         bench.keep_read();
         if self.tail.is_empty() {
             let at = bench.parked_bytes;
-            let mut buffer = ReadBuf::new(&mut bench.read[at..at + READ_BYTES]);
+            let mut buffer = ReadBuf::new(bench.room());
             if self.socket.poll_read(cx, &mut buffer)?.is_pending() {
                 return Poll::Pending;
             }
@@ -381,9 +381,9 @@ impl Connection {
     /// Reads on behind the part of a request that has come. While that is short, by way of the worker's room: who waits for the rest keeps no
     /// more than what has come, or all keys of a small cache would go for it.
     fn read_on(&mut self, cx: &mut Context<'_>, bench: &mut Bench, tail: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        let (before, at) = (tail.len(), bench.parked_bytes);
+        let before = tail.len();
         if before <= READ_BYTES {
-            let mut buffer = ReadBuf::new(&mut bench.read[at..at + READ_BYTES]);
+            let mut buffer = ReadBuf::new(bench.room());
             ready!(self.socket.poll_read(cx, &mut buffer))?;
             tail.extend_from_slice(buffer.filled());
             return Poll::Ready(Ok(buffer.filled().len()));

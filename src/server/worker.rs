@@ -27,6 +27,9 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// So many bytes of parked requests lie in the read buffer at most, before the part that is read into.
 pub const PARKED_BYTES: usize = 64 * 1024;
 
+/// A read takes at least this many bytes, however many are parked.
+const LEAST_READ: usize = 16 * 1024;
+
 /// Clients with mail that are woken before the sockets are looked at again: that costs a tenth of what writing to these does.
 const MAIL_AT_ONCE: usize = 8;
 
@@ -136,8 +139,15 @@ impl Bench {
     #[inline]
     pub fn keep_read(&mut self) {
         if self.read.is_empty() {
-            self.read = vec![0; PARKED_BYTES + READ_BYTES];
+            self.read = vec![0; PARKED_BYTES + LEAST_READ];
         }
+    }
+
+    /// What the next read goes into, behind what is parked.
+    #[inline]
+    pub fn room(&mut self) -> &mut [u8] {
+        let end = self.read.len().min(self.parked_bytes + READ_BYTES);
+        &mut self.read[self.parked_bytes..end]
     }
 
     /// An empty output; perhaps one that has memory.
