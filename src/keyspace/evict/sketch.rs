@@ -123,9 +123,9 @@ impl Sketch {
 fn either(lines: &[Line]) -> Line {
     lines.iter().skip(1).fold(lines.first().copied().unwrap_or_default(), |all, line| {
         std::array::from_fn(|word| {
-            (0..64).step_by(4).fold(0, |counters, shift| {
-                counters | (all[word] >> shift & 15).max(line[word] >> shift & 15) << shift
-            })
+            (0..64)
+                .step_by(4)
+                .fold(0, |counters, shift| counters | (all[word] >> shift & 15).max(line[word] >> shift & 15) << shift)
         })
     })
 }
@@ -145,11 +145,28 @@ mod tests {
         assert!(sketch.estimate(7) < 15);
     }
 
+    /// From size to size, also where a new line stands for keys of two old ones.
     #[test]
     fn keeps_what_it_knows_when_it_grows() {
         let mut sketch = Sketch::new(1000);
         (0..5).for_each(|_| sketch.add(77));
-        (0..50_000).for_each(|_| sketch.fit(100_000));
-        assert_eq!(sketch.estimate(77), 5);
+        (0..3000_u32).for_each(|mark| (0..mark % 4).for_each(|_| sketch.add(mark.wrapping_mul(0x9e37_79b1))));
+        let known = |sketch: &Sketch| -> Vec<u32> {
+            (0..3000_u32)
+                .map(|mark| sketch.estimate(mark.wrapping_mul(0x9e37_79b1)))
+                .chain([sketch.estimate(77)])
+                .collect()
+        };
+        let (mut before, mut sizes) = (known(&sketch), 0);
+        for capacity in (1000..40_000).step_by(500) {
+            let lines = sketch.lines.count();
+            (0..40_000).for_each(|_| sketch.fit(capacity));
+            let after = known(&sketch);
+            assert!(before.iter().zip(&after).all(|(before, after)| after >= before), "at {capacity}");
+            assert!(sketch.lines.count() * KEYS_A_LINE >= capacity && sketch.memory_bytes() <= 6 * capacity + 6000);
+            sizes += usize::from(sketch.lines.count() != lines);
+            before = after;
+        }
+        assert!(sizes > 15, "{sizes}");
     }
 }
