@@ -307,6 +307,8 @@ def test_clients_hear_that_data_is_being_loaded(start, tmp_path):
         text = "LOADING Valkey is loading the dataset in memory"
         for request in (["PING"], ["GET", "key:1"], ["SET", "a", "b"], ["EVAL", "return 1", 0], ["DBSIZE"], ["SAVE"], ["FLUSHALL"]):
             assert client.error(*request) == text, request
+        # What the file says of itself is known as soon as its first bytes are.
+        assert support.until(lambda: support.parse_info(client("INFO", "persistence"))["loading_rdb_used_mem"] != "0")
         info = support.parse_info(client("INFO", "persistence"))
         assert info["loading"] == "1" and info["async_loading"] == "0"
         assert int(info["loading_total_bytes"]) == os.path.getsize(tmp_path / "dump.rdb")
