@@ -22,6 +22,14 @@ def module_server():
         assert server.process.poll() is None, "the server died:\n" + server.log()[-3000:]
 
 
+@pytest.fixture(autouse=True)
+def nobody_waits(server):
+    """Each test begins with no client that waits: those of the test before may have gone without the server having noticed."""
+    with server.connect() as client:
+        client("CLIENT", "KILL", "TYPE", "normal")
+        assert until(lambda: blocked(client) == 0), "clients of the test before still wait"
+
+
 def blocked(client):
     """How many clients wait, as INFO tells."""
     return int(parse_info(client("INFO", "clients"))["blocked_clients"])
