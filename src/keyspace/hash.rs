@@ -1,7 +1,7 @@
 //! The hash of a key, computed once per key and request.
 //!
 //! Seeded per process, so that nobody can choose keys that collide. Bits from the top: shard, directory of the shard,
-//! bucket in the segment; the lowest byte is the fingerprint.
+//! bucket in the segment, fingerprint.
 
 use crate::util::hash::BytesHasher;
 

@@ -107,17 +107,43 @@ impl Scratch {
 pub struct Mark {
     /// The 16 bits behind the prefix, which fix the home bucket.
     pub h16: u16,
-    /// 1 to 255, compared before an entry is touched.
+    /// Eight bits of the hash, 1 for 0, compared before an entry is touched: see [`fingerprint_bit`].
     pub fingerprint: u8,
 }
 
+/// The first of the bits of the hash that are the fingerprint in a segment with this prefix: the first multiple of eight from which on they hold the
+/// bit behind the 16. So a segment that splits or merges gives its entries their new marks without a look at their keys, but for each eighth split.
+#[inline]
+const fn fingerprint_bit(prefix_bits: u32) -> u32 {
+    (prefix_bits & !7) + 16
+}
+
 impl Mark {
-    /// The marks of `hash` in a segment whose prefix (shard bits included) has `prefix_bits` bits.
+    /// The marks of `hash` in a segment whose prefix (shard bits included) has `prefix_bits` bits, at most 40.
     #[inline]
     pub fn new(hash: u64, prefix_bits: u32) -> Mark {
-        let [low, ..] = hash.to_le_bytes();
+        let [low, ..] = (hash >> (56 - fingerprint_bit(prefix_bits))).to_le_bytes();
         let [.., a, b] = (hash << prefix_bits).to_le_bytes();
         Mark { h16: u16::from_le_bytes([a, b]), fingerprint: low.max(1) }
+    }
+
+    /// Which half of a segment of this prefix, split, the entry belongs to: 0 or 1.
+    pub fn half(self) -> usize {
+        usize::from(self.h16 >> 15)
+    }
+
+    /// The marks in that half. `None` where only the hash tells them.
+    pub fn split(self, prefix_bits: u32) -> Option<Mark> {
+        let known = prefix_bits % 8;
+        let next = u16::from(self.fingerprint >> (7 - known) & 1);
+        (known < 7).then_some(Mark { h16: self.h16 << 1 | next, ..self })
+    }
+
+    /// The marks in the segment of this prefix that the two halves of it, of which the entry lies in number `half`, become.
+    pub fn merged(self, half: u16, prefix_bits: u32) -> Mark {
+        let [low, _] = self.h16.to_le_bytes();
+        let fingerprint = if prefix_bits % 8 == 7 { low.max(1) } else { self.fingerprint };
+        Mark { h16: self.h16 >> 1 | half << 15, fingerprint }
     }
 }
 
@@ -932,4 +958,25 @@ pub fn prefetch(address: *mut u8) {
 fn coarse_of(due: UnixMs, base_ms: i64) -> u16 {
     let units = due.0.saturating_sub(base_ms).div_euclid(COARSE_MS).saturating_add(1);
     u16::try_from(units.max(i64::from(COARSE_FIRST))).unwrap_or(COARSE_FAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn marks_follow_a_segment_that_splits_and_merges(hash: u64, zero in 0_u32..56) {
+            // Eight zeros are a fingerprint that is written as one.
+            let hash = hash & !(0xff_u64 << (56 - zero));
+            for prefix in 0..40 {
+                let (whole, half) = (Mark::new(hash, prefix), Mark::new(hash, prefix + 1));
+                prop_assert_eq!(whole.half() as u64, hash << prefix >> 63);
+                prop_assert_eq!(whole.split(prefix).unwrap_or(half), half);
+                prop_assert_eq!(whole.split(prefix).is_none(), prefix % 8 == 7);
+                prop_assert_eq!(half.merged(u16::from(whole.half() == 1), prefix), whole);
+            }
+        }
+    }
 }

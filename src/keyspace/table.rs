@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// Bits of the hash that shard and directory may use; behind them, 16 choose the bucket and 8 are the fingerprint.
+/// Bits of the hash that shard and directory may use; behind them, 16 choose the bucket, and 8 are the fingerprint.
 const MAX_PREFIX_BITS: u32 = 40;
 
 const ADDRESS_BITS: u32 = 48;
@@ -405,16 +405,20 @@ impl Table {
             self.resize_directory(1);
         }
         let prefix = self.peek.prefix_bits + u32::from(old.depth());
-        let items: Vec<Item> = old.items().collect();
-        // Their keys lie all over the memory: all are requested before the first is looked at.
-        items.iter().for_each(|item| prefetch(item.start.as_ptr()));
-        let items: Vec<(Item, u64)> = items.into_iter().map(|item| (item, self.rehash(item))).collect();
         let bit = 1_u64 << (63 - prefix);
-        let upper = items.iter().filter(|(_, hash)| hash & bit != 0).count();
+        let mut counts = [0; 2];
+        for Item { start, mark, .. } in old.items() {
+            counts[mark.half()] += 1;
+            if mark.split(prefix).is_none() {
+                // Their keys lie all over the memory: all are requested before the first is looked at.
+                prefetch(start.as_ptr());
+            }
+        }
         let depth = old.depth() + 1;
-        let mut halves = [items.len() - upper, upper].map(|len| Segment::new(step_for(len, SPLIT_STEP), depth));
-        for (item, hash) in items {
-            halves[usize::from(hash & bit != 0)].adopt(item, Mark::new(hash, prefix + 1), &old);
+        let mut halves = counts.map(|len| Segment::new(step_for(len, SPLIT_STEP), depth));
+        for item in old.items() {
+            let mark = item.mark.split(prefix).unwrap_or_else(|| Mark::new(self.rehash(item), prefix + 1));
+            halves[item.mark.half()].adopt(item, mark, &old);
         }
         self.publish(hash & !bit, halves[0]);
         self.publish(hash | bit, halves[1]);
@@ -511,9 +515,10 @@ impl Table {
         let bit = 1_u64 << (63 - self.peek.prefix_bits - u32::from(depth));
         let (lower, upper) = if hash & bit == 0 { (segment, buddy) } else { (buddy, segment) };
         let mut new = Segment::new(step_for(segment.len() + buddy.len(), SPLIT_STEP), depth);
-        for (half, high) in [(lower, 0), (upper, 0x8000)] {
+        let prefix = self.peek.prefix_bits + u32::from(depth);
+        for (half, number) in [(lower, 0), (upper, 1)] {
             for item in half.items() {
-                new.adopt(item, Mark { h16: item.mark.h16 >> 1 | high, ..item.mark }, &half);
+                new.adopt(item, item.mark.merged(number, prefix), &half);
             }
         }
         self.publish(hash, new);
