@@ -51,7 +51,8 @@ pub struct CommandStats {
     pub rejected: Counter,
     /// Ran and answered an error.
     pub failed: Counter,
-    histogram: OnceLock<AtomicHistogram>,
+    /// Boxed: most commands are never called, and each worker has this for all of them.
+    histogram: OnceLock<Box<AtomicHistogram>>,
 }
 
 impl CommandStats {
@@ -75,7 +76,7 @@ impl CommandStats {
     fn record(&self, calls: u64, nanos: u64) {
         let histogram = self.histogram.get_or_init(|| {
             #[expect(clippy::expect_used, reason = "constants that the crate accepts; a test makes one")]
-            as_own(|| AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER).expect("valid powers"))
+            as_own(|| Box::new(AtomicHistogram::new(GROUPING_POWER, MAX_VALUE_POWER).expect("valid powers")))
         });
         // Fails only for values beyond the range, which are then not counted: 18 minutes in one command.
         let _ = histogram.add(nanos.min((1 << MAX_VALUE_POWER) - 1), calls);
@@ -83,7 +84,7 @@ impl CommandStats {
 
     /// The distribution of run times in nanoseconds, if any was tracked.
     pub fn histogram(&self) -> Option<histogram::Histogram> {
-        self.histogram.get().map(AtomicHistogram::load)
+        self.histogram.get().map(|histogram| histogram.load())
     }
 
     fn reset(&self) {
