@@ -48,7 +48,8 @@ impl Compressor {
             };
             put_literal(&data[literal..at], out);
             let most = MAX_MATCH.min(data.len() - at);
-            let same = MIN_MATCH + common_prefix(&data[from + MIN_MATCH..from + most], &data[at + MIN_MATCH..at + most]);
+            let same =
+                MIN_MATCH + common_prefix(&data[from + MIN_MATCH..from + most], &data[at + MIN_MATCH..at + most]);
             put_match(at - from - 1, same, out);
             if out.len() >= limit {
                 return None;
