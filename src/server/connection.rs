@@ -214,15 +214,22 @@ impl Connection {
                 continue;
             }
             poll_fn(|cx| {
-                if woken.as_mut().poll(cx).is_ready() {
+                let polled = self.poll(cx);
+                // Whoever queues comes again at once, and who wakes it meanwhile leaves a permit: there is no need to look for that yet.
+                if polled.is_pending() && !self.queues() && woken.as_mut().poll(cx).is_ready() {
                     woken.set(client.wake().notified());
                     self.read_mail();
                     return Poll::Ready(());
                 }
-                self.poll(cx)
+                polled
             })
             .await;
         }
+    }
+
+    /// Whether the worker polls it again by itself, once others have had their turn.
+    fn queues(&self) -> bool {
+        self.turn != Turn::Idle || self.parked.is_some()
     }
 
     /// While the client waits for keys: watches the clock, and goes on reading, so that the end of the connection is seen.
