@@ -71,6 +71,13 @@ pub enum Next {
     Paused,
 }
 
+/// What comes between a request and the next one, which is rare: then it is not [`Next::Continue`]. In one register.
+type Stop = Option<Box<Next>>;
+
+fn stop(next: Next) -> Stop {
+    Some(Box::new(next))
+}
+
 /// A request with its row and keys.
 #[derive(Clone, Copy)]
 struct Planned {
@@ -246,21 +253,20 @@ impl Dispatcher {
         let mut stopped = None;
         for index in requests {
             let planned = planned + index - first;
-            self.fetch_ahead(fetch, planned);
+            let Planned { command, first_arg, keys: (from, to), plain } = self.planned[planned];
+            self.fetch_ahead(fetch, to);
             if self.elements && index == warm {
                 warm = self.warm((planned, &keys), (batch, buffer), index..end, context.session.db);
             }
             let request = batch.request(index, buffer);
-            let next = match self.planned[planned] {
-                Planned { command: Ok(command), plain: true, .. }
-                    if self.lets_pass(command, request, context.session) =>
-                {
-                    self.run_plain(command, planned, &keys, request, &mut context)
+            let stop = match command {
+                Ok(command) if plain && self.lets_pass(command, &request, context.session) => {
+                    self.run_plain(command, first_arg, &keys[from..to], request, &mut context)
                 }
                 _ => self.run_planned(planned, &keys, request, &mut context),
             };
-            if !matches!(next, Next::Continue) {
-                stopped = Some((index + usize::from(!matches!(next, Next::Paused)), next));
+            if let Some(next) = stop {
+                stopped = Some((index + usize::from(!matches!(*next, Next::Paused)), *next));
                 break;
             }
         }
@@ -277,10 +283,10 @@ impl Dispatcher {
         session.client.paused.store(false, Relaxed);
         self.course = self.course_of(session);
         let keys = std::mem::take(&mut self.keys);
-        let next = self.run_planned(self.parked.planned, &keys, request.view(), &mut self.context(session, out));
+        let stop = self.run_planned(self.parked.planned, &keys, request.view(), &mut self.context(session, out));
         self.keys = keys;
         self.finish(session);
-        next
+        stop.map_or(Next::Continue, |next| *next)
     }
 
     /// Runs what a log holds, in order: nothing is refused for want of memory, counted or logged, and nothing expires meanwhile, because
@@ -305,14 +311,15 @@ impl Dispatcher {
             let keys = std::mem::take(&mut self.keys);
             let mut context = self.context(session, out);
             for index in first..end {
-                self.fetch_ahead(&mut fetch, parked + index - first);
                 let planned = self.planned[parked + index - first];
+                self.fetch_ahead(&mut fetch, planned.keys.1);
                 let request = batch.request(index, buffer);
                 let command = planned.command.map_err(|unknown| (index, unknown_command(unknown, request)))?;
                 if !command.spec.accepts(request.argc()) {
                     return Err((index, CommandError::WrongArity(command.full_name().into())));
                 }
-                self.execute(command, planned, &keys, request, &mut context);
+                let keys = &keys[planned.keys.0..planned.keys.1];
+                self.execute_apart(command, planned.first_arg, keys, request, &mut context);
                 let out = context.reply.output();
                 if let Some(text) = out.contiguous().and_then(|reply| reply.strip_prefix(b"-")) {
                     warn(request, text.trim_ascii_end());
@@ -357,12 +364,12 @@ impl Dispatcher {
         self.ahead.note(&self.shared.keyspace, db, hashes, PREFETCHED_KEYS);
     }
 
-    /// Requests from memory the entries of the keys of the request planned as number `planned` and of some keys behind them, a few at a
+    /// Requests from memory the entries of the keys before number `reached`, which come next, and of some keys behind them, a few at a
     /// time, so that the lines which a core can wait for at once are never all taken. `fetch` are the keys whose entries have not been
     /// requested.
-    #[inline]
-    fn fetch_ahead(&self, fetch: &mut Range<usize>, planned: usize) {
-        let wanted = (self.planned[planned].keys.1 + KEYS_AHEAD).min(fetch.end);
+    #[inline(always)]
+    fn fetch_ahead(&self, fetch: &mut Range<usize>, reached: usize) {
+        let wanted = (reached + KEYS_AHEAD).min(fetch.end);
         if wanted >= fetch.start + KEYS_AT_ONCE || (wanted == fetch.end && wanted > fetch.start) {
             self.ahead.fetch(fetch.start..wanted);
             fetch.start = wanted;
@@ -495,8 +502,24 @@ impl Dispatcher {
         command.quick || self.counters(command).usually_takes_less(QUICK_NANOS)
     }
 
-    #[inline]
+    /// Finds the row and the hashes of the keys of a request.
+    #[inline(always)]
     fn plan_one(&mut self, request: RequestView<'_>) {
+        // Most requests of a pipeline are like the one before, and have one key.
+        match self.memo.recall(request.arg(0)) {
+            Some(command) if command.lone_key && command.quick && command.spec.accepts(request.argc()) => {
+                let (before, hash) = (self.keys.len(), self.shared.keyspace.hasher().hash(request.arg(1)));
+                self.keys.push(KeyUse { index: 1, hash });
+                self.elements |= command.spec.element != 0;
+                let keys = (before, before + 1);
+                self.planned.push(Planned { command: Ok(command), first_arg: 1, keys, plain: command.plain });
+            }
+            _ => self.plan_any(request),
+        }
+    }
+
+    #[inline(never)]
+    fn plan_any(&mut self, request: RequestView<'_>) {
         let (command, first_arg) = self.shared.commands.resolve_next(request, &mut self.memo);
         let before = self.keys.len();
         self.slow |= command.is_ok_and(|command| !self.is_quick(command));
@@ -564,10 +587,10 @@ impl Dispatcher {
     /// Whether a request that is [plain](Planned::plain) passes all of [`Dispatcher::check`], in the way of nearly all requests; makes room for
     /// it.
     #[inline]
-    fn lets_pass(&self, command: &Command, request: RequestView<'_>, session: &Session) -> bool {
+    fn lets_pass(&self, command: &Command, request: &RequestView<'_>, session: &Session) -> bool {
         self.course.plain
             && !self.is_disturbed()
-            && (!command.spec.flags.has(Flags::DENYOOM) || self.check_room(request, session).is_ok())
+            && (!command.spec.flags.has(Flags::DENYOOM) || self.check_room(*request, session).is_ok())
     }
 
     /// Runs a request that [may pass](Dispatcher::lets_pass).
@@ -575,19 +598,19 @@ impl Dispatcher {
     fn run_plain<'c>(
         &mut self,
         command: &'static Command,
-        planned: usize,
+        first_arg: usize,
         keys: &'c [KeyUse],
         request: RequestView<'c>,
         context: &mut Context<'c>,
-    ) -> Next {
-        let next = self.execute(command, self.planned[planned], keys, request, context);
+    ) -> Stop {
+        let stop = self.execute(command, first_arg, keys, request, context);
         let session = &mut *context.session;
-        if matches!(next, Next::Paused) {
+        if matches!(stop.as_deref(), Some(Next::Paused)) {
             session.client.paused.store(true, Relaxed);
         } else {
             put_own_pushes(session, context.reply.output());
         }
-        next
+        stop
     }
 
     fn run_planned<'c>(
@@ -596,12 +619,12 @@ impl Dispatcher {
         keys: &'c [KeyUse],
         request: RequestView<'c>,
         context: &mut Context<'c>,
-    ) -> Next {
+    ) -> Stop {
         let planned = self.planned[index];
         let mark = context.reply.output().mark();
         let session = &mut *context.session;
         let next = match self.check(planned, request, session) {
-            Err(_) if is_cross_protocol(request) => return Next::Abort,
+            Err(_) if is_cross_protocol(request) => return stop(Next::Abort),
             Err(error) => {
                 let last = planned.command.ok().map(|command| command.id);
                 session
@@ -614,23 +637,26 @@ impl Dispatcher {
                 let error = refuse_transaction(error, planned, session, self.shared);
                 self.shared.stats.count_error(&error);
                 Reply::new(context.reply.output(), session.resp).error_bytes(&error.reply_text());
-                Next::Continue
+                None
             }
             Ok(command) => match self.shared.clients.pause(self.now) {
-                Some(pause) if pause.all || self.may_write(command, request, session) => Next::Paused,
-                _ if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) => Next::Paused,
+                Some(pause) if pause.all || self.may_write(command, request, session) => stop(Next::Paused),
+                _ if self.shared.scripts.long.any() && !is_heard_meanwhile(command, request) => stop(Next::Paused),
                 _ if session.transaction.is_some() && !command.spec.at_once => {
                     self.queue(command, request, session, context.reply.output())
                 }
-                _ => self.execute(command, planned, keys, request, context),
+                _ => {
+                    let keys = &keys[planned.keys.0..planned.keys.1];
+                    self.execute_apart(command, planned.first_arg, keys, request, context)
+                }
             },
         };
         let session = &mut *context.session;
-        if matches!(next, Next::Paused) {
+        if matches!(next.as_deref(), Some(Next::Paused)) {
             session.client.paused.store(true, Relaxed);
             return next;
         }
-        if !matches!(next, Next::Slices(_) | Next::Block(_)) {
+        if !matches!(next.as_deref(), Some(Next::Slices(_) | Next::Block(_))) {
             apply_reply_mode(session, context.reply.output(), mark);
         }
         // What CLIENT CACHING says holds for the next command that is none of CLIENT, or for the next transaction.
@@ -804,18 +830,18 @@ impl Dispatcher {
         request: RequestView<'_>,
         session: &mut Session,
         out: &mut Output,
-    ) -> Next {
-        let Some(transaction) = &mut session.transaction else { return Next::Continue };
+    ) -> Stop {
+        let Some(transaction) = &mut session.transaction else { return None };
         transaction.queue(request, command.spec.flags);
         let (count, bytes) = (transaction.queued.len(), transaction.bytes);
         session.client.queued.store(i64::try_from(count).unwrap_or(i64::MAX), Relaxed);
         session.client.queued_bytes.store(bytes, Relaxed);
         if bytes as u64 > self.shared.config.client_query_buffer_limit() {
             self.shared.stats.query_limit_disconnections.fetch_add(1, Relaxed);
-            return Next::Abort;
+            return stop(Next::Abort);
         }
         Reply::new(out, session.resp).simple("QUEUED");
-        Next::Continue
+        None
     }
 
     #[inline]
@@ -823,17 +849,29 @@ impl Dispatcher {
         &self.shared.stats.workers[self.worker].commands[command.id]
     }
 
-    /// Locks what the command needs, runs its handler, gives the locks up, and counts and logs the run.
-    #[inline]
-    fn execute<'c>(
+    /// As [`Dispatcher::execute`], for requests that are not of the usual kind.
+    #[inline(never)]
+    fn execute_apart<'c>(
         &mut self,
         command: &'static Command,
-        planned: Planned,
+        first_arg: usize,
         keys: &'c [KeyUse],
         request: RequestView<'c>,
         context: &mut Context<'c>,
-    ) -> Next {
-        let keys = &keys[planned.keys.0..planned.keys.1];
+    ) -> Stop {
+        self.execute(command, first_arg, keys, request, context)
+    }
+
+    /// Locks what the command needs, runs its handler, gives the locks up, and counts and logs the run.
+    #[inline(always)]
+    fn execute<'c>(
+        &mut self,
+        command: &'static Command,
+        first_arg: usize,
+        keys: &'c [KeyUse],
+        request: RequestView<'c>,
+        context: &mut Context<'c>,
+    ) -> Stop {
         if self.span.calls > 0 && self.span.command.is_none_or(|last| last.id != command.id) {
             self.end_span();
         }
@@ -842,15 +880,15 @@ impl Dispatcher {
         self.executed += 1;
         context.session.client.last_command.store(u32::try_from(command.id).unwrap_or(u32::MAX), Relaxed);
         if !self.enter(command, keys, request, context) {
-            return Next::Paused;
+            return stop(Next::Paused);
         }
-        let mut args = Args::new(request, planned.first_arg, keys, self.shared.keyspace.hasher());
+        let mut args = Args::new(request, first_arg, keys, self.shared.keyspace.hasher());
         let outcome = (command.spec.run)(context, &mut args);
         context.close();
         context.db.release();
         let (failed, next) = if matches!(outcome, Ok(Outcome::Done)) {
             std::mem::forget(outcome); // there is nothing in it to drop, which the compiler does not see
-            (false, Next::Continue)
+            (false, None)
         } else {
             self.conclude(outcome, mark, context)
         };
@@ -899,30 +937,30 @@ impl Dispatcher {
 
     /// What is left to do behind a handler that did not just reply: whether it failed, and how the connection goes on.
     #[inline(never)]
-    fn conclude(&self, outcome: Result<Outcome, CommandError>, mark: Mark, context: &mut Context<'_>) -> (bool, Next) {
+    fn conclude(&self, outcome: Result<Outcome, CommandError>, mark: Mark, context: &mut Context<'_>) -> (bool, Stop) {
         let next = match outcome {
-            Ok(Outcome::Done | Outcome::StillBlocked) => Next::Continue,
-            Ok(Outcome::Close) => Next::Close,
-            Ok(Outcome::Slices(slices)) => Next::Slices(slices),
-            Ok(Outcome::Block(blocked)) => Next::Block(blocked),
+            Ok(Outcome::Done | Outcome::StillBlocked) => None,
+            Ok(Outcome::Close) => stop(Next::Close),
+            Ok(Outcome::Slices(slices)) => stop(Next::Slices(slices)),
+            Ok(Outcome::Block(blocked)) => stop(Next::Block(blocked)),
             Err(error) => {
                 context.reply.output().truncate_to(mark);
                 context.reply.error_bytes(&error.reply_text());
                 self.shared.stats.count_error(&error);
-                return (true, Next::Continue);
+                return (true, None);
             }
         };
         (false, next)
     }
 
     /// Counts a run, and enters it in the logs that it belongs to.
-    #[inline]
+    #[inline(always)]
     fn account(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: Run<'_>) {
         if run.failed {
             self.counters(command).failed.add(1);
         }
         if self.chance.hit() {
-            self.sample(request, &run);
+            self.sample(request, run.keys, run.db);
         }
         let course = self.course;
         if command.constant && course.spans {
@@ -932,7 +970,7 @@ impl Dispatcher {
                 self.end_span();
             }
         } else {
-            self.time(command, request, session, &run);
+            self.time(command, request, session, run);
         }
         if course.wanted.has(request, run.replied) {
             self.record(command, request, session).note(self.shared, run.replied);
@@ -940,12 +978,12 @@ impl Dispatcher {
     }
 
     /// Counts a run with the time that it took.
-    fn time(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: &Run<'_>) {
+    fn time(&mut self, command: &'static Command, request: RequestView<'_>, session: &Session, run: Run<'_>) {
         let nanos = self.lap();
         self.counters(command).ran(1, nanos, self.shared.config.latency_tracking());
         self.record(command, request, session).note_time(self.shared, nanos);
         if self.shared.hot.is_tracking() {
-            self.track(request, run, nanos);
+            self.track(request, &run, nanos);
         }
     }
 
@@ -955,9 +993,9 @@ impl Dispatcher {
 
     /// Counts the keys of a request among the hot ones.
     #[cold]
-    fn sample(&self, request: RequestView<'_>, run: &Run<'_>) {
-        for key in run.keys.iter().take(SAMPLED_KEYS) {
-            self.shared.hot.sample(self.worker, run.db, request.arg(key.index));
+    fn sample(&self, request: RequestView<'_>, keys: &[KeyUse], db: usize) {
+        for key in keys.iter().take(SAMPLED_KEYS) {
+            self.shared.hot.sample(self.worker, db, request.arg(key.index));
         }
     }
 
@@ -1235,6 +1273,7 @@ const KEYSPACE_FLAGS: Flags = PAUSED_FLAGS.and(Flags::READONLY);
 const MONITOR_ONLY: CommandError = CommandError::text("ERR Replica can't interact with the keyspace");
 
 /// What is left to say about a request that has run.
+#[derive(Clone, Copy)]
 struct Run<'k> {
     failed: bool,
     replied: usize,

@@ -95,6 +95,14 @@ pub struct Memo<'t> {
     command: Option<&'t Command>,
 }
 
+impl<'t> Memo<'t> {
+    /// The command, if this is the name that it was found by.
+    #[inline]
+    pub fn recall(&self, name: &[u8]) -> Option<&'t Command> {
+        self.command.filter(|_| name.len() == self.len && ends(name) == self.ends)
+    }
+}
+
 /// Names of up to so many bytes are the same if their lengths and [`ends`] are.
 const TOLD_BY_ENDS: usize = 16;
 
@@ -231,10 +239,7 @@ impl CommandTable {
         memo: &mut Memo<'t>,
     ) -> (Result<&'t Command, Unknown>, usize) {
         let name = request.arg(0);
-        if name.len() == memo.len
-            && ends(name) == memo.ends
-            && let Some(command) = memo.command
-        {
+        if let Some(command) = memo.recall(name) {
             return (Ok(command), 1);
         }
         let resolved = self.resolve(request);

@@ -36,7 +36,7 @@ impl Ahead {
     }
 
     /// Requests the entries of these keys, or, where there are none, what storing them changes.
-    #[inline]
+    #[inline(never)]
     pub fn fetch(&self, keys: Range<usize>) {
         for near in self.near.get(keys).unwrap_or(&[]) {
             // SAFETY: the guard was there before it was noted.

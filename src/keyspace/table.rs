@@ -281,7 +281,7 @@ impl Table {
 
     /// Finds where `key` lies. Step and depth come from the directory, so that the segment's header, a cache line that
     /// nobody has prefetched, is not touched.
-    #[inline]
+    #[inline(always)]
     fn place(&self, key: Key<'_>) -> Option<(Segment, Place)> {
         let (start, step, depth) = self.directory().slot(key.hash, self.peek.prefix_bits);
         // SAFETY: the directory names live segments only, and `self` is the lock holder's.

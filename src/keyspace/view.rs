@@ -11,6 +11,7 @@ use crate::value::object::{Collection, Kind, Object, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use smallvec::SmallVec;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -73,13 +74,55 @@ struct Held<'a> {
     guard: MutexGuard<'a, Shard>,
 }
 
+/// The shard among these that a key which was declared lies in.
+#[inline]
+fn one_of<'h>(held: &'h mut [Held<'_>], db: usize, shard: usize) -> &'h mut Shard {
+    let position = held.binary_search_by_key(&(db, shard), |held| (held.db, held.shard));
+    assert!(position.is_ok(), "a command looks up only keys that its row declares");
+    &mut held[position.unwrap_or(0)].guard
+}
+
+/// The locks of a view, in ascending order: nearly always one, which takes no list.
+#[derive(Default)]
+struct Holding<'a> {
+    /// With it there are no others.
+    lone: Option<Held<'a>>,
+    several: Vec<Held<'a>>,
+}
+
+impl Holding<'_> {
+    #[inline]
+    fn clear(&mut self) {
+        self.lone = None;
+        if !self.several.is_empty() {
+            self.several.clear();
+        }
+    }
+}
+
+impl<'a> Deref for Holding<'a> {
+    type Target = [Held<'a>];
+
+    #[inline]
+    fn deref(&self) -> &[Held<'a>] {
+        self.lone.as_ref().map_or(&self.several, std::slice::from_ref)
+    }
+}
+
+impl<'a> DerefMut for Holding<'a> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Held<'a>] {
+        self.lone.as_mut().map_or(&mut self.several, std::slice::from_mut)
+    }
+}
+
 /// The locked shards of a request's keys. Every lookup of a key that was not declared is a bug and asserts.
 pub struct View<'a> {
     keyspace: &'a Keyspace,
     db: usize,
     now: UnixMs,
     touch: bool,
-    held: SmallVec<[Held<'a>; 1]>,
+    held: Holding<'a>,
     /// It did not get a lock in time and holds none, see [`View::gave_up`].
     gave_up: bool,
 }
@@ -101,10 +144,15 @@ impl<'a> View<'a> {
     }
 
     /// Locks what `plan` says for keys with these hashes, in ascending order. The view holds nothing yet.
-    #[inline]
+    #[inline(always)]
     pub fn take_locks(&mut self, plan: LockPlan, hashes: impl Iterator<Item = u64>) {
         debug_assert!(self.held.is_empty());
         self.gave_up = false;
+        if plan == LockPlan::Keys { self.lock_keys(hashes) } else { self.lock_others(plan, hashes) }
+    }
+
+    #[inline(never)]
+    fn lock_others(&mut self, plan: LockPlan, hashes: impl Iterator<Item = u64>) {
         match plan {
             LockPlan::Keys => self.lock_keys(hashes),
             LockPlan::Database => self.hold_all((0..self.keyspace.shards()).collect()),
@@ -131,7 +179,7 @@ impl<'a> View<'a> {
     /// A view that holds no lock.
     #[inline]
     pub fn empty(keyspace: &'a Keyspace, db: usize, now: UnixMs) -> View<'a> {
-        View { keyspace, db, now, touch: false, held: SmallVec::new(), gave_up: false }
+        View { keyspace, db, now, touch: false, held: Holding::default(), gave_up: false }
     }
 
     /// Looks at another database from now on, of which the shards needed are held; reads count as uses if `touch` says so.
@@ -144,18 +192,28 @@ impl<'a> View<'a> {
         self.now = now;
     }
 
-    #[inline]
+    #[inline(always)]
     fn lock_keys(&mut self, mut hashes: impl Iterator<Item = u64>) {
         let Some(first) = hashes.next() else { return };
         let first = self.keyspace.shard_of(first);
-        let Some(second) = hashes.next() else { return self.hold(self.db, first) };
+        match hashes.next() {
+            Some(second) => self.lock_several(first, second, hashes),
+            None => match self.cell(self.db, first).shard.try_lock() {
+                Some(guard) => self.held.lone = Some(Held { db: self.db, shard: first, guard }),
+                None => self.hold_slowly(self.db, first),
+            },
+        }
+    }
+
+    #[inline(never)]
+    fn lock_several(&mut self, first: usize, second: u64, hashes: impl Iterator<Item = u64>) {
         let second = self.keyspace.shard_of(second);
         let shards = hashes.map(|hash| self.keyspace.shard_of(hash));
         if self.keyspace.shards() > FEW_SHARDS {
             return self.hold_all([first, second].into_iter().chain(shards).collect());
         }
         let mut few = shards.fold(1_u64 << first | 1 << second, |few, shard| few | 1 << shard);
-        self.held.reserve_exact(few.count_ones() as usize);
+        self.held.several.reserve_exact(few.count_ones() as usize);
         while few != 0 {
             self.hold(self.db, few.trailing_zeros() as usize);
             few &= few - 1;
@@ -166,7 +224,7 @@ impl<'a> View<'a> {
     fn hold_all(&mut self, mut shards: SmallVec<[usize; 16]>) {
         shards.sort_unstable();
         shards.dedup();
-        self.held.reserve_exact(shards.len());
+        self.held.several.reserve_exact(shards.len());
         for shard in shards {
             self.hold(self.db, shard);
         }
@@ -190,7 +248,7 @@ impl<'a> View<'a> {
     #[inline]
     fn hold(&mut self, db: usize, shard: usize) {
         match self.cell(db, shard).shard.try_lock() {
-            Some(guard) => self.held.push(Held { db, shard, guard }),
+            Some(guard) => self.held.several.push(Held { db, shard, guard }),
             None => self.hold_slowly(db, shard),
         }
     }
@@ -200,7 +258,7 @@ impl<'a> View<'a> {
     fn hold_slowly(&mut self, db: usize, shard: usize) {
         while !self.gave_up {
             match self.cell(db, shard).shard.try_lock_for(SHORT_WAIT) {
-                Some(guard) => return self.held.push(Held { db, shard, guard }),
+                Some(guard) => return self.held.several.push(Held { db, shard, guard }),
                 None => self.gave_up = self.keyspace.impatient.load(Relaxed),
             }
         }
@@ -254,12 +312,10 @@ impl<'a> View<'a> {
     #[inline(always)]
     fn shard(&mut self, db: usize, hash: u64) -> &mut Shard {
         let shard = self.keyspace.shard_of(hash);
-        let position = match self.held.as_slice() {
-            [one] if one.shard == shard && one.db == db => Ok(0),
-            held => held.binary_search_by_key(&(db, shard), |held| (held.db, held.shard)),
-        };
-        assert!(position.is_ok(), "a command looks up only keys that its row declares");
-        &mut self.held[position.unwrap_or(0)].guard
+        match &mut self.held.lone {
+            Some(lone) if lone.shard == shard && lone.db == db => &mut lone.guard,
+            _ => one_of(&mut self.held.several, db, shard),
+        }
     }
 
     /// A shard among those held.
