@@ -876,7 +876,7 @@ impl Dispatcher {
             self.end_span();
         }
         let out = context.reply.output();
-        let (mark, before, db) = (out.mark(), out.len(), context.session.db);
+        let (mark, db) = (out.mark(), context.session.db);
         self.executed += 1;
         context.session.client.last_command.store(u32::try_from(command.id).unwrap_or(u32::MAX), Relaxed);
         if !self.enter(command, keys, request, context) {
@@ -902,7 +902,7 @@ impl Dispatcher {
         if !command.plain {
             self.course = self.course_of(context.session);
         }
-        let replied = context.reply.output().len() - before;
+        let replied = context.reply.output().since(mark);
         self.account(command, request, context.session, Run { failed, replied, keys, db });
         next
     }

@@ -55,6 +55,7 @@ struct Part {
 pub struct Mark {
     bytes: usize,
     parts: usize,
+    part_bytes: usize,
 }
 
 /// A place where the header of a collection of yet unknown length belongs.
@@ -250,7 +251,14 @@ impl Output {
     #[inline]
     #[must_use]
     pub fn mark(&self) -> Mark {
-        Mark { bytes: self.bytes.len(), parts: self.parts.len() }
+        Mark { bytes: self.bytes.len(), parts: self.parts.len(), part_bytes: self.part_bytes }
+    }
+
+    /// Bytes that were appended since `mark`; nothing of them may have been sent.
+    #[inline]
+    #[must_use]
+    pub fn since(&self, mark: Mark) -> usize {
+        self.bytes.len() + self.part_bytes - mark.bytes - mark.part_bytes
     }
 
     /// Drops what was appended since `mark`; nothing of it may have been sent.
