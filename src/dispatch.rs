@@ -52,6 +52,9 @@ const WARMED_ELEMENTS: usize = 32;
 /// A reading of the clock is used for requests of other connections until it is this old.
 const STALE_NANOS: u64 = 200_000;
 
+/// Replies of so many bytes are sent, or found to be too many, before the next request runs.
+pub const FULL_BYTES: usize = 1024 * 1024;
+
 /// Bytes of an unknown command and of its arguments that the error quotes.
 const QUOTED_BYTES: usize = 128;
 
@@ -69,6 +72,10 @@ pub enum Next {
     Block(Arc<Blocked>),
     /// Tries the same request again when the pause is over.
     Paused,
+    /// Sends what is written, which is much, before the next request.
+    Full,
+    /// Closes: a transaction has written more than may wait for the client.
+    Overflow,
 }
 
 /// What comes between a request and the next one, which is rare: then it is not [`Next::Continue`]. In one register.
@@ -76,6 +83,12 @@ type Stop = Option<Box<Next>>;
 
 fn stop(next: Next) -> Stop {
     Some(Box::new(next))
+}
+
+/// Replies of one batch may be a thousand times as long as its requests.
+#[inline]
+fn full(out: &Output) -> Stop {
+    if out.len() > FULL_BYTES { stop(Next::Full) } else { None }
 }
 
 /// A request with its row and keys.
@@ -265,6 +278,7 @@ impl Dispatcher {
                 }
                 _ => self.run_planned(planned, &keys, request, &mut context),
             };
+            let stop = stop.or_else(|| full(context.reply.output()));
             if let Some(next) = stop {
                 stopped = Some((index + usize::from(!matches!(*next, Next::Paused)), *next));
                 break;
@@ -941,6 +955,7 @@ impl Dispatcher {
         let next = match outcome {
             Ok(Outcome::Done | Outcome::StillBlocked) => None,
             Ok(Outcome::Close) => stop(Next::Close),
+            Ok(Outcome::Overflow) => stop(Next::Overflow),
             Ok(Outcome::Slices(slices)) => stop(Next::Slices(slices)),
             Ok(Outcome::Block(blocked)) => stop(Next::Block(blocked)),
             Err(error) => {

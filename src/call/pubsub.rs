@@ -37,7 +37,11 @@ impl Channels {
     fn remove(&self, name: &[u8], client: &Client) {
         let emptied = self.map.remove_if(name, |_, listeners| listeners.remove(client) == 0);
         if emptied.is_some() {
-            self.count.fetch_sub(1, Relaxed);
+            let left = self.count.fetch_sub(1, Relaxed) - 1;
+            // So often that it takes O(1) for each name, in the mean.
+            if left == 0 || left.is_power_of_two() {
+                self.map.shrink_to_fit();
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Outcome {
     StillBlocked,
     /// The connection is to be closed once the reply has left.
     Close,
+    /// The connection is to be closed at once: what would wait for it exceeds its limit.
+    Overflow,
 }
 
 /// A long command in progress, see [`Outcome::Slices`].

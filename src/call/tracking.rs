@@ -14,6 +14,7 @@ use super::tracked::{Name, Wish, mode};
 use crate::config::ClientClass;
 use crate::keyspace::attention::{Attention, Listener};
 use crate::protocol::reply::{Output, Reply, Resp};
+use crate::util::shrink::shrink;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
@@ -61,12 +62,15 @@ impl Part {
     }
 
     fn take(&mut self, key: &[u8]) -> Option<Readers> {
-        self.readers.remove(key)
+        let taken = self.readers.remove(key);
+        shrink(&mut self.readers);
+        taken
     }
 
     fn take_oldest(&mut self) -> Option<(Name, Readers)> {
         while let Some(name) = self.ages.pop_front() {
             if let Some(readers) = self.readers.remove(&name) {
+                shrink(&mut self.readers);
                 return Some((name, readers));
             }
         }

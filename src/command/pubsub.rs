@@ -307,8 +307,11 @@ fn psubscribe<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     Ok(listen(ctx, args, Listen::Pattern, b"psubscribe"))
 }
 
-/// `SSUBSCRIBE shardchannel ...`: a confirmation for each channel.
+/// `SSUBSCRIBE shardchannel ...`: a confirmation for each channel. Not in a transaction, as in Valkey.
 fn ssubscribe<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    if ctx.blocking != Blocking::Allowed {
+        return Err(CommandError::text("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+    }
     Ok(listen(ctx, args, Listen::Shard, b"ssubscribe"))
 }
 

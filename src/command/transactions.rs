@@ -174,8 +174,8 @@ fn exec<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comma
     }
     if end_watch(ctx) {
         ctx.reply.null_array();
-    } else {
-        run_queued(ctx, &transaction);
+    } else if !run_queued(ctx, &transaction) {
+        return Ok(Outcome::Overflow);
     }
     Ok(Outcome::Done)
 }
@@ -192,12 +192,29 @@ fn end_watch(ctx: &mut Context<'_>) -> bool {
     watch.is_broken()
 }
 
-fn run_queued(ctx: &mut Context<'_>, transaction: &Transaction) {
+/// Runs all of them. `false` when the replies are more than may wait for the client: then they are dropped, but all has run.
+fn run_queued(ctx: &mut Context<'_>, transaction: &Transaction) -> bool {
+    let (mut out, mark, most, mut fits) = (Output::new(), ctx.reply.output().mark(), most_bytes(ctx), true);
     ctx.reply.array(transaction.queued.len());
-    let mut out = Output::new();
     for request in &transaction.queued {
         run_one(ctx, request, &mut out);
-        out.move_rest_to(ctx.reply.output());
+        fits &= ctx.reply.output().len() + out.len() <= most;
+        if fits {
+            out.move_rest_to(ctx.reply.output());
+        } else {
+            out.clear();
+            ctx.reply.output().truncate_to(mark);
+        }
+    }
+    fits
+}
+
+/// Bytes of replies that may yet wait for the client.
+fn most_bytes(ctx: &Context<'_>) -> usize {
+    let client = &ctx.session.client;
+    match ctx.shared.config.output_limits(client.class()).hard_bytes {
+        0 => usize::MAX,
+        limit => usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(client.output_bytes.load(Relaxed)),
     }
 }
 

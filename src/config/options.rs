@@ -176,7 +176,7 @@ pub const GROUPS: &[Group] = &[
             "Worker threads that serve requests; 0 means one per core that the process may use.").startup(),
         int("coalesce-us", 0, 1000, "50",
             "Longest pause, in microseconds, in which a worker lets requests of many busy clients gather; 0 never."),
-        int("io-threads", 1, 128, "1", "Redis's count of input/output threads.").unneeded(THREADS),
+        int("io-threads", 1, 256, "1", "Redis's count of input/output threads.").unneeded(THREADS),
         flag("io-threads-do-reads", "no", "Whether Redis's input/output threads also read.").startup().unneeded(THREADS),
         int("prefetch-batch-max-size", 0, 128, "16", "Valkey's limit on keys prefetched together.")
             .unneeded("larder prefetches the whole batch"),
@@ -186,10 +186,10 @@ pub const GROUPS: &[Group] = &[
     ] },
     Group { title: "Network", rows: &[
         list("bind", Kind::Addresses, "127.0.0.1 -::1",
-            "Addresses to listen on; a leading - makes one optional, * and ::* stand for all of a family."),
+            "Addresses to listen on; a leading - makes one optional, * and ::* stand for all of a family.").startup(),
         text("bind-source-addr", "", "Local address of outgoing connections.").later(REPLICATION),
         flag("protected-mode", "yes", "Serves only this machine as long as the default user has no password."),
-        int("port", 0, 65535, "6379", "TCP port to listen on; 0 listens on none."),
+        int("port", 0, 65535, "6379", "TCP port to listen on; 0 listens on none.").startup(),
         int("tcp-backlog", 0, I32, "511", "Connections that the kernel may queue before they are accepted.").startup(),
         text("unixsocket", "", "Path of a unix socket to listen on as well.").startup(),
         Row::new("unixsocketperm", Kind::Octal { max: 0o777 }, "0",
@@ -470,7 +470,7 @@ pub const GROUPS: &[Group] = &[
             .unneeded("larder does not compress lists"),
         int("set-max-intset-entries", 0, I64, "512", "Members up to which a set of integers stays compact."),
         int("set-max-listpack-entries", 0, I64, "128", "Members up to which any other set stays compact."),
-        mem("set-max-listpack-value", 0, MEM, "64", "Bytes of a member up to which a set stays compact."),
+        int("set-max-listpack-value", 0, I64, "64", "Bytes of a member up to which a set stays compact."),
         int("zset-max-listpack-entries", 0, I64, "128", "Members up to which a sorted set stays compact.")
             .alias(&["zset-max-ziplist-entries"]),
         mem("zset-max-listpack-value", 0, MEM, "64", "Bytes of a member up to which a sorted set stays compact.")

@@ -90,7 +90,9 @@ impl CommandLine {
         match (name, self.options.last_mut()) {
             (Some(name), _) if !wants_value => {
                 self.close_save();
-                self.options.push(vec![name.to_vec()]);
+                // Values may stand in the same argument, as lists of arguments in other programs' files have them.
+                let words = split_words(name).filter(|words| !words.is_empty());
+                self.options.push(words.unwrap_or_else(|| vec![name.to_vec()]));
             }
             (_, Some(words)) => words.push(arg.to_vec()),
             (_, None) => self.options.push(vec![arg.to_vec()]),
@@ -188,7 +190,10 @@ impl Loaded {
     /// Takes one line: an option's name and its words, or a directive.
     fn directive(&mut self, words: &[&[u8]], depth: usize) -> Result<(), Failure> {
         const BAD: &str = "Bad directive or wrong number of arguments";
-        let Some((name, values)) = words.split_first() else { return Ok(()) };
+        let Some((name, mut values)) = words.split_first() else { return Ok(()) };
+        if values.is_empty() && name.eq_ignore_ascii_case(b"save") {
+            values = &[b""]; // no save points
+        }
         if let Some(row) = find(name) {
             return self.option(row, values).map_err(Failure::Refused);
         }

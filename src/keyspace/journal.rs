@@ -6,6 +6,7 @@
 //! shard, whoever changes it. Must not know: clients, commands, the log.
 
 use super::attention::{Attention, Switch};
+use crate::util::shrink::shrink;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -139,6 +140,7 @@ impl Journal {
         }
         if marks.is_empty() {
             self.watched.remove(key);
+            shrink(&mut self.watched);
         }
     }
 }

@@ -637,6 +637,11 @@ impl<'a> View<'a> {
         found
     }
 
+    /// Counts fields of this key that were removed because their new deadline lies in the past.
+    pub fn count_expired_fields(&mut self, key: Key<'_>, count: usize) {
+        self.shard(self.db, key.hash).stats.expired_fields += count as u64;
+    }
+
     fn take_in(&mut self, db: usize, key: Key<'_>) -> Option<Entry> {
         let now = self.now;
         self.shard(db, key.hash).live(key, now).map(Occupied::remove)

@@ -6,6 +6,7 @@
 //! locks of all its keys, so that who holds one of them sees no claimed ticket in that queue. Must not know: clients,
 //! commands.
 
+use crate::util::shrink::shrink;
 use crate::util::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use crate::value::object::Kind;
 use std::collections::{HashMap, VecDeque};
@@ -138,6 +139,7 @@ impl Waiters {
         }
         if queue.tickets.is_empty() {
             self.queues.remove(key);
+            shrink(&mut self.queues);
         }
     }
 

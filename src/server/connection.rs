@@ -15,13 +15,13 @@ use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::Slices;
 use crate::call::tracked::mode;
-use crate::dispatch::Next;
+use crate::dispatch::{FULL_BYTES, Next};
 use crate::protocol::batch::{Batch, OwnedRequest};
 use crate::protocol::error::ProtocolError;
 use crate::protocol::reply::{Output, Reply};
 use crate::protocol::request::{Limits, Need, Parser, Progress};
 use crate::util::clock::UnixMs;
-use bytes::BytesMut;
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -39,7 +39,7 @@ use tokio::time::Sleep;
 /// Pieces of one vectored write.
 const PIECES: usize = 64;
 
-/// A large argument is read in steps of at most this many bytes, so that memory grows with what arrives.
+/// A request of many arguments is read in steps of at most this many bytes, so that memory grows with what arrives.
 const LARGE_STEP: usize = 1024 * 1024;
 
 /// Bytes of an unfinished request that a client may hold before it has authenticated.
@@ -70,8 +70,20 @@ enum State {
 
 /// A large argument on its way.
 struct Gather {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     want: usize,
+}
+
+impl Gather {
+    /// Makes room for `more` bytes, and beyond that for as many as have come: memory grows with what comes, not with what is announced, and
+    /// the whole ends up in an allocation of its own size.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.bytes.len() + more;
+        if self.bytes.capacity() < needed {
+            let total = self.want.min(needed.saturating_mul(2));
+            self.bytes.reserve_exact(total - self.bytes.len());
+        }
+    }
 }
 
 /// Requests in the worker's read buffer that have yet to run.
@@ -404,6 +416,11 @@ impl Connection {
         Poll::Ready(Ok(count))
     }
 
+    /// Notes that bytes of something long have come or gone, which keeps the connection from being idle.
+    fn note_activity(&self) {
+        self.session.client.active_ms.store(UnixMs::now().0, Relaxed);
+    }
+
     fn note_read(&mut self, bench: &Bench, count: usize) {
         bench.pace.note_read(&mut self.span);
         let client = &self.session.client;
@@ -535,7 +552,8 @@ impl Connection {
 
     fn go_on(&mut self, next: Next) {
         match next {
-            Next::Continue | Next::Paused => {}
+            Next::Continue | Next::Paused | Next::Full => {}
+            Next::Overflow => self.overflowed(),
             Next::Close => self.close(State::Closing),
             Next::Abort => self.close(State::Closed),
             Next::Slices(slices) => self.slices = Some(slices),
@@ -583,10 +601,7 @@ impl Connection {
     fn begin_gather(&mut self, bytes: &[u8], consumed: usize, payload_at: usize, len: usize) {
         self.tail = bytes[consumed..payload_at].to_vec();
         let want = len + 2;
-        let here = &bytes[payload_at..];
-        let mut gathered = BytesMut::with_capacity(want.min(LARGE_STEP.max(here.len())));
-        gathered.extend_from_slice(here);
-        self.gather = Some(Gather { bytes: gathered, want });
+        self.gather = Some(Gather { bytes: bytes[payload_at..].to_vec(), want });
     }
 
     /// Reads more of a large argument; when it is whole, hands it to the parser and goes on with what follows.
@@ -595,19 +610,33 @@ impl Connection {
         let missing = gather.want.saturating_sub(gather.bytes.len());
         if missing > 0 {
             let before = gather.bytes.len();
-            // Exactly what is missing, so that the value ends up in an allocation of its own size.
-            let room = missing.min(LARGE_STEP.max(before));
-            if gather.bytes.capacity() - before < room {
-                let total = if before + room >= gather.want { gather.want } else { before + room };
-                gather.bytes.reserve(total - before);
-            }
-            gather.bytes.resize(before + room.min(READ_BYTES * 4), 0);
-            let mut buffer = ReadBuf::new(&mut gather.bytes[before..]);
-            let polled = self.socket.poll_read(cx, &mut buffer);
-            let count = buffer.filled().len();
-            gather.bytes.truncate(before + count);
+            let polled = if before < READ_BYTES {
+                let bench = Rc::clone(&self.bench);
+                let bench = &mut *bench.borrow_mut();
+                bench.keep_read();
+                let room = bench.room();
+                let most = room.len().min(missing);
+                let mut buffer = ReadBuf::new(&mut room[..most]);
+                let polled = self.socket.poll_read(cx, &mut buffer);
+                gather.make_room(buffer.filled().len());
+                gather.bytes.extend_from_slice(buffer.filled());
+                polled
+            } else {
+                let room = missing.min(before).min(READ_BYTES * 4);
+                gather.make_room(room);
+                gather.bytes.resize(before + room, 0);
+                let mut buffer = ReadBuf::new(&mut gather.bytes[before..]);
+                let polled = self.socket.poll_read(cx, &mut buffer);
+                let count = buffer.filled().len();
+                gather.bytes.truncate(before + count);
+                polled
+            };
+            let count = gather.bytes.len() - before;
             let whole = gather.bytes.len() == gather.want;
             let pending = polled?.is_pending();
+            if count > 0 {
+                self.note_activity();
+            }
             let client = &self.session.client;
             client.net_in.store(client.net_in.load(Relaxed) + count as u64, Relaxed);
             self.shared.stats.workers[client.worker].net_in.add(count as u64);
@@ -625,7 +654,7 @@ impl Connection {
         }
         let bench = Rc::clone(&self.bench);
         let bench = &mut *bench.borrow_mut();
-        match self.parser.supply_large(gather.bytes.freeze()) {
+        match self.parser.supply_large(Bytes::from(gather.bytes)) {
             Ok(()) => {
                 let mut tail = std::mem::take(&mut self.tail);
                 let consumed = self.received(bench, &tail, None);
@@ -673,6 +702,9 @@ impl Connection {
                 break;
             }
             self.go_on(next);
+            if bench.out.len() > FULL_BYTES {
+                self.send(bench, false);
+            }
         }
         self.send(bench, false);
     }
@@ -713,7 +745,7 @@ impl Connection {
 
     /// Sends the replies of a batch, behind those that still wait; with `at_once` not even small ones are put off.
     fn send(&mut self, bench: &mut Bench, at_once: bool) {
-        if !bench.out.is_empty() {
+        if !bench.out.is_empty() && self.state != State::Closed {
             bench.note_out();
             self.owe();
             if self.unsent.is_empty() && self.state == State::Open {
@@ -749,7 +781,11 @@ impl Connection {
 
     fn flush(&mut self) {
         let mut unsent = std::mem::take(&mut self.unsent);
+        let before = unsent.len();
         self.write(&mut unsent);
+        if unsent.len() < before {
+            self.note_activity();
+        }
         if !unsent.is_empty() {
             self.unsent = unsent;
         }

@@ -76,9 +76,9 @@ impl Listeners {
     }
 
     /// Accepts connections until the future is dropped.
-    pub async fn accept(self, shared: &'static Shared, workers: Workers) {
-        let tcp = self.tcp.iter().map(|listener| accept_tcp(listener, shared, &workers));
-        let unix = self.unix.iter().map(|listener| accept_unix(listener, shared, &workers));
+    pub async fn accept(self, shared: &'static Shared, workers: &Workers) {
+        let tcp = self.tcp.iter().map(|listener| accept_tcp(listener, shared, workers));
+        let unix = self.unix.iter().map(|listener| accept_unix(listener, shared, workers));
         let mut all: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
         all.extend(tcp.map(|one| Box::pin(one) as _));
         all.extend(unix.map(|one| Box::pin(one) as _));

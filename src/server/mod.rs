@@ -95,12 +95,14 @@ async fn serve(config: Arc<Config>) -> ExitCode {
         Ok(recovery) => recovery,
         Err(why) => return fail(&why),
     };
-    let mut accepting = std::pin::pin!(listeners.accept(shared, workers));
+    let mut accepting = Box::pin(listeners.accept(shared, &workers));
     let mut stopping = std::pin::pin!(shutdown::stopped(shared));
     tokio::select! {
-        () = &mut accepting => return farewell(shared).await,
         // What is not loaded yet must not be saved: nothing is.
-        () = &mut stopping => return farewell(shared).await,
+        () = async { tokio::select! { () = &mut accepting => {}, () = &mut stopping => {} } } => {
+            drop(accepting);
+            return farewell(shared).await;
+        }
         loaded = recovery.end() => if let Err(why) = loaded { return fail(&why) },
     }
     if let Err(error) = append_log::start(shared) {
@@ -114,6 +116,7 @@ async fn serve(config: Arc<Config>) -> ExitCode {
         () = &mut accepting => {}
         () = &mut stopping => {}
     }
+    drop(accepting); // the ports are free for whoever comes next, before the clients learn that this server goes
     farewell(shared).await
 }
 

@@ -12,5 +12,6 @@ pub mod number;
 pub mod pieces;
 pub mod process;
 mod shortest;
+pub mod shrink;
 pub mod sync;
 pub mod turns;

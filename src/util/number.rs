@@ -130,6 +130,12 @@ pub fn format_f64(value: f64) -> Text {
         #[expect(clippy::cast_possible_truncation, reason = "an integer within 2^62 of zero")]
         return format_i64(value as i64);
     }
+    format_f64_shortest(value)
+}
+
+/// The text of a double in the fewest digits that read back, also of whole numbers: zeros pad it, or an exponent stands behind it. O(1).
+#[must_use]
+pub fn format_f64_shortest(value: f64) -> Text {
     let mut text = Text::new();
     if value.is_nan() {
         text.push(b"nan");

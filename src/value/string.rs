@@ -134,6 +134,29 @@ pub fn edit_large(bytes: Bytes, edit: impl FnOnce(&mut BytesMut)) -> Bytes {
     text.freeze()
 }
 
+/// Most bytes that a text gets beyond what it needs, those of Valkey's `SDS_MAX_PREALLOC`: twice 500 MB for one byte more is
+/// too much.
+const SPARE_MAX: usize = 1 << 20;
+
+/// Adds `suffix` to the end. Amortised O(length of `suffix`): short texts double, and long ones mostly grow where they are.
+pub fn append(text: &mut BytesMut, suffix: &[u8]) {
+    make_room(text, text.len() + suffix.len());
+    text.extend_from_slice(suffix);
+}
+
+/// Makes room for a long text to become `len` bytes long, and [`SPARE_MAX`] more. What is short is left to the buffer itself,
+/// which doubles.
+///
+/// O(1) while the block stays in its size class. As there are four of them from one power of two to the next, a text that
+/// grows megabyte by megabyte is copied at most each time that it has grown by a seventh.
+fn make_room(text: &mut BytesMut, len: usize) {
+    if len > SPARE_MAX && len > text.capacity() {
+        let mut bytes = Vec::from(std::mem::take(text)); // the same block: only a vector can grow by exactly so much
+        bytes.reserve_exact(len + SPARE_MAX - bytes.len());
+        *text = BytesMut::from(Bytes::from(bytes));
+    }
+}
+
 /// From this size on a block may be of fresh pages, which are zero: below it the allocator has to clear what it has.
 const FRESH_BYTES: usize = 1 << 20;
 
@@ -145,6 +168,7 @@ pub fn fill_up(text: &mut BytesMut, len: usize) {
         grown[..text.len()].copy_from_slice(text);
         *text = grown;
     } else if len > text.len() {
+        make_room(text, len);
         text.resize(len, 0);
     }
 }
@@ -163,5 +187,55 @@ mod tests {
             assert_eq!(text.len(), before.max(len));
             assert!(text[..before].iter().all(|byte| *byte == 7) && text[before..].iter().all(|byte| *byte == 0));
         }
+    }
+
+    /// What a stored text takes.
+    fn capacity(bytes: Bytes) -> usize {
+        bytes.try_into_mut().expect("nobody else reads it").capacity()
+    }
+
+    /// One byte more had made 1 GB of 500 MB: the buffer doubled.
+    #[test]
+    fn long_texts_grow_by_a_megabyte() {
+        const LEN: usize = 10 << 20;
+        let made: [fn() -> Bytes; 3] = [
+            || BytesMut::zeroed(LEN).freeze(),
+            || Bytes::from(vec![0; LEN + 1]).slice(1..),
+            || BytesMut::zeroed(LEN + 1).split_off(1).freeze(),
+        ];
+        let edits: [fn(&mut BytesMut); 2] = [|text| append(text, b"y"), |text| fill_up(text, LEN + 1)];
+        for (make, edit) in made.iter().flat_map(|make| edits.iter().map(move |edit| (make, edit))) {
+            let text = edit_large(make(), edit);
+            assert_eq!((text.len(), text[..LEN].iter().all(|byte| *byte == 0)), (LEN + 1, true));
+            assert!(capacity(text) <= LEN + 1 + SPARE_MAX);
+
+            let (other, shared) = (make(), make());
+            let reader = shared.clone();
+            let text = edit_large(shared, edit);
+            assert_eq!((reader, text.len()), (other, LEN + 1), "a reader keeps what it has");
+            assert!(capacity(text) <= LEN + 1 + SPARE_MAX);
+        }
+    }
+
+    #[test]
+    fn texts_that_grow_little_by_little_are_seldom_reallocated() {
+        let (mut text, mut model, mut grown) = (Bytes::new(), Vec::new(), 0);
+        for step in 0..5000_u16 {
+            let suffix = [step.to_le_bytes(); 500].concat();
+            let before = text.as_ptr();
+            let mut room = 0;
+            text = edit_large(text, |text| {
+                room = text.capacity();
+                append(text, &suffix);
+            });
+            model.extend_from_slice(&suffix);
+            if text.len() > room {
+                grown += 1;
+            } else {
+                assert_eq!(text.as_ptr(), before, "moved although there was room");
+            }
+        }
+        assert_eq!(text, model);
+        assert!(grown <= 11 + 5, "grew {grown} times to {} bytes", text.len());
     }
 }

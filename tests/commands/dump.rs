@@ -115,3 +115,13 @@ fn a_time_to_live_that_overflows_is_refused() {
         assert_eq!(c.bytes(&[b"RESTORE", b"r", b"9223372036854775807", bytes, b"ABSTTL"]), b"+OK\r\n");
     });
 }
+
+/// The digest is that of Valkey 9.1.2, which writes large whole scores with an exponent or with zeros at their end.
+#[test]
+fn digests_have_scores_in_their_shortest_form() {
+    both(|c| {
+        c.check("ZADD z 1e15 a 45228299430999176 b 4611686018427387904 c 123456789012345678 d 1e10 e -5 f", ":6");
+        let digest = c.ask("DEBUG DIGEST-VALUE z");
+        assert!(digest.contains("a51597e3db76b9cea644d870806cf74800343bb7"), "{digest}");
+    });
+}

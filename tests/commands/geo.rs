@@ -114,3 +114,13 @@ fn a_destination_stands_once() {
         c.check("EXISTS a STOREDIST x", ":0");
     });
 }
+
+#[test]
+fn scores_that_are_no_places_show_what_they_show_elsewhere() {
+    both(|c| {
+        c.check("ZADD g -5 m 1 b 1e300 w", ":3");
+        c.check("GEOHASH g m w", "[$bp05b5048p0, $00bh0hbj200]");
+        c.check("GEODIST g m b", "$18919844.3072");
+        c.check("GEOSEARCH g FROMMEMBER m BYRADIUS 10 m", "[]");
+    });
+}

@@ -455,3 +455,18 @@ fn a_walk_meets_every_field() {
         c.check("HSCAN h x", "-ERR invalid cursor");
     });
 }
+
+#[test]
+fn fields_whose_new_deadline_is_past_count_as_expired() {
+    both(|c| {
+        c.check("HSET h a 1 b 2 c 3 d 4", ":4");
+        for (count, line) in
+            [(1, "HPEXPIRE h 0 FIELDS 1 a"), (2, "HEXPIREAT h 1 FIELDS 1 b"), (3, "HGETEX h PXAT 1 FIELDS 1 c")]
+        {
+            c.ask(line);
+            assert!(c.ask("INFO stats").contains(&format!("expired_fields:{count}\r\n")), "{line}");
+        }
+        c.check("HSETEX h PXAT 1 FIELDS 1 d 5", ":1");
+        assert!(c.ask("INFO stats").contains("expired_fields:4\r\n"));
+    });
+}

@@ -332,3 +332,17 @@ fn chains_of_moves_run_to_their_end() {
         c.check("EXISTS l1 l2 l3", ":0");
     });
 }
+
+#[test]
+fn a_trim_that_takes_nothing_is_no_change() {
+    all(|c| {
+        c.check("RPUSH l a b", ":2");
+        for (line, reply) in [("LTRIM l 0 -1", "[+PONG]"), ("LTRIM l -100 100", "[+PONG]"), ("LTRIM l 1 -1", "nil")] {
+            c.check("WATCH l", "+OK");
+            c.check(line, "+OK");
+            c.check("MULTI", "+OK");
+            c.check("PING", "+QUEUED");
+            c.check("EXEC", reply);
+        }
+    });
+}

@@ -316,3 +316,13 @@ fn those_for_whom_too_much_waits_are_closed_together() {
         assert!(late[0].lags() && late[0].waiting_bytes() == 132);
     });
 }
+
+#[test]
+fn sharded_channels_are_not_subscribed_to_in_a_transaction() {
+    both(|c| {
+        c.check("MULTI", "+OK");
+        c.check("SSUBSCRIBE s", "+QUEUED");
+        c.check("EXEC", "[-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client]");
+        c.check("PUBSUB SHARDNUMSUB s", "[$s, :0]");
+    });
+}

@@ -152,6 +152,61 @@ fn sets_are_compared() {
     });
 }
 
+/// `SINTERCARD 5000 q q .. q` looked at 100,000 members 5000 times, and nobody else was served for a minute.
+#[test]
+fn a_key_named_again_changes_nothing() {
+    each_form(|c| {
+        c.check("SADD a 1 2 3 x", ":4");
+        c.check("SADD b 2 3 4 y", ":4");
+        c.check("SADD c 3 4 y 5 6", ":5");
+        c.check("SET s string", "+OK");
+        for again in [1, 2, 3, 9, 5000] {
+            let [a, b, other] = ["a", "b", "c"].map(|key| vec![key; again].join(" "));
+            check_sorted(c, &format!("SINTER {a}"), "[$1, $2, $3, $x]");
+            check_sorted(c, &format!("SINTER {a} {b} {a}"), "[$2, $3]");
+            check_sorted(c, &format!("SINTER {b} {other} {b}"), "[$3, $4, $y]");
+            c.check(&format!("SINTER {a} no {a}"), "[]");
+            c.check(&format!("SINTERSTORE d {a} {b} {a}"), ":2");
+            check_sorted(c, "SMEMBERS d", "[$2, $3]");
+            c.check(&format!("SINTERSTORE d {a}"), ":4");
+            check_sorted(c, "SMEMBERS d", "[$1, $2, $3, $x]");
+            c.check(&format!("SINTERSTORE d {a} no no"), ":0");
+            c.check("EXISTS d", ":0");
+
+            let (same, both) = (again, again * 2);
+            c.check(&format!("SINTERCARD {same} {a}"), ":4");
+            c.check(&format!("SINTERCARD {same} {a} LIMIT 0"), ":4");
+            c.check(&format!("SINTERCARD {same} {a} LIMIT 3"), ":3");
+            c.check(&format!("SINTERCARD {both} {a} {b}"), ":2");
+            c.check(&format!("SINTERCARD {both} {a} {b} LIMIT 1"), ":1");
+            c.check(&format!("SINTERCARD {both} {a} {b} LIMIT 9"), ":2");
+            c.check(&format!("SINTERCARD {} {a} no no", again + 2), ":0");
+
+            check_sorted(c, &format!("SUNION {a} {other} no {a} no"), "[$1, $2, $3, $4, $5, $6, $x, $y]");
+            check_sorted(c, &format!("SUNION {a}"), "[$1, $2, $3, $x]");
+            c.check(&format!("SUNIONSTORE d {a} {b} {a}"), ":6");
+            check_sorted(c, "SMEMBERS d", "[$1, $2, $3, $4, $x, $y]");
+
+            check_sorted(c, &format!("SDIFF a {b}"), "[$1, $x]");
+            check_sorted(c, &format!("SDIFF a {other} no {other}"), "[$1, $2, $x]");
+            c.check(&format!("SDIFF a {b} {a}"), "[]");
+            c.check(&format!("SDIFF no {a}"), "[]");
+            c.check(&format!("SDIFFSTORE d a {b} {b}"), ":2");
+            check_sorted(c, "SMEMBERS d", "[$1, $x]");
+            c.check(&format!("SDIFFSTORE d a {b} {a}"), ":0");
+            c.check("EXISTS d", ":0");
+
+            let both = both + 1;
+            c.check(&format!("SINTERCARD {both} {a} s {a}"), WRONG_TYPE);
+            for name in ["SINTER", "SINTERSTORE d", "SUNION", "SUNIONSTORE d", "SDIFF", "SDIFFSTORE d"] {
+                c.check(&format!("{name} {a} s {a}"), WRONG_TYPE);
+                c.check(&format!("{name} {a} {a} s s"), WRONG_TYPE);
+                c.check(&format!("{name} no no {a} s"), WRONG_TYPE);
+            }
+        }
+    });
+}
+
 #[test]
 fn results_replace_what_was_stored() {
     each_form(|c| {

@@ -220,6 +220,53 @@ fn unions_intersections_differences() {
     });
 }
 
+/// Each time that a key is named, its scores count once more, in the order in which Valkey adds them; only the members are
+/// looked up once.
+#[test]
+fn scores_count_as_often_as_their_key_is_named() {
+    every2(|c| {
+        c.check("ZADD a 0.1 x 1 y", ":2");
+        c.check("ZADD b 0.7 x 2 z", ":2");
+        c.check("ZADD i inf x", ":1");
+        c.check("SADD s x y w", ":3");
+        c.check("SET t string", "+OK");
+        c.check("ZINTER 1 a WITHSCORES", "[$x, $0.1, $y, $1]");
+        c.check("ZINTER 3 a a a WITHSCORES", "[$x, $0.30000000000000004, $y, $3]");
+        c.check("ZINTER 3 a a a AGGREGATE MIN WITHSCORES", "[$x, $0.1, $y, $1]");
+        c.check("ZINTER 2 a a WEIGHTS 2 -3 AGGREGATE MAX WITHSCORES", "[$x, $0.2, $y, $2]");
+        c.check("ZINTER 4 a b a b WITHSCORES", "[$x, $1.5999999999999999]");
+        c.check("ZINTER 3 a b a WEIGHTS 1 2 -3 WITHSCORES", "[$x, $1.2]");
+        c.check("ZINTER 3 s a s WEIGHTS 2 1 3 WITHSCORES", "[$x, $5.1, $y, $6]");
+        c.check("ZINTER 2 i i WEIGHTS 1 -1 WITHSCORES", "[$x, $0]");
+        c.check("ZINTER 3 i i i WEIGHTS 1 -1 1 WITHSCORES", "[$x, $inf]");
+        c.check("ZINTER 2 i i WEIGHTS 0 1 WITHSCORES", "[$x, $inf]");
+        c.check("ZINTER 2 i i WEIGHTS 1 0 WITHSCORES", "[$x, $0]");
+        c.check("ZINTER 4 a no a no", "[]");
+        c.check("ZINTERSTORE d 3 a a a", ":2");
+        c.check("ZRANGE d 0 -1 WITHSCORES", "[$x, $0.30000000000000004, $y, $3]");
+        c.check("ZUNION 3 a b a WITHSCORES", "[$x, $0.8999999999999999, $y, $2, $z, $2]");
+        c.check("ZDIFF 4 a b no b WITHSCORES", "[$y, $1]");
+        c.check("ZDIFF 3 a b a WITHSCORES", "[]");
+        c.check("ZDIFF 3 no a no", "[]");
+        c.check("ZDIFFSTORE d 3 a a a", ":0");
+        c.check("EXISTS d", ":0");
+        c.check("ZDIFFSTORE d 3 a b b", ":1");
+
+        let many = vec!["a s"; 2000].join(" ");
+        c.check(&format!("ZINTERCARD 4000 {many}"), ":2");
+        c.check(&format!("ZINTERCARD 4000 {many} LIMIT 1"), ":1");
+        c.check(&format!("ZINTERCARD 4001 {many} no"), ":0");
+        c.check(&format!("ZINTERCARD 4001 {many} b"), ":1");
+        c.check(&format!("ZINTERCARD 4001 {many} t"), WRONG_TYPE);
+        c.check("ZINTERCARD 2 a a", ":2");
+        c.check("ZINTERCARD 3 a a a LIMIT 0", ":2");
+        c.check("ZINTERCARD 3 a a a LIMIT 1", ":1");
+        c.check("ZINTERCARD 3 no no no", ":0");
+        c.check("ZINTER 3 a t a", WRONG_TYPE);
+        c.check("ZDIFF 3 a a t", WRONG_TYPE);
+    });
+}
+
 #[test]
 fn zrangestore_stores() {
     every(|c| {

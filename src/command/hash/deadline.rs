@@ -117,6 +117,9 @@ fn expire<'a>(
         }
     });
     if !changed.is_empty() {
+        if deadline <= now {
+            ctx.db.count_expired_fields(key, changed.len());
+        }
         log_deadlines(ctx, key, Some(deadline), changed.into_iter());
     }
     outcome

@@ -77,22 +77,25 @@ pub(super) fn hgetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     ctx.db.get::<Hash>(key)?;
     let (now, count) = (ctx.now, fields.len());
     let deadline = span.deadline(now, "hgetex")?;
-    let (reply, mut changed) = (&mut ctx.reply, false);
+    let (reply, mut changed) = (&mut ctx.reply, 0);
     let edited = ctx.db.edit(key, |hash: &mut Hash| {
         reply.array(count);
         for field in fields {
             let value = hash.get(field, now.0);
             let found = value.is_some();
             reply_found(reply, value);
-            changed |= found && apply(hash, field, span, deadline, now);
+            changed += usize::from(found && apply(hash, field, span, deadline, now));
         }
     })?;
     if edited.is_none() {
         ctx.reply.array(count);
         (0..count).for_each(|_| ctx.reply.null());
     }
-    if changed {
+    if changed > 0 {
         ctx.touch(key, Event::Hash(event_of(deadline, now)));
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            ctx.db.count_expired_fields(key, changed);
+        }
         log_deadlines(ctx, key, deadline, named);
     }
     announce_removal(ctx, key, edited.is_some_and(|edited| edited.removed));
@@ -210,6 +213,7 @@ pub(super) fn hsetex<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
         if let Some(deadline) = deadline {
             ctx.notify(key, Event::Hash("hexpire"));
             if deadline <= now {
+                ctx.db.count_expired_fields(key, named.clone().count());
                 ctx.notify(key, Event::Hash("hexpired"));
             }
         }

@@ -100,8 +100,13 @@ pub(super) fn ltrim<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
             list.remove_end(Side::Left, start);
             list.shrink(fill);
         }
-        removed(ctx, key, "ltrim", kept == 0);
-        ctx.dirty = (ctx.dirty + (len - kept) as u64).saturating_sub(1);
+        if kept == len {
+            // Told of, but no change.
+            ctx.notify(key, Event::List("ltrim"));
+        } else {
+            removed(ctx, key, "ltrim", kept == 0);
+            ctx.dirty = (ctx.dirty + (len - kept) as u64).saturating_sub(1);
+        }
     }
     ctx.reply.ok();
     Ok(Outcome::Done)

@@ -14,6 +14,7 @@ use crate::value::listpack::Item;
 use crate::value::object::{Collection, ObjectRef};
 use crate::value::set::Set;
 use crate::value::sorted_set::{Collected, Limits, SortedSet};
+use std::collections::HashMap;
 
 const NOT_WEIGHT: CommandError = CommandError::text("ERR weight value is not a float");
 const NEGATIVE_LIMIT: CommandError = CommandError::text("ERR LIMIT can't be negative");
@@ -135,7 +136,8 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    /// Runs it. O(members of all operands) for a union, else O(members of the first * operands).
+    /// Runs it. O(members of all operands) for a union, else O(members of the first * operands), where a key that is named
+    /// again costs an addition a member and no lookup.
     fn run(&self, db: &View<'_>) -> Collected {
         let sources = self.sources(db);
         match self.operation {
@@ -205,11 +207,33 @@ impl<'db> Content<'db> {
         }
     }
 
+    /// Where it lies, which tells it from what other keys hold; 0 for nothing.
+    fn address(self) -> usize {
+        match self {
+            Content::Nothing => 0,
+            Content::SortedSet(set) => std::ptr::from_ref(set).addr(),
+            Content::Set(set) => std::ptr::from_ref(set).addr(),
+        }
+    }
+
     fn score(self, member: Item<'_>) -> Option<f64> {
         match self {
             Content::Nothing => None,
             Content::SortedSet(set) => set.score(member.text(&mut itoa::Buffer::new())),
             Content::Set(set) => set.contains_item(member).then_some(1.0),
+        }
+    }
+
+    /// Shows the members with their scores while `visit` wants more.
+    fn each(self, visit: &mut dyn FnMut(Item<'_>, f64) -> bool) {
+        match self {
+            Content::Nothing => {}
+            Content::SortedSet(set) => {
+                set.iter().all(|(member, score)| visit(member, score));
+            }
+            Content::Set(set) => {
+                set.iter().all(|member| visit(member, 1.0));
+            }
         }
     }
 }
@@ -224,56 +248,73 @@ impl Source<'_> {
     fn len(&self) -> usize {
         self.content.len()
     }
+}
 
-    /// The weighted score of a member; may be NaN.
-    fn score(&self, member: Item<'_>) -> Option<f64> {
-        Some(self.content.score(member)? * self.weight)
-    }
+/// What several operands hold, each content once: a request may name the same key 100,000 times.
+struct Distinct<'db> {
+    /// In the order in which operands first name them.
+    contents: Vec<Content<'db>>,
+    /// For each operand, which of the contents it is.
+    places: Vec<usize>,
+}
 
-    /// Shows the members with their weighted scores, which may be NaN, while `visit` wants more.
-    fn each(&self, visit: &mut dyn FnMut(Item<'_>, f64) -> bool) {
-        match self.content {
-            Content::Nothing => {}
-            Content::SortedSet(set) => {
-                set.iter().all(|(member, score)| visit(member, score * self.weight));
-            }
-            Content::Set(set) => {
-                set.iter().all(|member| visit(member, self.weight));
-            }
-        }
+impl<'db> Distinct<'db> {
+    /// O(operands).
+    fn of(sources: &[Source<'db>]) -> Distinct<'db> {
+        let (mut contents, mut known) = (Vec::new(), HashMap::new());
+        let place = |source: &Source<'db>| {
+            *known.entry(source.content.address()).or_insert_with(|| {
+                contents.push(source.content);
+                contents.len() - 1
+            })
+        };
+        let places = sources.iter().map(place).collect();
+        Distinct { contents, places }
     }
 }
 
 fn union(sources: &[Source<'_>], aggregate: Aggregate) -> Collected {
     let mut result = Collected::default();
     for source in sources {
-        source.each(&mut |member, score| {
-            result.add(member.text(&mut itoa::Buffer::new()), number(score), |one, other| aggregate.merge(one, other));
+        source.content.each(&mut |member, score| {
+            let score = number(score * source.weight);
+            result.add(member.text(&mut itoa::Buffer::new()), score, |one, other| aggregate.merge(one, other));
             true
         });
     }
     result
 }
 
+/// Scores are merged operand by operand, for sums of doubles depend on it, but looked up once for all operands with the
+/// same key.
 fn inter(sources: &[Source<'_>], aggregate: Aggregate) -> Collected {
-    let mut result = Collected::default();
-    if let [first, others @ ..] = sources {
-        first.each(&mut |member, score| {
-            let merge = |sum: f64, source: &Source<'_>| Some(aggregate.merge(sum, source.score(member)?));
-            if let Some(score) = others.iter().try_fold(number(score), merge) {
-                result.add(member.text(&mut itoa::Buffer::new()), score, |_, other| other);
-            }
-            true
-        });
-    }
+    let (mut result, distinct) = (Collected::default(), Distinct::of(sources));
+    let ([first, others @ ..], [first_content, other_contents @ ..]) = (sources, &distinct.contents[..]) else {
+        return result;
+    };
+    let mut scores = Vec::with_capacity(distinct.contents.len());
+    first_content.each(&mut |member, score| {
+        scores.clear();
+        scores.push(score);
+        scores.extend(other_contents.iter().map_while(|content| content.score(member)));
+        if scores.len() == distinct.contents.len() {
+            let merge = |merged, (source, place): (&Source<'_>, &usize)| {
+                aggregate.merge(merged, scores[*place] * source.weight)
+            };
+            let score = others.iter().zip(&distinct.places[1..]).fold(number(score * first.weight), merge);
+            result.add(member.text(&mut itoa::Buffer::new()), score, |_, other| other);
+        }
+        true
+    });
     result
 }
 
 fn diff(sources: &[Source<'_>]) -> Collected {
-    let mut result = Collected::default();
-    if let [first, others @ ..] = sources {
+    let (mut result, distinct) = (Collected::default(), Distinct::of(sources));
+    let ([first, others @ ..], [_, again @ ..]) = (&distinct.contents[..], &distinct.places[..]) else { return result };
+    if !again.contains(&0) {
         first.each(&mut |member, score| {
-            if others.iter().all(|source| source.score(member).is_none()) {
+            if others.iter().all(|content| content.score(member).is_none()) {
                 result.add(member.text(&mut itoa::Buffer::new()), score, |_, other| other);
             }
             true
@@ -320,11 +361,11 @@ pub(super) fn zintercard<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Resu
     let query = Query::read(ctx, args, Operation::Inter, Purpose::Count)?;
     args.finish()?;
 
-    let sources = query.sources(&ctx.db);
+    let contents = Distinct::of(&query.sources(&ctx.db)).contents;
     let mut count = 0;
-    if let [first, others @ ..] = &sources[..] {
+    if let [first, others @ ..] = &contents[..] {
         first.each(&mut |member, _| {
-            count += usize::from(others.iter().all(|source| source.score(member).is_some()));
+            count += usize::from(others.iter().all(|content| content.score(member).is_some()));
             query.limit == 0 || count < query.limit
         });
     }

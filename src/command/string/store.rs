@@ -9,7 +9,7 @@ use crate::call::spec::{KeyFlags, Outcome};
 use crate::keyspace::{Key, Ttl, View};
 use crate::protocol::batch::RequestView;
 use crate::util::clock::UnixMs;
-use crate::value::string::{StringRef, StringSource, fill_up};
+use crate::value::string::{self, StringRef, StringSource, fill_up};
 
 /// Under which condition a value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -405,7 +405,7 @@ pub(super) fn append<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<O
     let len = match found {
         Some(len) => {
             check_len(ctx, len, suffix.len())?;
-            ctx.db.edit_string(key, |text| text.extend_from_slice(suffix))?
+            ctx.db.edit_string(key, |text| string::append(text, suffix))?
         }
         None => {
             args.back();

@@ -38,6 +38,23 @@ pub struct Point {
     pub latitude: f64,
 }
 
+/// The cell of a score. Of one that is no cell, as other sorted sets have them, the one that Redis shows: what its conversion to an
+/// integer gives on x86-64.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "no score that is a cell is negative or has more bits"
+)]
+fn cell_bits(score: f64) -> u64 {
+    match score {
+        score if score >= TWO_POW_64 => 0,
+        score if score >= 0.0 => score as u64,
+        score => (score as i64).cast_unsigned(),
+    }
+}
+
+const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
+
 impl Point {
     /// A place, if it lies on the map.
     pub fn new(longitude: f64, latitude: f64) -> Option<Point> {
@@ -52,12 +69,7 @@ impl Point {
 
     /// The place that a score stands for: the middle of its cell.
     pub fn from_score(score: f64) -> Point {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "what is no cell, as other sorted sets have it, is some place"
-        )]
-        let area = Cell { bits: score as u64, steps: STEPS }.area();
+        let area = Cell { bits: cell_bits(score), steps: STEPS }.area();
         let middle = |low: f64, high: f64, limit: f64| ((low + high) / 2.0).clamp(-limit, limit);
         Point {
             longitude: middle(area.west, area.east, MAX_LONGITUDE),

@@ -21,6 +21,9 @@ const BATCH: usize = 32;
 /// From so many times fewer values on, each is looked up by bisection instead of a merge.
 const BISECT: usize = 16;
 
+/// Up to so many sets, each is told from those before it faster by comparing than by hashing.
+const FEW: usize = 8;
+
 /// What calls stop at.
 type Visit<'v, 'a> = &'v mut dyn FnMut(Item<'a>) -> bool;
 
@@ -111,9 +114,26 @@ fn all_ints<'a>(sets: &[&'a Set]) -> Option<Vec<&'a Intset>> {
     ints.collect()
 }
 
-/// Calls `found` with the members that all sets have, until it says stop. O(smallest set x sets).
+/// The sets, each once and where it is first: looking at one again changes no result, but a request may name the same key
+/// 100,000 times. O(sets).
+fn distinct<'a>(sets: &[&'a Set]) -> Vec<&'a Set> {
+    let (mut distinct, mut seen) = (Vec::<&Set>::with_capacity(sets.len()), HashSet::new());
+    for set in sets {
+        let new = if sets.len() <= FEW {
+            !distinct.iter().any(|known| std::ptr::eq(*known, *set))
+        } else {
+            seen.insert(std::ptr::from_ref(*set))
+        };
+        if new {
+            distinct.push(*set);
+        }
+    }
+    distinct
+}
+
+/// Calls `found` with the members that all sets have, until it says stop. O(smallest set x distinct sets).
 pub fn intersect<'a>(sets: &[&'a Set], found: Visit<'_, 'a>) {
-    let mut sets = sets.to_vec();
+    let mut sets = distinct(sets);
     sets.sort_by_key(|set| set.len());
     if let Some(ints) = all_ints(&sets) {
         intersect_ints(&ints, found);
@@ -142,15 +162,15 @@ fn intersect_ints<'a>(sets: &[&'a Intset], found: Visit<'_, 'a>) {
     let _ = values.into_iter().all(|value| found(Item::Int(value)));
 }
 
-/// Calls `found` with every member of any set, once each. O(members of all sets).
+/// Calls `found` with every member of any set, once each. O(members of all distinct sets).
 pub fn union<'a>(sets: &[&'a Set], found: &mut dyn FnMut(Item<'a>)) {
-    if let Some(ints) = all_ints(sets) {
+    let mut sets = distinct(sets);
+    if let Some(ints) = all_ints(&sets) {
         let mut values: Vec<i64> = ints.into_iter().flatten().collect();
         values.sort(); // ascending runs, which this sort merges
         values.dedup();
         return values.into_iter().for_each(|value| found(Item::Int(value)));
     }
-    let mut sets = sets.to_vec();
     sets.sort_by_key(|set| set.len());
     let largest = sets.pop_if(|set| matches!(set.form(), Form::C(_)));
     if let Some(largest) = largest {
@@ -169,13 +189,14 @@ pub fn union<'a>(sets: &[&'a Set], found: &mut dyn FnMut(Item<'a>)) {
     }
 }
 
-/// Calls `found` with the members of the first set that no other has. O(first set x others), or O(members of all sets).
+/// Calls `found` with the members of the first set that no other has. O(first set x others), or O(members of all sets),
+/// of which each counts once.
 pub fn difference<'a>(sets: &[&'a Set], found: &mut dyn FnMut(Item<'a>)) {
     let [first, others @ ..] = sets else { return };
     if others.iter().any(|other| std::ptr::eq(*other, *first)) {
         return;
     }
-    let mut others = others.to_vec();
+    let mut others = distinct(others);
     others.sort_by_key(|set| std::cmp::Reverse(set.len()));
     let mut seen = Seen::default();
     if removes(sets) {
@@ -196,7 +217,7 @@ fn removes(sets: &[&Set]) -> bool {
     lookups > sets.iter().map(|set| set.len()).sum()
 }
 
-/// The intersection as a set. O(smallest set x sets).
+/// The intersection as a set. O(smallest set x distinct sets).
 #[must_use]
 pub fn intersection_set(sets: &[&Set], limits: &Limits) -> Set {
     let smallest = sets.iter().min_by_key(|set| set.len());
@@ -210,12 +231,12 @@ pub fn intersection_set(sets: &[&Set], limits: &Limits) -> Set {
     result
 }
 
-/// The union as a set. O(members of all sets).
+/// The union as a set. O(members of all distinct sets).
 #[must_use]
 pub fn union_set(sets: &[&Set], limits: &Limits) -> Set {
     let largest = sets.iter().max_by_key(|set| set.len()).filter(|set| set.outgrows(limits));
     let mut result = largest.map_or_else(Set::default, |set| (*set).clone());
-    for set in sets.iter().filter(|set| largest.is_none_or(|largest| !std::ptr::eq(**set, *largest))) {
+    for set in distinct(sets).into_iter().filter(|set| largest.is_none_or(|largest| !std::ptr::eq(*set, *largest))) {
         result.add_all(set, limits);
     }
     result
@@ -231,7 +252,7 @@ pub fn difference_set(sets: &[&Set], limits: &Limits) -> Set {
                 return result;
             }
             result = union_set(&[first], limits);
-            others.iter().flat_map(|set| set.iter()).for_each(|item| {
+            distinct(others).into_iter().flat_map(Set::iter).for_each(|item| {
                 result.remove_item(item);
             });
         }

@@ -79,12 +79,17 @@ proptest! {
     }
 
     #[test]
-    fn algebra(limits in limits(), lists in prop::collection::vec(members(), 1..5), twice in any::<bool>()) {
+    fn algebra(
+        limits in limits(),
+        lists in prop::collection::vec(members(), 1..5),
+        again in prop::collection::vec(0..5_usize, 0..12),
+        twice in any::<bool>(),
+    ) {
         let own: Vec<Set> = lists.iter().enumerate().map(|(i, list)| set_of(list, &LIMITS[i % LIMITS.len()])).collect();
         let mut sets: Vec<&Set> = own.iter().collect();
-        if twice {
-            sets.push(sets[0]);
-        }
+        // A difference from which the first set is taken again is empty, so that this one comes again at times only.
+        let again = again.iter().map(|index| index % own.len()).filter(|index| twice || *index > 0);
+        sets.extend(again.map(|index| &own[index]));
         let models: Vec<Model> = sets.iter().map(|set| model(set)).collect();
         let (first, others) = models.split_first().unwrap();
         let common: Model = others.iter().fold(first.clone(), |all, next| &all & next);

@@ -66,7 +66,9 @@ impl Digest {
             ObjectRef::List(list) => list.iter(Side::Left).for_each(|item| self.mix(item.text(buffer))),
             ObjectRef::Set(set) => set.iter().for_each(|item| self.xor(item.text(buffer))),
             ObjectRef::SortedSet(set) => {
-                set.iter().for_each(|(item, score)| self.pair(item.text(buffer), number::format_f64(score).as_bytes()));
+                set.iter().for_each(|(item, score)| {
+                    self.pair(item.text(buffer), number::format_f64_shortest(score).as_bytes());
+                });
             }
             ObjectRef::Hash(hash) => {
                 // Expired fields that are still there count: the digest does not depend on the time.

@@ -16,6 +16,7 @@ use crate::keyspace::{LockPlan, View};
 use crate::persistence::rdb::load::{Loaded, load_held};
 use crate::script::library::RestorePolicy;
 use crate::util::clock::UnixMs;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// So often the data is saved again because something changed behind the snapshot: clients are refused meanwhile, so that only
@@ -79,6 +80,10 @@ pub fn reload<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
 
 fn run(shared: &'static Shared, options: &Options) -> Result<(), CommandError> {
     let now = UnixMs::now();
+    let is_missing = || shared.saving.disk.len(&file(shared)).is_ok_and(|bytes| bytes.is_none());
+    if !options.save && is_missing() {
+        return Ok(()); // as in Valkey
+    }
     let mut view = if options.save { save(shared, now)? } else { lock(shared, now)? };
     let databases = if options.flush { shared.keyspace.databases() } else { 0 };
     // Freed while the file is loaded, so that there is no need of twice the memory.
@@ -113,8 +118,12 @@ fn save(shared: &'static Shared, now: UnixMs) -> Result<View<'static>, CommandEr
     Err(CommandError::text("ERR the data changes all the time"))
 }
 
+fn file(shared: &Shared) -> PathBuf {
+    shared.config.dir().join(shared.config.dbfilename())
+}
+
 fn load(shared: &Shared, view: &mut View<'static>, options: &Options, now: UnixMs) -> Result<Loaded, String> {
-    let (disk, path) = (&*shared.saving.disk, shared.config.dir().join(shared.config.dbfilename()));
+    let (disk, path) = (&*shared.saving.disk, file(shared));
     let total = disk.len(&path).map_err(|error| error.to_string())?;
     shared.loading.begin(total.unwrap_or(0), now);
     let usual = loading::options(&shared.config, now);

@@ -18,6 +18,7 @@ use crate::config::REDIS_VERSION;
 use crate::util::clock::unix_us;
 use crate::util::process::{self, CpuTimes};
 use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The rows.
 pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -184,12 +185,15 @@ fn clients(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("client_recent_max_input_buffer", buffers.longest_query);
     lines.field("client_recent_max_output_buffer", buffers.longest_output);
     let blocked = &ctx.shared.blocked;
-    lines.field("blocked_clients", blocked.len());
+    let all = clients.all();
+    let held_up = all.iter().filter(|client| client.paused.load(Relaxed)).count();
+    lines.field("blocked_clients", blocked.len() + held_up);
     lines.field("tracking_clients", ctx.shared.tracking.clients());
     lines.field("pubsub_clients", ctx.shared.pubsub.clients());
-    lines.zeros(&["watching_clients"]);
+    let watched = all.iter().map(|client| client.watched.load(Relaxed)).filter(|keys| *keys > 0);
+    lines.field("watching_clients", watched.clone().count());
     lines.field("clients_in_timeout_table", blocked.timed());
-    lines.zeros(&["total_watched_keys"]);
+    lines.field("total_watched_keys", watched.sum::<usize>());
     lines.field("total_blocking_keys", blocked.keys());
     lines.field("total_blocking_keys_on_nokey", 0);
     let pause = clients.pause(ctx.now);

@@ -1,0 +1,116 @@
+"""What a client asks for, announces or leaves behind does not grow the server's memory for good, and what is slow is not idle."""
+import threading
+import time
+
+import pytest
+from support import encode, parse_info, until
+
+LIST_BYTES = 2_000_000
+
+
+def used(client):
+    return int(parse_info(client("INFO", "memory"))["used_memory"])
+
+
+@pytest.fixture
+def long_list(start):
+    """A server with a list of 2 MB, whose clients may leave 1 MB unread."""
+    server = start(**{"client-output-buffer-limit": "normal 1mb 0 0"})
+    client = server.connect()
+    client("RPUSH", "list", *["x" * 1000] * (LIST_BYTES // 1000))
+    return server, client
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["pipeline", "transaction"])
+def test_replies_beyond_the_limit_are_not_gathered(long_list, wrapped):
+    server, client = long_list
+    before, most = used(client), 0
+    greedy = server.connect()
+    request = encode("LRANGE", "list", "0", "-1") * 400
+    greedy.socket.sendall(encode("MULTI") + request + encode("EXEC") if wrapped else request)
+
+    def gone():
+        nonlocal most
+        most = max(most, used(client))
+        return int(parse_info(client("INFO", "stats"))["client_output_buffer_limit_disconnections"]) == 1
+
+    assert until(gone, timeout=20)
+    peak = int(parse_info(client("INFO", "memory"))["used_memory_peak"])
+    assert max(most, peak) - before < 40 * LIST_BYTES
+    assert until(lambda: used(client) < before + LIST_BYTES)
+
+
+def test_a_transaction_whose_replies_are_dropped_has_run(long_list):
+    server, client = long_list
+    greedy = server.connect()
+    requests = encode("MULTI") + encode("LRANGE", "list", "0", "-1") * 3 + encode("INCR", "n") + encode("EXEC")
+    greedy.socket.sendall(requests)
+    assert until(lambda: client("GET", "n") == b"1")
+    assert greedy.closed(5)
+
+
+def test_long_pipelines_of_long_replies_are_answered_in_order(start):
+    server = start()
+    client = server.connect()
+    client("RPUSH", "list", *["x" * 1000] * 2000)
+    client.socket.sendall(b"".join(encode("LRANGE", "list", "0", "-1") + encode("INCR", "n") for _ in range(40)))
+    for number in range(1, 41):
+        assert len(client.read()) == 2000
+        assert client.read() == number
+
+
+@pytest.mark.parametrize("leave", ["watch", "block", "subscribe"])
+def test_what_many_names_took_comes_back(start, leave):
+    server = start()
+    client = server.connect()
+    before = used(client)
+    names = [f"name:{number}" for number in range(200_000)]
+    many = server.connect()
+    if leave == "watch":
+        assert many("WATCH", *names) == "OK"
+    elif leave == "block":
+        assert many("BLPOP", *names, "0.01") is None
+    else:
+        many.socket.sendall(encode("SUBSCRIBE", *names))
+        assert until(lambda: parse_info(client("INFO", "stats"))["pubsub_channels"] == str(len(names)), timeout=20)
+    assert used(client) > before
+    many.close()
+    assert until(lambda: used(client) < before + 3_000_000, timeout=20), (before, used(client))
+
+
+def test_nothing_is_reserved_for_what_is_only_announced(start):
+    server = start()
+    client = server.connect()
+    before = used(client)
+    held = [server.connect() for _ in range(50)]
+    for one in held:
+        one.socket.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$500000000\r\nabc")
+    assert until(lambda: int(parse_info(client("INFO", "clients"))["connected_clients"]) == 51)
+    time.sleep(0.3)
+    assert used(client) - before < 50 * 100_000
+
+
+def test_who_sends_or_receives_slowly_is_not_idle(start):
+    server = start(timeout=1)
+    sender, receiver, other = server.connect(), server.connect(), server.connect()
+    value = b"v" * 400_000
+    whole = encode("SET", "slow", value) + encode("MSET", *[f"k{number // 2}" for number in range(8000)])
+
+    def send():
+        for first in range(0, len(whole), len(whole) // 10 + 1):
+            sender.socket.sendall(whole[first:first + len(whole) // 10 + 1])
+            time.sleep(0.35)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    other("SET", "long", b"l" * 30_000_000)
+    receiver.socket.sendall(encode("GET", "long"))
+    got, began = 0, time.monotonic()
+    while got < 30_000_000:
+        chunk = receiver.socket.recv(1_000_000)
+        assert chunk, f"closed behind {got} bytes"
+        got += len(chunk)
+        time.sleep(0.1)
+    thread.join()
+    assert time.monotonic() - began > 1.5
+    assert [sender.read(), sender.read()] == ["OK", "OK"]
