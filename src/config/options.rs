@@ -186,10 +186,10 @@ pub const GROUPS: &[Group] = &[
     ] },
     Group { title: "Network", rows: &[
         list("bind", Kind::Addresses, "127.0.0.1 -::1",
-            "Addresses to listen on; a leading - makes one optional, * and ::* stand for all of a family.").startup(),
+            "Addresses to listen on; a leading - makes one optional, * and ::* stand for all of a family.").check(at_start),
         text("bind-source-addr", "", "Local address of outgoing connections.").later(REPLICATION),
         flag("protected-mode", "yes", "Serves only this machine as long as the default user has no password."),
-        int("port", 0, 65535, "6379", "TCP port to listen on; 0 listens on none.").startup(),
+        int("port", 0, 65535, "6379", "TCP port to listen on; 0 listens on none.").check(at_start),
         int("tcp-backlog", 0, I32, "511", "Connections that the kernel may queue before they are accepted.").startup(),
         text("unixsocket", "", "Path of a unix socket to listen on as well.").startup(),
         Row::new("unixsocketperm", Kind::Octal { max: 0o777 }, "0",
@@ -576,6 +576,11 @@ fn ipv6(value: &Value, _: Origin) -> Result<(), &'static str> {
 
 /// Words in braces that a process title may hold.
 const TITLE_WORDS: [&str; 7] = ["title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file"];
+
+/// What is decided at the start, though others can change it later: values are looked at all the same.
+fn at_start(_: &Value, origin: Origin) -> Result<(), &'static str> {
+    if origin == Origin::Startup { Ok(()) } else { Err("can't set immutable config") }
+}
 
 fn title_template(value: &Value, _: Origin) -> Result<(), &'static str> {
     const BAD: &str = "template format is invalid or contains unknown variables";

@@ -10,7 +10,7 @@ mod persistence;
 mod stats;
 
 use crate::call::args::Args;
-use crate::call::clients::Pause;
+use crate::call::clients::{Client, Pause};
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
@@ -186,7 +186,8 @@ fn clients(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("client_recent_max_output_buffer", buffers.longest_output);
     let blocked = &ctx.shared.blocked;
     let all = clients.all();
-    let held_up = all.iter().filter(|client| client.paused.load(Relaxed)).count();
+    let is_held_up = |client: &Client| client.paused.load(Relaxed) && blocked.find(client.id).is_none();
+    let held_up = all.iter().filter(|client| is_held_up(client)).count();
     lines.field("blocked_clients", blocked.len() + held_up);
     lines.field("tracking_clients", ctx.shared.tracking.clients());
     lines.field("pubsub_clients", ctx.shared.pubsub.clients());
