@@ -505,9 +505,12 @@ impl Dispatcher {
         self.unfetched = 0;
     }
 
-    /// Gives back the memory of lists that are empty: when nothing is parked.
-    pub fn give_back(&mut self) {
-        (self.planned, self.keys, self.ahead) = Default::default();
+    /// When nothing is parked: forgets what ran last, and gives memory back but for that of so many `requests` of a key each.
+    pub fn shrink_to(&mut self, requests: usize) {
+        self.unpark();
+        self.planned.shrink_to(requests);
+        self.keys.shrink_to(requests);
+        self.ahead.shrink_to(requests);
     }
 
     /// Whether replies of others can wait for a command.

@@ -44,6 +44,11 @@ impl Ahead {
         }
     }
 
+    /// Gives back the memory of an empty list but for that of so many `keys`.
+    pub fn shrink_to(&mut self, keys: usize) {
+        self.near.shrink_to(keys);
+    }
+
     /// Forgets all but the first `len` keys.
     #[inline]
     pub fn truncate(&mut self, len: usize) {

@@ -126,6 +126,14 @@ impl Batch {
         self.owned.shrink_to(KEPT_ARGS / 4);
     }
 
+    /// Forgets all requests and gives memory back but for that of so many `requests` of some arguments each.
+    pub fn shrink_to(&mut self, requests: usize) {
+        self.clear();
+        self.requests.shrink_to(requests);
+        self.args.shrink_to(4 * requests);
+        self.owned.shrink_to(0);
+    }
+
     /// Request number `index` (from 0, below [`len`](Self::len); beyond it the view has no arguments) over the buffer that the batch was parsed from. O(1).
     #[inline]
     #[must_use]

@@ -45,6 +45,10 @@ const SPARE_OUTPUTS: usize = 64;
 /// Those that hold more are not kept.
 const SPARE_BYTES: usize = 64 * 1024;
 
+/// Requests of a small batch, and bytes of replies to it: what a worker with clients keeps room for.
+const SMALL_BATCH: usize = 32;
+const SMALL_REPLIES: usize = 2048;
+
 /// A connection on its way to its worker.
 pub struct Arrival {
     /// The socket.
@@ -170,17 +174,23 @@ impl Bench {
         self.most_out = self.most_out.max(self.out.len());
     }
 
-    /// Frees what nobody has needed since it was called last: a small cache would have as much less room for keys, for good. What is read into
-    /// stays while there are `clients`.
+    /// Frees what nobody has needed since it was called last: a small cache would have as much less room for keys, for good. While there are
+    /// `clients`, what is read into stays, and so does what a small batch needs: room that came and went with each would cost such a
+    /// cache keys each time.
     fn forget_spare(&mut self, clients: bool) {
-        self.spare.drain(..self.unused);
+        let (requests, bytes) = if clients { (SMALL_BATCH, SMALL_REPLIES) } else { (0, 0) };
+        let kept = self.spare.pop_if(|spare| spare.held_bytes() <= bytes);
+        self.spare.drain(..self.unused.min(self.spare.len()));
+        self.spare.extend(kept);
         self.unused = self.spare.len();
         self.spare.shrink_to(2 * self.unused);
         let most = std::mem::take(&mut self.most_out);
-        self.out.shrink_to(2 * most); // room that doubles is twice too much at most
+        self.out.shrink_to((2 * most).max(bytes)); // room that doubles is twice too much at most
         if most == 0 && self.parkers == 0 {
-            (self.batch, self.parked, self.put_off) = (Batch::new(), Batch::new(), Vec::new());
-            self.dispatcher.give_back();
+            self.batch.shrink_to(requests);
+            self.parked.shrink_to(requests);
+            self.put_off = Vec::new();
+            self.dispatcher.shrink_to(requests);
             if !clients {
                 self.read = Vec::new();
             }

@@ -39,6 +39,16 @@ def test_it_holds_the_same_number_of_keys_throughout(cache):
     assert min(held) > 100 and min(held) > 0.8 * max(held), held
 
 
+def test_what_is_above_the_limit_is_told(cache):
+    fill(cache, 6000, 8000)
+    info = dict(line.split(":") for line in cache("INFO", "memory").decode().split() if ":" in line)
+    used, limit = int(info["used_memory"]), int(info["maxmemory"])
+    uncounted = int(info["mem_not_counted_for_evict"])
+    assert limit < used <= (limit + uncounted) * 1.01, (used, limit, uncounted)
+    cache("CONFIG", "SET", "maxmemory", "100mb")
+    assert b"\r\nmem_not_counted_for_evict:0\r\n" in cache("INFO", "memory")
+
+
 def test_a_request_in_two_pieces_costs_no_keys(cache):
     before = cache("DBSIZE")
     request = encode("SET", "key:in:two:pieces", VALUE)
@@ -77,3 +87,25 @@ def test_a_script_writes_when_it_is_full(cache, header):
     text = header + "return redis.call('SET', KEYS[1], ARGV[1])"
     for number in range(2000):
         assert cache("EVAL", text, "1", f"script:{number:012}", VALUE) == "OK", number
+
+
+def test_it_holds_the_same_number_of_keys_with_pauses(cache):
+    """Whoever sends a batch of reads and writes now and then finds as much room for keys each time, however many of each there are."""
+    newest, held = 6000, []
+
+    def batch(reads, writes):
+        nonlocal newest
+        stored = [encode("SET", f"key:{newest + number:012}", VALUE) for number in range(writes)]
+        cache.raw(b"".join(stored + [encode("GET", f"key:{newest - number:012}") for number in range(reads)]))
+        newest += writes
+        replies = [cache.read() for _ in range(writes + reads)]
+        assert replies[:writes] == ["OK"] * writes and set(replies[writes:]) <= {None, VALUE}
+
+    for _ in range(100):
+        batch(16, 16)
+    for reads, writes in [(16, 16), (0, 16), (16, 8), (16, 1)] * 5:
+        for _ in range(2):
+            time.sleep(0.12)  # longer than a worker keeps what it does not need
+            batch(reads, writes)
+            held.append(cache("DBSIZE"))
+    assert max(held[8:]) - min(held[8:]) <= 0.01 * max(held), held

@@ -223,6 +223,12 @@ impl Engine {
             && self.make_room(limit, need, keyspace, now) == Room::Made
     }
 
+    /// Bytes that do not count towards the limit.
+    pub fn uncounted_bytes(&self) -> u64 {
+        let limit = self.state.lock().budget.limit;
+        if limit == 0 { 0 } else { self.allowance(limit) }
+    }
+
     /// Bytes above the limit that are not the keys' fault, when last asked.
     fn allowance(&self, limit: u64) -> u64 {
         if limit < SMALL_LIMIT { own_bytes() + self.bookkeeping.load(Relaxed) } else { 0 }
