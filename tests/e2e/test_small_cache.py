@@ -49,6 +49,27 @@ def test_what_is_above_the_limit_is_told(cache):
     assert b"\r\nmem_not_counted_for_evict:0\r\n" in cache("INFO", "memory")
 
 
+def test_info_in_a_transaction_while_others_evict(start):
+    """INFO, with the locks of a transaction held, must not wait for whoever evicts, which waits for these."""
+    server = start(maxmemory="2mb", maxmemory_policy="allkeys-lru")
+
+    def work(number):
+        with server.connect(timeout=10) as client:
+            for turn in range(150):
+                stored = [encode("SET", f"key:{number}:{turn}:{key}", VALUE) for key in range(40)]
+                asked = [encode("MULTI"), *stored, encode("INFO", "memory"), encode("EXEC")] if number % 2 else stored
+                client.raw(b"".join(asked))
+                replies = [client.read() for _ in asked]
+                assert not number % 2 or b"mem_not_counted_for_evict:" in replies[-1][-1]
+        done.append(number)
+
+    done = []
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(done) == list(range(8))
+
+
 def test_a_request_in_two_pieces_costs_no_keys(cache):
     before = cache("DBSIZE")
     request = encode("SET", "key:in:two:pieces", VALUE)

@@ -223,9 +223,8 @@ impl Engine {
             && self.make_room(limit, need, keyspace, now) == Room::Made
     }
 
-    /// Bytes that do not count towards the limit.
-    pub fn uncounted_bytes(&self) -> u64 {
-        let limit = self.state.lock().budget.limit;
+    /// Bytes that do not count towards this limit; 0 is none. Takes no lock: whoever asks in a transaction holds shards.
+    pub fn uncounted_bytes(&self, limit: u64) -> u64 {
         if limit == 0 { 0 } else { self.allowance(limit) }
     }
 

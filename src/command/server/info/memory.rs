@@ -48,7 +48,8 @@ pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     scripts(lines, ctx);
     limits(lines, ctx);
     fragmentation(lines, &account, figures);
-    lines.field("mem_not_counted_for_evict", ctx.shared.keyspace.engine().uncounted_bytes());
+    let limit = ctx.shared.config.maxmemory();
+    lines.field("mem_not_counted_for_evict", ctx.shared.keyspace.engine().uncounted_bytes(limit));
     lines.zeros(&["mem_replication_backlog", "mem_total_replication_buffers"]);
     lines.zeros(&["mem_replicas_repl_buffer", "mem_clients_slaves"]);
     lines.field("mem_clients_normal", account.clients);
