@@ -179,13 +179,19 @@ def _():
 
 @step("publish and subscribe, by name and by pattern")
 def _():
-    listener = client.pubsub(ignore_subscribe_messages=True)
+    listener = client.pubsub()
     listener.subscribe("news")
     listener.psubscribe("ne*s")
-    assert until(lambda: client.publish("news", "hello") == 2)
     seen = []
-    assert until(lambda: (seen.append(listener.get_message(timeout=0.1)), len([m for m in seen if m]) >= 2)[1])
-    equal({message["type"] for message in seen if message}, {"message", "pmessage"})
+
+    def hear(count):
+        return until(lambda: (seen.extend(filter(None, [listener.get_message(timeout=0.1)])), len(seen) >= count)[1])
+
+    # Only who has heard that it is subscribed is told everything.
+    assert hear(2) and [message["type"] for message in seen] == ["subscribe", "psubscribe"], seen
+    equal(client.publish("news", "hello"), 2)
+    assert hear(4), seen
+    equal({(message["type"], message["data"]) for message in seen[2:]}, {("message", "hello"), ("pmessage", "hello")})
     listener.close()
 
 
