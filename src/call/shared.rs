@@ -158,6 +158,7 @@ impl Shared {
     ) -> Shared {
         let commands = CommandTable::new(commands);
         keyspace.engine().configure(budget_of(&config), &keyspace);
+        keyspace.engine().follow(&keyspace);
         let id = Mutex::new(random_id());
         let shared = Shared {
             stats: Stats::new(workers, commands.len()),
@@ -198,7 +199,7 @@ impl Shared {
         self.saving.disk = disk;
     }
 
-    /// Puts the options that concern eviction into effect.
+    /// Puts the options that concern eviction into effect; waits for nobody.
     pub fn follow_budget(&self) {
         self.keyspace.engine().configure(budget_of(&self.config), &self.keyspace);
     }

@@ -5,7 +5,7 @@
 //! replies of Valkey 9.1.
 
 use crate::call::args::Args;
-use crate::call::context::Context;
+use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::help::help;
 use crate::call::notify;
@@ -120,6 +120,10 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     }
     notify::attend(ctx.shared);
     ctx.shared.follow_budget();
+    if ctx.blocking != Blocking::Refused {
+        // Within a transaction the next turn of eviction does: it holds shards, for which others that evict wait.
+        ctx.shared.keyspace.engine().follow(&ctx.shared.keyspace);
+    }
     follow_log(ctx.shared);
     ctx.reply.ok();
     Ok(Outcome::Done)

@@ -14,7 +14,7 @@ use crate::keyspace::shard::Shard;
 use crate::util::clock::{Ticks, UnixMs};
 use crate::util::memory::{own_bytes, set_drift_for, size_class, used_bytes};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// What the configuration says of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,9 +125,20 @@ struct State {
     near: Vec<u32>,
 }
 
+/// What was said of memory, until a turn follows it.
+struct Order {
+    budget: Budget,
+    /// The algorithm begins again.
+    anew: bool,
+}
+
 /// See the module.
 pub struct Engine {
     state: Mutex<State>,
+    /// A leaf: taken under any other lock, and nothing that waits is done under it.
+    order: Mutex<Order>,
+    /// Whether there is news in `order`.
+    ordered: AtomicBool,
     /// Since when memory has been over the limit; 0: it is not.
     over_since_ms: AtomicI64,
     over_ms: AtomicU64,
@@ -160,6 +171,8 @@ impl Default for Engine {
         };
         Engine {
             state: Mutex::new(state),
+            order: Mutex::new(Order { budget: NOTHING, anew: false }),
+            ordered: AtomicBool::new(false),
             over_since_ms: AtomicI64::new(0),
             over_ms: AtomicU64::new(0),
             bookkeeping: AtomicU64::new(0),
@@ -168,19 +181,25 @@ impl Default for Engine {
 }
 
 impl Engine {
-    /// Follows `budget` from now on. The keys that are there are told to the algorithm bit by bit.
+    /// Says that `budget` holds from now on, which the next turn follows: whoever asks in a transaction holds shards, so this waits for
+    /// nobody who takes them. Uses are noted in the new way at once.
     pub fn configure(&self, budget: Budget, keyspace: &Keyspace) {
-        let mut state = self.state.lock();
+        let mut order = self.order.lock();
         let pressure = keyspace.pressure();
         set_drift_for(budget.limit);
         pressure.set_frequency(budget.log_factor, budget.decay_minutes);
-        let (old, mode) = (std::mem::replace(&mut state.budget, budget), budget.mode());
+        let (old, mode) = (std::mem::replace(&mut order.budget, budget), budget.mode());
         let same = (old.row(), old.policy, old.samples) == (budget.row(), budget.policy, budget.samples);
-        if same && pressure.mode() == mode {
-            return;
+        if !same || pressure.mode() != mode {
+            pressure.set_mode(mode, budget.policy.is_volatile());
+            order.anew = true;
         }
-        pressure.set_mode(mode, budget.policy.is_volatile());
-        state.restart(keyspace);
+        self.ordered.store(true, Relaxed);
+    }
+
+    /// Follows what was last said. The keys that are there are told to the algorithm bit by bit. To be called without any lock.
+    pub fn follow(&self, keyspace: &Keyspace) {
+        self.state.lock().follow(self, keyspace);
     }
 
     /// Makes room for `need` bytes within the limit. To be called without any lock.
@@ -202,6 +221,7 @@ impl Engine {
             return Room::Soon; // whoever holds locks for long keeps what asks for room from running, too
         }
         let mut state = self.state.lock();
+        state.follow(self, keyspace);
         let nanos = state.budget.slice_nanos();
         let over = used_bytes().saturating_sub(limit);
         // What a command does not have to wait for it does not wait for.
@@ -246,6 +266,7 @@ impl Engine {
             return false;
         }
         let Some(mut state) = self.state.try_lock() else { return false };
+        state.follow(self, keyspace);
         if state.budget.limit == 0 {
             return false;
         }
@@ -283,11 +304,6 @@ impl Engine {
     pub fn reset_exceeded(&self) {
         self.over_ms.store(0, Relaxed);
     }
-
-    /// Bytes that the algorithm takes from the allocator.
-    pub fn memory_bytes(&self) -> usize {
-        self.state.lock().algorithm.memory_bytes()
-    }
 }
 
 impl State {
@@ -302,6 +318,20 @@ impl State {
     /// See [`Engine::allowance`]; as it is now.
     fn allowance(&self, limit: u64, keyspace: &Keyspace) -> u64 {
         if limit < SMALL_LIMIT { own_bytes() + self.memory_bytes(keyspace) as u64 } else { 0 }
+    }
+
+    fn follow(&mut self, engine: &Engine, keyspace: &Keyspace) {
+        if !engine.ordered.swap(false, Relaxed) {
+            return;
+        }
+        let anew = {
+            let mut order = engine.order.lock();
+            self.budget = order.budget;
+            std::mem::take(&mut order.anew)
+        };
+        if anew {
+            self.restart(keyspace);
+        }
     }
 
     fn restart(&mut self, keyspace: &Keyspace) {
@@ -555,6 +585,7 @@ mod tests {
             let keyspace = Keyspace::new(4, 1, KeyHasher::with_seed(3), Reclaimer::new(config).0);
             let keyspace: &'static Keyspace = Box::leak(Box::new(keyspace));
             keyspace.engine().configure(Budget { limit: u64::MAX, policy, algorithm, samples: 5, ..NOTHING }, keyspace);
+            keyspace.engine().follow(keyspace);
             World { keyspace }
         }
 
@@ -635,6 +666,7 @@ mod tests {
         (0..1000).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
         let budget = Budget { limit: u64::MAX, policy: EvictionPolicy::AllkeysLru, ..NOTHING };
         world.keyspace.engine().configure(budget, world.keyspace);
+        world.keyspace.engine().follow(world.keyspace);
         (1000..1100).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
         assert_eq!(std::iter::repeat_with(|| world.evict()).take_while(|done| *done).count(), 1100);
     }
