@@ -55,8 +55,11 @@ const TABLE_PIECE: usize = 1000;
 /// What knows so many keys is freed in the background.
 const BACKGROUND_MARKS: usize = 100_000;
 
-/// Bytes of an entry with a short key and an integer.
-const LEAST_ENTRY_BYTES: usize = 32;
+/// Homes of a table, of six keys each, that are looked at for how much memory its keys take.
+const SAMPLED_HOMES: usize = 4;
+
+/// Largest ones of these keys that are left out, so that a single huge value does not stand for many.
+const LEFT_OUT: usize = 2;
 
 /// Something that is no longer reachable and owns memory.
 pub enum Garbage {
@@ -94,18 +97,29 @@ impl Garbage {
         }
     }
 
-    /// About how many bytes will be free when it is gone; for tables no more than that.
+    /// About how many bytes will be free when it is gone; for tables rather fewer than more.
     fn bytes(&self) -> u64 {
         let bytes = match self {
             Garbage::Value(Source::String(StringSource::Large(bytes))) => size_class(bytes.len()),
             Garbage::Value(Source::Object(object)) => object.as_ref().memory_bytes(),
             Garbage::Value(_) => 0,
             Garbage::Entry(entry) => entry.get().memory_bytes(),
-            Garbage::Table(table) => table.memory_bytes() + table.len() * LEAST_ENTRY_BYTES,
+            Garbage::Table(table) => bytes_about(table),
             Garbage::Algorithm(algorithm) => algorithm.memory_bytes(),
         };
         bytes as u64
     }
+}
+
+/// About how many bytes a table and its keys take, judged by some of them.
+fn bytes_about(table: &Table) -> usize {
+    let (mut sizes, mut at) = (Vec::new(), Some(0));
+    for _ in 0..SAMPLED_HOMES {
+        at = at.and_then(|at| table.visit(at, &mut |entry| sizes.push(entry.memory_bytes())));
+    }
+    sizes.sort_unstable();
+    sizes.truncate(sizes.len().saturating_sub(LEFT_OUT).max(1));
+    table.memory_bytes() + sizes.iter().sum::<usize>() / sizes.len().max(1) * table.len()
 }
 
 /// What a flush has taken out of the databases, to be freed by whoever likes.
@@ -119,9 +133,9 @@ pub struct Flushed {
 }
 
 impl Flushed {
-    /// Adds a table.
-    pub(super) fn push(&mut self, table: Table) {
-        match orphan(table) {
+    /// Adds a table. One that a snapshot in flight still needs counts as on its way to `reclaimer`.
+    pub(super) fn push(&mut self, table: Table, reclaimer: &Reclaimer) {
+        match orphan(table, reclaimer) {
             Ok(table) => self.tables.push(table),
             Err(keys) => self.left += keys,
         }
@@ -169,6 +183,35 @@ pub struct ReclaimStats {
     pub freed: AtomicU64,
 }
 
+/// Memory that will be free when something else is through with it; when this is dropped, it is.
+pub struct Expected {
+    bytes: u64,
+    stats: Arc<ReclaimStats>,
+}
+
+impl Expected {
+    /// It is so many bytes now.
+    pub fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        if bytes != self.bytes {
+            // A difference below zero wraps around, and the sum with it.
+            self.stats.pending_bytes.fetch_add(bytes.wrapping_sub(self.bytes), Relaxed);
+            self.bytes = bytes;
+        }
+    }
+
+    /// Leaves nothing behind.
+    pub fn take(&mut self) -> Expected {
+        Expected { bytes: std::mem::take(&mut self.bytes), stats: Arc::clone(&self.stats) }
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// Where garbage goes.
 #[derive(Clone)]
 pub struct Reclaimer {
@@ -210,6 +253,18 @@ impl Reclaimer {
             self.stats.pending.fetch_sub(objects, Relaxed);
             self.stats.pending_bytes.fetch_sub(bytes, Relaxed);
         }
+    }
+
+    /// Counts memory as about to be free though it cannot be handed over yet. Nothing at first.
+    pub fn expect(&self) -> Expected {
+        Expected { bytes: 0, stats: Arc::clone(&self.stats) }
+    }
+
+    /// Counts a table and its keys so.
+    pub fn expect_table(&self, table: &Table) -> Expected {
+        let mut expected = self.expect();
+        expected.set(bytes_about(table));
+        expected
     }
 
     /// Counters.

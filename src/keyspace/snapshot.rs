@@ -15,7 +15,7 @@
 mod long;
 
 use super::entry::EntryRef;
-use super::reclaim::{Garbage, Why};
+use super::reclaim::{Expected, Garbage, Reclaimer, Why};
 use super::shard::Shard;
 use super::table::Table;
 use super::{Key, Keyspace, SHORT_WAIT};
@@ -66,10 +66,10 @@ struct State {
     record: Box<dyn Recorder>,
     /// The moment of the cut.
     now: UnixMs,
-    /// What writers have recorded, with the database that it belongs to.
-    batches: PlainMutex<VecDeque<(usize, Pieces)>>,
-    /// Tables that were flushed while they were walked, with their database and shard at the cut.
-    orphans: PlainMutex<Vec<(Home, Box<Table>)>>,
+    /// What writers have recorded.
+    batches: PlainMutex<VecDeque<Batch>>,
+    /// Tables that were flushed while they were walked.
+    orphans: PlainMutex<Vec<Orphan>>,
     /// Long collections that are to be recorded in parts.
     longs: PlainMutex<VecDeque<Long>>,
     recorded: AtomicU64,
@@ -93,6 +93,23 @@ impl State {
 /// Where a table was at the cut: database and number of the shard.
 type Home = (usize, usize);
 
+/// Something that writers have recorded.
+struct Batch {
+    /// The database that it belongs to.
+    db: usize,
+    pieces: Pieces,
+    _expected: Expected,
+}
+
+/// A table that was flushed while it was walked.
+struct Orphan {
+    /// Where it was at the cut.
+    place: Home,
+    table: Box<Table>,
+    /// What is freed with it.
+    _expected: Expected,
+}
+
 /// What a turn has given out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Given {
@@ -113,6 +130,8 @@ pub struct Walk {
     touched: Hashes,
     /// What writers have recorded and not yet handed over.
     saved: Pieces,
+    /// The memory of it: an eviction that records what it removes gives none back before that is written.
+    expected: Expected,
 }
 
 impl Walk {
@@ -134,9 +153,11 @@ impl Walk {
         self.state.record(entry, &mut self.saved);
         let grown = self.saved.bytes.len() - before;
         self.state.saved_bytes.fetch_add(grown as u64, Relaxed);
-        if self.saved.held_bytes() > BATCH_BYTES {
-            let batch = std::mem::take(&mut self.saved);
-            self.state.batches.lock().push_back((self.place.0, batch));
+        let held = self.saved.held_bytes();
+        self.expected.set(held);
+        if held > BATCH_BYTES {
+            let (pieces, expected) = (std::mem::take(&mut self.saved), self.expected.take());
+            self.state.batches.lock().push_back(Batch { db: self.place.0, pieces, _expected: expected });
         }
     }
 }
@@ -169,7 +190,7 @@ pub struct Cut<'k> {
     state: Arc<State>,
     homes: VecDeque<Home>,
     /// A flushed table that is being walked.
-    orphan: Option<Box<Table>>,
+    orphan: Option<Orphan>,
     sizes: Vec<Size>,
     /// Where the walk through the first part goes on, if it has begun.
     next: Option<u64>,
@@ -235,7 +256,8 @@ impl Keyspace {
 impl<'k> Cut<'k> {
     fn new_walk(&self) -> Box<Walk> {
         let (state, touched, saved) = (Arc::clone(&self.state), Hashes::new(TOUCHED), Pieces::default());
-        Box::new(Walk { state, place: (0, 0), position: 0, touched, saved })
+        let expected = self.keyspace.reclaimer().expect();
+        Box::new(Walk { state, place: (0, 0), position: 0, touched, saved, expected })
     }
 
     #[expect(clippy::vec_box, reason = "a table holds its walk in a box, and nothing is allocated under the locks")]
@@ -316,9 +338,9 @@ impl<'k> Cut<'k> {
         if self.long.is_some() {
             return self.turn_long(nanos, out);
         }
-        if let Some((db, mut batch)) = self.state.batches.lock().pop_front() {
-            out.append(&mut batch);
-            return Some((db, Given::Entries));
+        if let Some(mut batch) = self.state.batches.lock().pop_front() {
+            out.append(&mut batch.pieces);
+            return Some((batch.db, Given::Entries));
         }
         let long = self.state.longs.lock().pop_front();
         if let Some(long) = long {
@@ -365,8 +387,8 @@ impl<'k> Cut<'k> {
     /// Lets `work` at the table that was at `place`, wherever it is now.
     fn with_table<R>(&mut self, place: Home, work: &mut dyn FnMut(&mut Table) -> R) -> R {
         loop {
-            if let Some(table) = &mut self.orphan {
-                return work(table);
+            if let Some(orphan) = &mut self.orphan {
+                return work(&mut orphan.table);
             }
             for db in std::iter::once(place.0).chain(0..self.keyspace.databases()) {
                 let Some(cells) = self.keyspace.databases[db].get() else { continue };
@@ -376,15 +398,15 @@ impl<'k> Cut<'k> {
                 }
             }
             let mut orphans = self.state.orphans.lock();
-            let found = orphans.iter().position(|(was, _)| *was == place);
-            self.orphan = found.map(|index| orphans.swap_remove(index).1);
+            let found = orphans.iter().position(|orphan| orphan.place == place);
+            self.orphan = found.map(|index| orphans.swap_remove(index));
         }
     }
 
     /// A flushed table that has been walked goes where it would have gone.
     fn free_orphan(&mut self) {
-        if let Some(table) = self.orphan.take() {
-            self.keyspace.reclaimer().take(Garbage::Table(table), Why::Unlinked);
+        if let Some(orphan) = self.orphan.take() {
+            self.keyspace.reclaimer().take(Garbage::Table(orphan.table), Why::Unlinked);
         }
     }
 }
@@ -412,10 +434,11 @@ fn lock<'k>(keyspace: &Keyspace, shard: &'k Mutex<Shard>) -> Option<MutexGuard<'
 }
 
 /// Hands a flushed table that is being walked to the walker, who frees it when it is done. Gives back any other.
-pub fn orphan(table: Table) -> Result<Table, usize> {
+pub fn orphan(table: Table, reclaimer: &Reclaimer) -> Result<Table, usize> {
     let Some(walk) = table.walk() else { return Ok(table) };
     let (state, place, keys) = (Arc::clone(&walk.state), walk.place, table.len());
-    state.orphans.lock().push((place, Box::new(table)));
+    let expected = reclaimer.expect_table(&table);
+    state.orphans.lock().push(Orphan { place, table: Box::new(table), _expected: expected });
     Err(keys)
 }
 

@@ -850,7 +850,8 @@ impl<'a> View<'a> {
         let mut flushed = Flushed::default();
         if self.keyspace.is_allocated(db) {
             for shard in 0..self.keyspace.shards() {
-                self.with_shard(db, shard, Shard::take).into_iter().for_each(|table| flushed.push(table));
+                let table = self.with_shard(db, shard, Shard::take);
+                table.into_iter().for_each(|table| flushed.push(table, self.keyspace.reclaimer()));
             }
         }
         self.keyspace.pressure().note_replaced();

@@ -398,6 +398,25 @@ fn a_flush_hands_its_table_to_the_snapshot_and_a_second_cut_waits_for_the_first(
 }
 
 #[test]
+fn what_waits_for_a_snapshot_counts_as_about_to_be_free() {
+    let mut c = Client::new(Resp::V2);
+    let pending = |c: &Client| c.shared.keyspace.reclaimer().stats().pending_bytes.load(Relaxed);
+    // Nothing that a dump could make much shorter.
+    let value: String =
+        (1_u64..=56).map(|number| (number.wrapping_mul(6_364_136_223_846_793_005)).to_string()).collect();
+    (0..400).for_each(|number| c.check(&format!("SET key:{number} {value}"), "+OK"));
+    let cut = cut(&c);
+    (0..100).for_each(|number| c.check(&format!("SET key:{number} new"), "+OK"));
+    let recorded = pending(&c);
+    assert!((100_000..300_000).contains(&recorded), "{recorded} bytes for 100 old values");
+    c.check("FLUSHALL ASYNC", "+OK");
+    let flushed = pending(&c) - recorded;
+    assert!((250_000..600_000).contains(&flushed), "{flushed} bytes for 300 values and their tables");
+    assert_eq!(rest_of(cut, Content::new()).len(), 400);
+    assert_eq!(pending(&c), 0);
+}
+
+#[test]
 fn a_cut_between_databases_that_come_into_being() {
     let mut c = Client::new(Resp::V2);
     let cut = cut(&c);

@@ -52,7 +52,7 @@ def test_what_is_above_the_limit_is_told(cache):
 OF_THE_SERVER = [
     line.split()
     for line in """
-    INFO everything | CONFIG SET maxmemory 2mb | CONFIG SET maxmemory-policy allkeys-lfu | CONFIG SET maxmemory-policy allkeys-lru maxmemory-samples 6
+    INFO everything | CONFIG SET maxmemory 8mb | CONFIG SET maxmemory-policy allkeys-lfu | CONFIG SET maxmemory-policy allkeys-lru maxmemory-samples 6
     CONFIG SET maxmemory-samples 5 | CONFIG SET notify-keyspace-events KEA | CONFIG GET * | CONFIG RESETSTAT | MEMORY STATS | MEMORY DOCTOR
     MEMORY PURGE | MEMORY MALLOC-STATS | FLUSHDB | FLUSHALL ASYNC | SWAPDB 0 1 | DBSIZE | SCAN 0 COUNT 1000 | RANDOMKEY | KEYS * | LATENCY HISTOGRAM
     CLIENT LIST | LASTSAVE | CLIENT TRACKING ON | FUNCTION STATS | SCRIPT FLUSH | PUBSUB CHANNELS | DEBUG DIGEST | DEBUG HTSTATS 0
@@ -64,13 +64,13 @@ OF_THE_SERVER = [
 
 def test_commands_of_the_server_in_transactions_while_others_evict(start):
     """What runs with the locks of a transaction held must not wait for whoever evicts, which waits for these."""
-    server = start(maxmemory="2mb", maxmemory_policy="allkeys-lru", enable_debug_command="yes")
+    server = start(maxmemory="8mb", maxmemory_policy="allkeys-lru", enable_debug_command="yes")
 
     def work(number):
         with server.connect(timeout=10) as client:
             for turn in range(4 * len(OF_THE_SERVER)):
                 command = [word.replace("#", " ") for word in OF_THE_SERVER[(turn + number) % len(OF_THE_SERVER)]]
-                stored = [encode("SET", f"key:{number}:{turn}:{key}", VALUE) for key in range(40)]
+                stored = [encode("SET", f"key:{number}:{turn}:{key}", VALUE * 16) for key in range(40)]
                 asked = [encode("MULTI"), *stored, encode(*command), encode("EXEC")] if number % 2 else stored
                 client.raw(b"".join(asked))
                 replies = [client.read() for _ in asked]

@@ -243,9 +243,10 @@ impl Engine {
             && self.make_room(limit, need, keyspace, now) == Room::Made
     }
 
-    /// Bytes that do not count towards this limit; 0 is none. Takes no lock: whoever asks in a transaction holds shards.
-    pub fn uncounted_bytes(&self, limit: u64) -> u64 {
-        if limit == 0 { 0 } else { self.allowance(limit) }
+    /// Bytes that do not count towards this limit, of which 0 is none: what is on its way to be free, and the server's own where the limit
+    /// is low. Takes no lock: whoever asks in a transaction holds shards.
+    pub fn uncounted_bytes(&self, limit: u64, keyspace: &Keyspace) -> u64 {
+        if limit == 0 { 0 } else { self.allowance(limit) + keyspace.reclaimer().stats().pending_bytes.load(Relaxed) }
     }
 
     /// Bytes above the limit that are not the keys' fault, when last asked.

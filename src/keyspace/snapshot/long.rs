@@ -130,9 +130,9 @@ impl Cut<'_> {
         if let Some(done) = self.walk_live(long, key, &mut work) {
             return done;
         }
-        let mut tables = state.orphans.lock();
-        let mut tables = self.orphan.iter_mut().chain(tables.iter_mut().map(|(_, table)| table));
-        tables.find_map(|table| table.walk_long(key, &long.claim, &mut work)).unwrap_or(false)
+        let mut orphans = state.orphans.lock();
+        let mut orphans = self.orphan.iter_mut().chain(orphans.iter_mut());
+        orphans.find_map(|orphan| orphan.table.walk_long(key, &long.claim, &mut work)).unwrap_or(false)
     }
 
     /// As [`Cut::walk_long`], in the databases.

@@ -49,7 +49,7 @@ pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     limits(lines, ctx);
     fragmentation(lines, &account, figures);
     let limit = ctx.shared.config.maxmemory();
-    lines.field("mem_not_counted_for_evict", ctx.shared.keyspace.engine().uncounted_bytes(limit));
+    lines.field("mem_not_counted_for_evict", ctx.shared.keyspace.engine().uncounted_bytes(limit, &ctx.shared.keyspace));
     lines.zeros(&["mem_replication_backlog", "mem_total_replication_buffers"]);
     lines.zeros(&["mem_replicas_repl_buffer", "mem_clients_slaves"]);
     lines.field("mem_clients_normal", account.clients);
