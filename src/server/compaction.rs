@@ -9,7 +9,7 @@
 use crate::call::shared::Shared;
 use crate::keyspace::Scratch;
 use crate::util::clock::Ticks;
-use crate::util::memory::{allocator_figures, forgo_cache};
+use crate::util::memory::{forgo_cache, refresh_figures};
 use crate::util::turns::take_short_turns;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -81,7 +81,7 @@ struct Loss {
 }
 
 fn loss() -> Loss {
-    let figures = allocator_figures();
+    let figures = refresh_figures();
     Loss { allocated: figures.allocated, lost: figures.active.saturating_sub(figures.allocated) }
 }
 

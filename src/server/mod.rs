@@ -11,6 +11,7 @@ mod expiry;
 mod listener;
 pub mod log;
 mod pace;
+mod purging;
 mod recovery;
 mod replay;
 mod shutdown;
@@ -129,6 +130,11 @@ fn start_threads(shared: &'static Shared, reclaiming: Reclaiming, closing: Closi
             tracing::warn!("The allocator has no thread of its own: requests give unused memory back");
         }
         reclaiming.run();
+    })?;
+    threads::start_again("larder-purge", || {
+        stand_back();
+        give_way(FREEING_NICE);
+        purging::run();
     })?;
     threads::start("larder-close", move || {
         stand_back();

@@ -9,7 +9,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use tikv_jemalloc_ctl::{background_thread, epoch, raw, stats};
+use tikv_jemalloc_ctl::{arenas, background_thread, epoch, raw, stats};
 use tikv_jemallocator::Jemalloc;
 
 /// How far a thread's own count may drift at most before it is added to the global one, in bytes.
@@ -146,8 +146,8 @@ const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
 
 /// How jemalloc starts.
 ///
-/// - `dirty_decay_ms`: unused memory goes back to the system after half a second (the default is 10 s). Segments that grow leave blocks
-///   behind that the next keys do not need.
+/// - `dirty_decay_ms`: unused memory goes back to the system after half a second (the default is 10 s, see also [`keep_unused`]). Segments
+///   that grow leave blocks behind that the next keys do not need.
 /// - `slab_sizes`: the pages of a slab, for the size classes in which entries and small collections lie. jemalloc keeps 128
 ///   bytes of bookkeeping a slab, and by default makes a slab as small as it can: one page of 32 blocks of 128 bytes,
 ///   which is 4 bytes for each. These are two to four times as long and leave no rest. (Longer still saves less than a byte a
@@ -173,14 +173,26 @@ pub struct AllocatorFigures {
     pub resident: u64,
 }
 
-/// The allocator's own figures, refreshed; zeroes where it does not tell.
-pub fn allocator_figures() -> AllocatorFigures {
+/// The allocator's own figures as they were when last asked for, by whomever; zeroes where it does not tell.
+static FIGURES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+
+/// Asks the allocator for its figures. Waits for whoever gives memory back to the system, which may take milliseconds.
+pub fn refresh_figures() -> AllocatorFigures {
     let _ = epoch::advance();
-    let bytes = |figure: Result<usize, tikv_jemalloc_ctl::Error>| figure.map_or(0, |bytes| bytes as u64);
+    for (kept, figure) in FIGURES.iter().zip([stats::allocated::read(), stats::active::read(), stats::resident::read()])
+    {
+        kept.store(figure.map_or(0, |bytes| bytes as u64), Relaxed);
+    }
+    allocator_figures()
+}
+
+/// What the allocator said of itself when [`refresh_figures`] was last called. Waits for nobody.
+pub fn allocator_figures() -> AllocatorFigures {
+    let [allocated, active, resident] = &FIGURES;
     AllocatorFigures {
-        allocated: bytes(stats::allocated::read()),
-        active: bytes(stats::active::read()),
-        resident: bytes(stats::resident::read()),
+        allocated: allocated.load(Relaxed),
+        active: active.load(Relaxed),
+        resident: resident.load(Relaxed),
     }
 }
 
@@ -188,6 +200,26 @@ pub fn allocator_figures() -> AllocatorFigures {
 pub fn purge() {
     // SAFETY: the control takes no value, and the name ends with a zero.
     let _ = unsafe { raw::write(PURGE_ALL, ()) };
+}
+
+/// What [`SETTINGS`] say, in milliseconds.
+const DECAY_MS: isize = 500;
+
+/// Lets the allocator keep the memory that is given back to it, or give it on to the system again as time goes by. While millions of blocks
+/// are freed in the order of their hashes, what is unused lies scattered, and goes back a page or two at a time: a system call
+/// each, and an interruption of every processor that the server runs on. Some microseconds.
+pub fn keep_unused(keep: bool) {
+    let (from, to) = if keep { (DECAY_MS, -1) } else { (-1, DECAY_MS) };
+    for arena in 0..arenas::narenas::read().unwrap_or(0) {
+        let name = format!("arena.{arena}.dirty_decay_ms\0");
+        // SAFETY: the control is a signed word of the machine's width, and the name ends with a zero.
+        unsafe {
+            // Not those that are not there yet, nor those that have another time.
+            if raw::read(name.as_bytes()) == Ok(from) {
+                let _ = raw::write(name.as_bytes(), to);
+            }
+        }
+    }
 }
 
 /// Lets the allocator give unused memory back to the system from threads of its own, which inherit the caller's wishes of
@@ -333,6 +365,18 @@ mod tests {
     const HUGE: i64 = 1 << 40;
 
     /// What was the server's own was noted only behind the work: meanwhile other threads took it for data, and evicted keys for it.
+    #[test]
+    fn what_is_unused_is_kept_and_given_back() {
+        // SAFETY: a signed word of the machine's width, and the name ends with a zero.
+        let decay = || unsafe { raw::read::<isize>(b"arena.0.dirty_decay_ms\0") }.expect("the first arena is there");
+        assert_eq!(decay(), DECAY_MS);
+        keep_unused(true);
+        assert_eq!(decay(), -1);
+        keep_unused(true);
+        keep_unused(false);
+        assert_eq!(decay(), DECAY_MS);
+    }
+
     #[test]
     fn what_is_the_servers_own_is_so_from_the_first_moment() {
         let more = |than: u64| own_bytes() > than + HUGE.unsigned_abs() / 2;

@@ -114,3 +114,28 @@ def test_who_sends_or_receives_slowly_is_not_idle(start):
     thread.join()
     assert time.monotonic() - began > 1.5
     assert [sender.read(), sender.read()] == ["OK", "OK"]
+
+
+def test_what_many_keys_leave_goes_back_to_the_system(start):
+    """The allocator keeps what is freed while much is being freed; all of it goes back when that is over, though nobody asks for anything."""
+    server = start()
+
+    def resident():
+        with open(f"/proc/{server.process.pid}/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+    def fill(first):
+        for at in range(first, first + 300_000, 1000):
+            client.raw(b"".join(encode("SET", f"key:{number}", b"v" * 200) for number in range(at, at + 1000)))
+            assert [client.read() for _ in range(1000)] == ["OK"] * 1000
+
+    with server.connect(timeout=30) as client:
+        empty = resident()
+        for turn in range(2):
+            fill(turn * 300_000)
+            full = resident()
+            assert full > empty + 60_000_000
+            client("FLUSHALL")
+            assert until(lambda: resident() < empty + (full - empty) / 4, timeout=5), (empty, full, resident())
+        figures = parse_info(client("INFO", "memory"))
+        assert until(lambda: int(parse_info(client("INFO", "memory"))["allocator_allocated"]) < full / 2, timeout=5), figures
