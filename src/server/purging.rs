@@ -25,13 +25,17 @@ const LITTLE_BYTES: u64 = 1 << 20;
 /// Memory is kept no longer than this.
 const LONGEST_NANOS: u64 = 5_000_000_000;
 
+/// So long after memory was last kept all that is unused goes back once more: what had not been freed by then, and too slowly since.
+const AGAIN_NANOS: u64 = 1_000_000_000;
+
 /// How old the figures of the allocator may be.
 const FIGURES_NANOS: u64 = 250_000_000;
 
 /// Runs for ever. Blocks.
 pub fn run() {
     keep_unused(false); // whoever was here before may have ended in between
-    let (mut before, mut asked, mut kept_since) = (used_bytes(), Ticks::now(), None::<Ticks>);
+    let (mut before, mut asked, mut kept_since, mut purged) =
+        (used_bytes(), Ticks::now(), None::<Ticks>, None::<Ticks>);
     refresh_figures();
     loop {
         std::thread::sleep(if kept_since.is_some() { FAST_LOOK_EVERY } else { LOOK_EVERY });
@@ -47,6 +51,11 @@ pub fn run() {
                 kept_since = None;
                 keep_unused(false);
                 purge();
+                purged = Some(Ticks::now());
+            }
+            None if purged.is_some_and(|purged| Ticks::now().nanos_since(purged) > AGAIN_NANOS) => {
+                purge();
+                purged = None;
             }
             _ => {}
         }

@@ -8,8 +8,10 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use tikv_jemalloc_ctl::{arenas, background_thread, epoch, raw, stats};
+use tikv_jemalloc_sys::mallctl;
 use tikv_jemallocator::Jemalloc;
 
 /// How far a thread's own count may drift at most before it is added to the global one, in bytes.
@@ -178,17 +180,25 @@ static FIGURES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
 /// Asks the allocator for its figures. Waits for whoever gives memory back to the system, which may take milliseconds.
 pub fn refresh_figures() -> AllocatorFigures {
+    ask_for_figures();
+    allocator_figures()
+}
+
+fn ask_for_figures() {
     let _ = epoch::advance();
     for (kept, figure) in FIGURES.iter().zip([stats::allocated::read(), stats::active::read(), stats::resident::read()])
     {
         kept.store(figure.map_or(0, |bytes| bytes as u64), Relaxed);
     }
-    allocator_figures()
 }
 
-/// What the allocator said of itself when [`refresh_figures`] was last called. Waits for nobody.
+/// What the allocator said of itself when [`refresh_figures`] was last called, which this does where nobody has yet. Else it waits for
+/// nobody.
 pub fn allocator_figures() -> AllocatorFigures {
     let [allocated, active, resident] = &FIGURES;
+    if allocated.load(Relaxed) == 0 {
+        ask_for_figures();
+    }
     AllocatorFigures {
         allocated: allocated.load(Relaxed),
         active: active.load(Relaxed),
@@ -196,10 +206,11 @@ pub fn allocator_figures() -> AllocatorFigures {
     }
 }
 
-/// Asks the allocator to give unused memory back to the system. Takes milliseconds when there is much.
-pub fn purge() {
-    // SAFETY: the control takes no value, and the name ends with a zero.
-    let _ = unsafe { raw::write(PURGE_ALL, ()) };
+/// Asks the allocator to give unused memory back to the system; `false` when it refuses. Takes milliseconds when there is much.
+pub fn purge() -> bool {
+    // SAFETY: the name ends with a zero; the control takes no value and gives none, and refuses pointers to either, also to none.
+    let refused = unsafe { mallctl(PURGE_ALL.as_ptr().cast(), null_mut(), null_mut(), null_mut(), 0) };
+    refused == 0
 }
 
 /// What [`SETTINGS`] say, in milliseconds.
@@ -253,7 +264,7 @@ pub fn find_sparse(blocks: &[*const u8], sparse: &mut Vec<bool>) -> usize {
     // first and writes the second.
     let failed = !blocks.is_empty()
         && unsafe {
-            tikv_jemalloc_sys::mallctl(
+            mallctl(
                 SLAB_USE.as_ptr().cast(),
                 uses.as_mut_ptr().cast(),
                 &raw mut len,
@@ -365,6 +376,12 @@ mod tests {
     const HUGE: i64 = 1 << 40;
 
     /// What was the server's own was noted only behind the work: meanwhile other threads took it for data, and evicted keys for it.
+    /// What it does is looked at from outside, with the server's own allocator in use.
+    #[test]
+    fn the_allocator_does_not_refuse_to_purge() {
+        assert!(purge());
+    }
+
     #[test]
     fn what_is_unused_is_kept_and_given_back() {
         // SAFETY: a signed word of the machine's width, and the name ends with a zero.

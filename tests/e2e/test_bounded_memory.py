@@ -137,5 +137,9 @@ def test_what_many_keys_leave_goes_back_to_the_system(start):
             assert full > empty + 60_000_000
             client("FLUSHALL")
             assert until(lambda: resident() < empty + (full - empty) / 4, timeout=5), (empty, full, resident())
+        fill(0)
+        full = resident()
+        client("FLUSHALL", "SYNC")
+        assert client("MEMORY", "PURGE") == "OK" and resident() < full / 2, (full, resident())
         figures = parse_info(client("INFO", "memory"))
         assert until(lambda: int(parse_info(client("INFO", "memory"))["allocator_allocated"]) < full / 2, timeout=5), figures

@@ -122,7 +122,9 @@ fn memory_usage<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
 ///
 /// Replies OK when the unused pages of every worker's heap have gone back to the system.
 fn memory_purge<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    purge();
+    if !purge() {
+        return Err(CommandError::text("ERR Error purging dirty pages"));
+    }
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
