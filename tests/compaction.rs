@@ -3,7 +3,7 @@
 use larder::keyspace::reclaim::Reclaimer;
 use larder::keyspace::{Key, KeyHasher, Keyspace, LockPlan, Scratch, Ttl, View};
 use larder::util::clock::UnixMs;
-use larder::util::memory::{Counting, allocator_figures, find_sparse, forgo_cache, used_bytes};
+use larder::util::memory::{Counting, find_sparse, forgo_cache, refresh_figures, used_bytes};
 use larder::value::string::StringSource;
 use std::sync::{Arc, Mutex};
 
@@ -65,12 +65,12 @@ fn what_is_left_of_many_keys_moves_together() {
     for number in (0..KEYS).filter(|number| !stays(*number)) {
         assert!(view(&keyspace).remove(key(&keyspace, &name(number))));
     }
-    let (before, used) = (allocator_figures(), used_bytes());
+    let (before, used) = (refresh_figures(), used_bytes());
     assert!(before.active > before.allocated / 10 * 15, "sparse to begin with: {before:?}");
 
     let moved = compact(&keyspace);
     assert!((KEYS / 16..KEYS / 4).contains(&moved), "{moved} blocks of some {}", KEYS / 8);
-    let after = allocator_figures();
+    let after = refresh_figures();
     assert!(after.active < before.active / 10 * 7, "{before:?} and then {after:?}");
     assert!(used_bytes() < used + (1 << 20), "no memory is lost: {used} and then {}", used_bytes());
     let again = compact(&keyspace);
