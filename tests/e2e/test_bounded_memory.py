@@ -140,6 +140,7 @@ def test_what_many_keys_leave_goes_back_to_the_system(start):
         fill(0)
         full = resident()
         client("FLUSHALL", "SYNC")
-        assert client("MEMORY", "PURGE") == "OK" and resident() < full / 2, (full, resident())
+        # Whoever gives memory back already is not waited for.
+        assert until(lambda: client("MEMORY", "PURGE") == "OK" and resident() < full / 2, timeout=2), (full, resident())
         figures = parse_info(client("INFO", "memory"))
         assert until(lambda: int(parse_info(client("INFO", "memory"))["allocator_allocated"]) < full / 2, timeout=5), figures
