@@ -80,6 +80,11 @@ class Server:
         """A new connection."""
         return Client(socket.create_connection((address, self.port), timeout))
 
+    def resident_bytes(self):
+        """Bytes the server holds, as the system counts them."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
     def terminate(self, timeout=10):
         """SIGTERM; returns the exit status."""
         if self.process.poll() is None:

@@ -375,11 +375,28 @@ mod tests {
 
     const HUGE: i64 = 1 << 40;
 
-    /// What was the server's own was noted only behind the work: meanwhile other threads took it for data, and evicted keys for it.
-    /// What it does is looked at from outside, with the server's own allocator in use.
+    /// MEMORY PURGE once answered OK and did nothing: the allocator refused.
     #[test]
-    fn the_allocator_does_not_refuse_to_purge() {
+    fn purging_gives_back_what_is_unused() {
+        // Of jemalloc, which is not the allocator of these tests: nobody else takes much from it meanwhile.
+        let layout = Layout::from_size_align(64 * 1024, 8).expect("a layout");
+        let take = || {
+            // SAFETY: the layout is not empty, and the block is written within its bounds.
+            unsafe {
+                let block = Jemalloc.alloc(layout);
+                block.write_bytes(1, layout.size());
+                block
+            }
+        };
+        let blocks: Vec<*mut u8> = (0..1000).map(|_| take()).collect();
+        let full = refresh_figures().resident;
+        for block in blocks {
+            // SAFETY: allocated above with this layout, and used no more.
+            unsafe { Jemalloc.dealloc(block, layout) };
+        }
         assert!(purge());
+        let left = refresh_figures().resident;
+        assert!(left + 50_000_000 < full, "{left} of {full}");
     }
 
     #[test]
@@ -394,6 +411,7 @@ mod tests {
         assert_eq!(decay(), DECAY_MS);
     }
 
+    /// What was the server's own was noted only behind the work: meanwhile other threads took it for data, and evicted keys for it.
     #[test]
     fn what_is_the_servers_own_is_so_from_the_first_moment() {
         let more = |than: u64| own_bytes() > than + HUGE.unsigned_abs() / 2;

@@ -40,12 +40,6 @@ def listener(server, *channels, hello=False):
     return client
 
 
-def memory(server):
-    """Bytes the server holds, as the system counts them."""
-    with open(f"/proc/{server.process.pid}/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
-
-
 def test_every_listener_sees_the_messages_of_a_channel_in_one_order(server):
     listeners = [listener(server, "c", hello=i % 2 == 0) for i in range(6)]
     count, publishers = 400, 4
@@ -189,12 +183,12 @@ def test_a_thousand_stalled_listeners_hold_no_copies(server):
     if "valkey" in " ".join(support.program()):
         pytest.skip("each listener has its own copies there")
     stalled = [listener(server, "c") for _ in range(1000)]
-    before, text = memory(server), b"x" * 4096
+    before, text = server.resident_bytes(), b"x" * 4096
     with server.connect() as control:
         for _ in range(3000):
             assert control("PUBLISH", "c", text) == 1000
         # 12 MB of messages for each of them: 12 GB, were they not shared. The kernel's buffers are not the server's.
-        assert memory(server) - before < 400_000_000
+        assert server.resident_bytes() - before < 400_000_000
         [client.close() for client in stalled]
         assert until(lambda: control("PUBSUB", "NUMSUB", "c")[1] == 0)
 

@@ -2,7 +2,7 @@
 //!
 //! One engine serves the whole keyspace, all its databases and shards, because the order of keys is the server's: with a few hundred
 //! keys no shard knows anything worth knowing. Invariant: the engine's lock is taken before any shard's, and one shard's at a time, so
-//! [`Engine::make_room`] is called by who holds none. Must not know: clients, commands.
+//! [`Engine::make_room`] and [`Engine::follow`] are called by who holds none. Must not know: clients, commands.
 
 use super::pressure::{COUNTED, FREQUENCY, News, ORDINAL};
 use super::sampled::{Random, Sampled};
