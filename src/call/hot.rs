@@ -25,7 +25,7 @@ const COUNTERS: usize = 64;
 /// Counters that a session keeps for each key that it is asked for, as Redis.
 const COUNTERS_A_KEY: usize = 10;
 
-/// Longer keys are not counted, so that memory is bounded: a sketch of 64 takes 64 KiB at most.
+/// Longer keys are not counted, so that memory is bounded: a sketch of 64 takes 66 KiB at most.
 const KEY_BYTES: usize = 1024;
 
 /// A hot key.
@@ -44,6 +44,8 @@ pub struct HotKey {
 struct Windows {
     live: Sketch,
     last: Sketch,
+    /// What is counted: a database and a key.
+    item: Vec<u8>,
 }
 
 /// The registry of hot keys.
@@ -59,7 +61,8 @@ pub struct HotKeys {
 impl HotKeys {
     /// Nothing counted yet, for so many workers.
     pub fn new(workers: usize, now: UnixMs) -> HotKeys {
-        let windows = || Mutex::new(Windows { live: Sketch::new(COUNTERS), last: Sketch::new(COUNTERS) });
+        let windows =
+            || Mutex::new(Windows { live: Sketch::new(COUNTERS), last: Sketch::new(COUNTERS), item: Vec::new() });
         HotKeys {
             workers: (0..workers).map(|_| windows()).collect(),
             began: Mutex::new((now, 0)),
@@ -74,7 +77,13 @@ impl HotKeys {
             && let Some(windows) = self.workers.get(worker)
         {
             let db = u16::try_from(db).unwrap_or(u16::MAX);
-            as_own(|| windows.lock().live.add(&[&db.to_le_bytes()[..], key].concat(), 1));
+            as_own(|| {
+                let Windows { live, item, .. } = &mut *windows.lock();
+                item.clear();
+                item.extend_from_slice(&db.to_le_bytes());
+                item.extend_from_slice(key);
+                live.add(item, 1);
+            });
         }
     }
 
@@ -258,9 +267,9 @@ pub struct Report {
     /// Processor time of the process meanwhile, outside the kernel and in it, in seconds.
     pub cpu_s: (f64, f64),
     /// Keys by processor time, in microseconds.
-    pub by_cpu: Vec<(Box<[u8]>, u64)>,
+    pub by_cpu: Vec<(Vec<u8>, u64)>,
     /// Keys by bytes.
-    pub by_net: Vec<(Box<[u8]>, u64)>,
+    pub by_net: Vec<(Vec<u8>, u64)>,
 }
 
 impl Tracking {

@@ -242,7 +242,7 @@ fn write_report(reply: &mut Reply<'_>, report: &Report) {
     }
 }
 
-fn write_keys(reply: &mut Reply<'_>, name: &str, keys: &[(Box<[u8]>, u64)]) {
+fn write_keys(reply: &mut Reply<'_>, name: &str, keys: &[(Vec<u8>, u64)]) {
     reply.bulk(name.as_bytes());
     reply.array(keys.len() * 2);
     for (key, weight) in keys {
