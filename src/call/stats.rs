@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const GROUPING_POWER: u8 = 4;
 const MAX_VALUE_POWER: u8 = 40;
 
-/// More different error codes than this are counted together, as Valkey does.
+/// More different error codes than this are counted together, under a code of their own, as Valkey does.
 const MAX_ERROR_CODES: usize = 128;
+const OTHER_ERROR_CODES: &str = "ERRORSTATS_OVERFLOW";
 
 /// A counter with one writer.
 #[derive(Default, Debug)]
@@ -215,9 +216,8 @@ impl Stats {
         self.error_replies.fetch_add(1, Relaxed);
         let mut errors = self.errors.lock();
         let code = error.code();
-        if errors.contains_key(&code) || errors.len() < MAX_ERROR_CODES {
-            *errors.entry(code).or_default() += 1;
-        }
+        let has_room = errors.contains_key(&code) || errors.len() < MAX_ERROR_CODES;
+        *errors.entry(if has_room { code } else { OTHER_ERROR_CODES.to_owned() }).or_default() += 1;
     }
 
     /// Error replies by code word.

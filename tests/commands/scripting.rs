@@ -135,6 +135,23 @@ fn errors_of_scripts_are_counted_once() {
     });
 }
 
+/// Codes beyond so many were not counted at all.
+#[test]
+fn error_codes_beyond_128_are_counted_together() {
+    both(|c| {
+        for code in 0..140 {
+            c.ask(&format!("EVAL \"return redis.error_reply('E{code} x')\" 0"));
+        }
+        c.ask("EVAL \"return redis.error_reply('E5 x')\" 0");
+        c.ask("EVAL \"return redis.error_reply('E135 x')\" 0");
+        let text = c.ask("INFO errorstats");
+        for (code, count) in [("E5", 2), ("E127", 1), ("ERRORSTATS_OVERFLOW", 13)] {
+            assert!(text.contains(&format!("errorstat_{code}:count={count}\r\n")), "{text}");
+        }
+        assert_eq!(text.matches("errorstat_").count(), 129, "{text}");
+    });
+}
+
 /// What Valkey 9.1.2 counts: each error within a reply by its first word, but not again one of a command; and a script whose reply has
 /// one has failed.
 #[test]
