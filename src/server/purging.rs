@@ -3,11 +3,11 @@
 //! As a rule the allocator sees to that by itself, some of it ten times a second, within half a second. While much is being freed, by
 //! a deadline that millions of keys share, a flush or a lowered limit, it would give back pages one by one that are neighbours a moment later, and take
 //! a processor from those who serve requests for milliseconds at a time. So a thread of its own watches the bytes in use: while these fall
-//! fast the allocator keeps what it has, and when they no longer do all of it goes back at once, in long stretches. The same thread
-//! asks for the allocator's figures now and then, for INFO not to wait for them. Must not know: what the memory was used for.
+//! fast the allocator keeps what it has, and when they no longer do all of it goes back at once, in long stretches. Must not know: what the
+//! memory was used for.
 
 use crate::util::clock::Ticks;
-use crate::util::memory::{keep_unused, purge, refresh_figures, used_bytes};
+use crate::util::memory::{keep_unused, purge, used_bytes};
 use std::time::Duration;
 
 /// Between two looks at the bytes in use.
@@ -28,15 +28,10 @@ const LONGEST_NANOS: u64 = 5_000_000_000;
 /// So long after memory was last kept all that is unused goes back once more: what had not been freed by then, and too slowly since.
 const AGAIN_NANOS: u64 = 1_000_000_000;
 
-/// How old the figures of the allocator may be.
-const FIGURES_NANOS: u64 = 250_000_000;
-
 /// Runs for ever. Blocks.
 pub fn run() {
     keep_unused(false); // whoever was here before may have ended in between
-    let (mut before, mut asked, mut kept_since, mut purged) =
-        (used_bytes(), Ticks::now(), None::<Ticks>, None::<Ticks>);
-    refresh_figures();
+    let (mut before, mut kept_since, mut purged) = (used_bytes(), None::<Ticks>, None::<Ticks>);
     loop {
         std::thread::sleep(if kept_since.is_some() { FAST_LOOK_EVERY } else { LOOK_EVERY });
         let used = used_bytes();
@@ -58,10 +53,6 @@ pub fn run() {
                 purged = None;
             }
             _ => {}
-        }
-        if Ticks::now().nanos_since(asked) >= FIGURES_NANOS {
-            refresh_figures();
-            asked = Ticks::now();
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tikv_jemalloc_ctl::{arenas, background_thread, epoch, raw, stats};
 use tikv_jemalloc_sys::mallctl;
 use tikv_jemallocator::Jemalloc;
@@ -178,38 +178,36 @@ pub struct AllocatorFigures {
 /// The allocator's own figures as they were when last asked for, by whomever; zeroes where it does not tell.
 static FIGURES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// Asks the allocator for its figures. Waits for whoever gives memory back to the system, which may take milliseconds.
-pub fn refresh_figures() -> AllocatorFigures {
-    ask_for_figures();
-    allocator_figures()
-}
+/// How many threads are in [`purge`].
+static PURGES: AtomicUsize = AtomicUsize::new(0);
 
-fn ask_for_figures() {
+/// Asks the allocator for its figures, 0.2 ms. Waits for whoever gives memory back to the system, which may take milliseconds.
+pub fn refresh_figures() -> AllocatorFigures {
     let _ = epoch::advance();
     for (kept, figure) in FIGURES.iter().zip([stats::allocated::read(), stats::active::read(), stats::resident::read()])
     {
         kept.store(figure.map_or(0, |bytes| bytes as u64), Relaxed);
     }
+    kept_figures()
 }
 
-/// What the allocator said of itself when [`refresh_figures`] was last called, which this does where nobody has yet. Else it waits for
-/// nobody.
+fn kept_figures() -> AllocatorFigures {
+    let [allocated, active, resident] = FIGURES.each_ref().map(|figure| figure.load(Relaxed));
+    AllocatorFigures { allocated, active, resident }
+}
+
+/// The allocator's figures: while a [`purge`] is in progress those from when it began, so as not to wait for it, else new ones, 0.2 ms.
 pub fn allocator_figures() -> AllocatorFigures {
-    let [allocated, active, resident] = &FIGURES;
-    if allocated.load(Relaxed) == 0 {
-        ask_for_figures();
-    }
-    AllocatorFigures {
-        allocated: allocated.load(Relaxed),
-        active: active.load(Relaxed),
-        resident: resident.load(Relaxed),
-    }
+    if PURGES.load(Relaxed) > 0 { kept_figures() } else { refresh_figures() }
 }
 
 /// Asks the allocator to give unused memory back to the system; `false` when it refuses. Takes milliseconds when there is much.
 pub fn purge() -> bool {
+    refresh_figures();
+    PURGES.fetch_add(1, Relaxed);
     // SAFETY: the name ends with a zero; the control takes no value and gives none, and refuses pointers to either, also to none.
     let refused = unsafe { mallctl(PURGE_ALL.as_ptr().cast(), null_mut(), null_mut(), null_mut(), 0) };
+    PURGES.fetch_sub(1, Relaxed);
     refused == 0
 }
 
