@@ -11,7 +11,7 @@ at every 20 ms), the processor time that took, and the probe's replies from the 
 import argparse
 import time
 
-from servers import SUMMARY, Connection, Probe, Server, summary
+from servers import SUMMARY, Connection, Probe, Server
 
 PATIENCE_S = 60
 FIELDS = 50
@@ -73,9 +73,9 @@ def measure(server, name, fill, count, rate):
     cpu = server.cpu_s() - cpu
     probe.stop()
     show = lambda seconds: "never" if seconds is None else f"{seconds:.2f}"
-    quiet, busy = probe.between(end=deadline), probe.between(deadline, deadline + (all_gone or PATIENCE_S))
-    print(f"{server.label}\t{name}, before\t\t\t\t{summary(quiet)}", flush=True)
-    print(f"{server.label}\t{name}\t{show(most)}\t{show(all_gone)}\t{cpu:.2f}\t{summary(busy)}", flush=True)
+    print(f"{server.label}\t{name}, before\t\t\t\t{probe.summary(end=deadline)}", flush=True)
+    busy = probe.summary(deadline, deadline + (all_gone or PATIENCE_S))
+    print(f"{server.label}\t{name}\t{show(most)}\t{show(all_gone)}\t{cpu:.2f}\t{busy}", flush=True)
 
 
 def main():

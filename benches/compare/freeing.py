@@ -10,7 +10,7 @@ some 2 GB of memory.
 import argparse
 import time
 
-from servers import SUMMARY, Probe, Server, summary
+from servers import SUMMARY, Probe, Server
 
 WATCH_S = 3
 A_REQUEST = 100
@@ -56,8 +56,8 @@ def measure(server, name, options):
     took = (time.time() - started) * 1000
     time.sleep(WATCH_S)
     probe.stop()
-    print(f"{server.label}\tidle\t\t{summary(probe.between(end=started))}")
-    print(f"{server.label}\t{name}\t{took:.1f}\t{summary(probe.between(started))}", flush=True)
+    print(f"{server.label}\tidle\t\t{probe.summary(end=started)}")
+    print(f"{server.label}\t{name}\t{took:.1f}\t{probe.summary(started)}", flush=True)
     server.connection.call("FLUSHALL")
 
 

@@ -14,7 +14,7 @@ import multiprocessing
 import random
 import time
 
-from servers import SUMMARY, Connection, Probe, Server, encode, summary
+from servers import SUMMARY, Connection, Probe, Server, encode
 
 NAMES = 10_000_000
 SCANNED = 1_000_000  # names, of which a seventeenth is taken: less than the sixteenth that one shard has
@@ -83,7 +83,7 @@ def measure(server, a):
         writer.join()
     evicted = connection.info("stats")["evicted_keys"]
     columns = [server.label, str(sum(counts)), f"{highest:.4f}", f"{difference * 100:.2f}", evicted]
-    print("\t".join(columns + [summary(probe.between(since))]), flush=True)
+    print("\t".join(columns + [probe.summary(since)]), flush=True)
 
 
 def main():

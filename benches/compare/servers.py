@@ -2,7 +2,8 @@
 
 Servers listen on loopback, in a temporary directory, and are stopped by their process id; where that is allowed they and the
 probe go before other processes of the machine. A probe is a process of its own, so that what the loader does never delays it; it sends one GET at a time at a fixed rate and notes how long each took. A
-reply that comes late does not hide those that should have been sent meanwhile: the next ones leave at once.
+reply that comes late does not hide those that should have been sent meanwhile: the next ones leave at once. It notes too how long the host gave
+this machine's processors to others (`steal` of /proc/stat): what was late while much was stolen says little of the server.
 """
 import os
 import shutil
@@ -122,34 +123,45 @@ class Probe:
 
     def between(self, start=0.0, end=float("inf")):
         """Milliseconds of each reply whose request was due in that time (time.time), in ascending order."""
-        times = []
+        return sorted(took for took, _ in self._lines(start, end))
+
+    def summary(self, start=0.0, end=float("inf")):
+        """Probes, p50, p99, p99.9 and the longest of that time, and the milliseconds stolen in it, as columns."""
+        lines = list(self._lines(start, end))
+        times = sorted(took for took, _ in lines)
+        figures = [quantile(times, part) for part in (0.5, 0.99, 0.999)] + [times[-1] if times else 0.0]
+        stolen = lines[-1][1] - lines[0][1] if lines else 0
+        return "\t".join([str(len(times))] + [f"{figure:.2f}" for figure in figures] + [f"{stolen:.0f}"])
+
+    def _lines(self, start, end):
         with open(self.log) as file:
             for line in file:
-                at, _, took = line.rstrip("\n").partition(" ")
+                at, _, rest = line.rstrip("\n").partition(" ")
                 if line.endswith("\n") and start <= float(at) < end:
-                    times.append(float(took))
-        return sorted(times)
+                    yield tuple(float(word) for word in rest.split())
+
+
+def stolen_ms():
+    """Milliseconds of processor time that the host gave to others while this machine wanted it, since it started, in steps of ten (Linux; 0 where the host does not tell)."""
+    with open("/proc/stat") as file:
+        return int(file.readline().split()[8]) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def quantile(sorted_values, part):
     return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * part))] if sorted_values else 0.0
 
 
-def summary(times):
-    """Probes, p50, p99, p99.9 and the longest, as columns."""
-    figures = [quantile(times, part) for part in (0.5, 0.99, 0.999)] + [times[-1] if times else 0.0]
-    return "\t".join([str(len(times))] + [f"{figure:.2f}" for figure in figures])
-
-
-SUMMARY = "probes\tp50_ms\tp99_ms\tp99.9_ms\tmax_ms"
+SUMMARY = "probes\tp50_ms\tp99_ms\tp99.9_ms\tmax_ms\tstolen_ms"
 
 
 def probe(port, rate, path):
     connection = socket.create_connection(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    request, due = encode("GET", "probe"), time.time()
+    request, due, looked = encode("GET", "probe"), time.time(), 0.0
     with open(path, "w", buffering=1) as log:
         while True:
+            if due - looked > 0.05:
+                looked, stolen = due, stolen_ms()
             wait = due - time.time()
             if wait > 0:
                 time.sleep(wait)
@@ -157,7 +169,8 @@ def probe(port, rate, path):
             connection.sendall(request)
             if not connection.recv(256):
                 return
-            log.write("%f %f\n" % (due, (time.time() - max(due, started)) * 1000 if wait > 0 else (time.time() - due) * 1000))
+            took = time.time() - (max(due, started) if wait > 0 else due)
+            log.write("%f %f %d\n" % (due, took * 1000, stolen))
             due += 1 / rate
 
 

@@ -5,15 +5,17 @@ usage: snapshot.py [--keys 1000000] [--bytes 64] [--writes 20000] [--rounds 3] [
                    --server NAME='CMD --port {port}' [--server ..]
 
 Each server gets KEYS strings of BYTES bytes. A writer overwrites random ones, WRITES a second, a probe asks for one key a thousand times a
-second. Prints, ROUNDS times, for five seconds without a snapshot and then for a snapshot (BGSAVE), the longest reply of the probe and that which
-one in a thousand exceeds: what the machine itself makes a probe wait differs from minute to minute, and is in both. For the snapshots also how long
-they took, and the memory that the server and its children had at most, in proportion to what they had before. With --large N there is a collection of N elements too (--kind: hash, set, zset, list or stream): one in 16 writes, and every
-other request of the probe, changes it. Server and probe run with a higher priority than others where that is allowed. Loopback only; ends by itself.
+second. Prints, ROUNDS times, for five seconds without a snapshot and then for a snapshot (BGSAVE), the longest reply of the probe, that which
+one in a thousand exceeds, how many took more than 2 ms, and how long the host gave this machine's processors to others: what the machine itself
+makes a probe wait differs from minute to minute, and is in both. For the snapshots also how long they took, and the memory that the server and
+its children had at most, in proportion to what they had before. At the end how many of all replies took more than 2 ms, without and with a
+snapshot. With --large N there is a collection of N elements too (--kind: hash, set, zset, list or stream): one in 16 writes, and every other
+request of the probe, changes it. Server and probe run with a higher priority than others where that is allowed. Loopback only; ends by itself.
 """
 import argparse, multiprocessing, os, random, shutil, socket, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from servers import Connection, encode  # noqa: E402
+from servers import Connection, encode, stolen_ms  # noqa: E402
 
 
 def urgent():
@@ -109,15 +111,17 @@ def probe(port, keys, large, kind, stop, results):
 
 
 def probed(port, keys, large, kind, work):
-    """Runs `work`; returns what it returns, the longest reply, and the 99.9th percentile, in milliseconds."""
-    stop, results = multiprocessing.Event(), multiprocessing.Queue()
+    """Runs `work`; returns what it returns, the longest reply and the 99.9th percentile in milliseconds, how many took more than 2 ms, of how many, and the milliseconds stolen from this machine meanwhile."""
+    stop, results, stolen = multiprocessing.Event(), multiprocessing.Queue(), stolen_ms()
     process = multiprocessing.Process(target=probe, args=(port, keys, large, kind, stop, results))
     process.start()
     result = work()
     stop.set()
     times = sorted(results.get())
     process.join()
-    return result, times[-1] * 1000, times[min(len(times) - 1, len(times) * 999 // 1000)] * 1000
+    stolen = stolen_ms() - stolen
+    late = sum(1 for time in times if time > 0.002)
+    return result, times[-1] * 1000, times[min(len(times) - 1, len(times) * 999 // 1000)] * 1000, late, len(times), stolen
 
 
 def snapshot(connection, pid):
@@ -151,12 +155,16 @@ def measure(name, command, a):
         writer = multiprocessing.Process(target=write, args=(port, a.keys, a.bytes, a.writes, a.large, a.kind, stop))
         writer.start()
         time.sleep(1)
+        late = {"without": [0, 0], "snapshot": [0, 0]}
         for _ in range(a.rounds):
-            _, longest, most = probed(port, a.keys, a.large, a.kind, lambda: time.sleep(5))
-            print(f"{name:12} without     longest {longest:7.2f} ms   p99.9 {most:6.2f} ms", flush=True)
-            (took, memory), longest, most = probed(port, a.keys, a.large, a.kind, lambda: snapshot(connection, server.pid))
-            print(f"{name:12} snapshot    longest {longest:7.2f} ms   p99.9 {most:6.2f} ms   took {took:5.2f} s   memory x {memory:.3f}", flush=True)
+            for kind, work in (("without", lambda: time.sleep(5)), ("snapshot", lambda: snapshot(connection, server.pid))):
+                result, longest, most, over, asked, stolen = probed(port, a.keys, a.large, a.kind, work)
+                late[kind] = [late[kind][0] + over, late[kind][1] + asked]
+                took = "   took %5.2f s   memory x %.3f" % result if result else ""
+                print(f"{name:12} {kind:11} longest {longest:7.2f} ms   p99.9 {most:6.2f} ms   over 2 ms {over:4}   stolen {stolen:5.0f} ms{took}", flush=True)
             time.sleep(1)
+        for kind, (over, asked) in late.items():
+            print(f"{name:12} {kind:11} over 2 ms {over} of {asked}: {over / asked * 1e6:.0f} in a million", flush=True)
     finally:
         stop.set()
         if writer:
