@@ -9,7 +9,7 @@
 use crate::call::shared::Shared;
 use crate::keyspace::Scratch;
 use crate::util::clock::Ticks;
-use crate::util::memory::{forgo_cache, refresh_figures};
+use crate::util::memory::{forgo_cache, is_freeing_much, refresh_figures};
 use crate::util::turns::take_short_turns;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -131,9 +131,10 @@ fn compact(shared: &Shared, (db, shard): (usize, usize), rest: u32, scratch: &mu
     }
 }
 
-/// Whether much expires: then what lies in sparse pages now is as likely to go by itself, and both would want the same locks.
+/// Whether much expires, is evicted or flushed: then what lies in sparse pages now is as likely to go by itself, and both would want the
+/// same locks, those of the shards and those of the allocator.
 fn gives_way(shared: &Shared) -> bool {
-    shared.expiring.available_permits() == 0
+    shared.expiring.available_permits() == 0 || is_freeing_much()
 }
 
 #[cfg(test)]
