@@ -27,7 +27,6 @@ use crate::keyspace::reclaim::{Reclaimer, Reclaiming};
 use crate::keyspace::{KeyHasher, Keyspace};
 use crate::persistence::disk::{Closing, RealDisk};
 use crate::util::clock::UnixMs;
-use crate::util::memory::purge_in_background;
 use crate::util::turns::{give_way, stand_back};
 use listener::Listeners;
 use std::io;
@@ -126,9 +125,6 @@ fn start_threads(shared: &'static Shared, reclaiming: Reclaiming, closing: Closi
     threads::start("larder-free", move || {
         stand_back();
         give_way(FREEING_NICE);
-        if !purge_in_background() {
-            tracing::warn!("The allocator has no thread of its own: requests give unused memory back");
-        }
         reclaiming.run();
     })?;
     threads::start_again("larder-purge", || {

@@ -30,7 +30,10 @@ const AGAIN_NANOS: u64 = 1_000_000_000;
 
 /// Runs for ever. Blocks.
 pub fn run() {
-    keep_unused(false); // whoever was here before may have ended in between
+    // Whoever was here before may have ended in between.
+    if !keep_unused(false) {
+        tracing::warn!("The allocator has no thread of its own: requests give unused memory back");
+    }
     let (mut before, mut kept_since, mut purged) = (used_bytes(), None::<Ticks>, None::<Ticks>);
     loop {
         std::thread::sleep(if kept_since.is_some() { FAST_LOOK_EVERY } else { LOOK_EVERY });

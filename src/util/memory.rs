@@ -155,9 +155,9 @@ const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
 ///   which is 4 bytes for each. These are two to four times as long and leave no rest. (Longer still saves less than a byte a
 ///   key, and a slab stays while one block of it is used: after 98 % of the keys were deleted, slabs of 64 to 512 blocks
 ///   throughout held 56 MB where the defaults hold 46 and these 49; after 90 % all hold the same.)
-/// - `process_madvise_max_batch`: what goes back does so in up to 128 stretches at a time, of Linux 6.13 on (`.cargo/config.toml` lets the
-///   allocator know the call; older systems refuse it once, and are told of each stretch by itself). The processors that the
-///   server runs on are interrupted once for all of them, of Linux 6.16 on.
+/// - `process_madvise_max_batch`: what goes back does so in up to 128 stretches a call, and newer kernels interrupt the processors that
+///   the server runs on once for all of them (`.cargo/config.toml` lets the allocator know of the call; a kernel that does not refuses it
+///   once, and is then told of each stretch by itself).
 const SETTINGS: &str = concat!(
     "dirty_decay_ms:500,process_madvise_max_batch:128,",
     "slab_sizes:32-32:2|64-64:4|128-128:4|160-160:10|256-256:4|320-320:20|512-512:4\0"
@@ -183,8 +183,24 @@ pub struct AllocatorFigures {
 /// The allocator's own figures as they were when last asked for, by whomever; zeroes where it does not tell.
 static FIGURES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// How many threads are in [`purge`].
+/// How many threads are in [`purge`] or [`keep_unused`], and the allocator does not tell its figures at once.
 static PURGES: AtomicUsize = AtomicUsize::new(0);
+
+/// Counted in [`PURGES`] until it is dropped.
+struct Purging;
+
+impl Purging {
+    fn begin() -> Purging {
+        PURGES.fetch_add(1, Relaxed);
+        Purging
+    }
+}
+
+impl Drop for Purging {
+    fn drop(&mut self) {
+        PURGES.fetch_sub(1, Relaxed);
+    }
+}
 
 /// Whether unused memory is kept, as [`keep_unused`] told.
 static KEEPS_UNUSED: AtomicBool = AtomicBool::new(false);
@@ -212,31 +228,40 @@ pub fn allocator_figures() -> AllocatorFigures {
 /// Asks the allocator to give unused memory back to the system; `false` when it refuses. Takes milliseconds when there is much.
 pub fn purge() -> bool {
     refresh_figures();
-    PURGES.fetch_add(1, Relaxed);
+    let _purging = Purging::begin();
     // SAFETY: the name ends with a zero; the control takes no value and gives none, and refuses pointers to either, also to none.
-    let refused = unsafe { mallctl(PURGE_ALL.as_ptr().cast(), null_mut(), null_mut(), null_mut(), 0) };
-    PURGES.fetch_sub(1, Relaxed);
-    refused == 0
+    unsafe { mallctl(PURGE_ALL.as_ptr().cast(), null_mut(), null_mut(), null_mut(), 0) == 0 }
 }
 
 /// What [`SETTINGS`] say, in milliseconds.
 const DECAY_MS: isize = 500;
 
-/// As good as never: of what is unused the allocator gives back less than a thousandth in a minute. (Where it is told never to, its thread
-/// sleeps without end, and whoever frees a page wakes it.)
-const KEEP_MS: isize = 600_000;
+/// What the allocator is told while memory is kept: that it goes back never.
+const KEEP_MS: isize = -1;
 
-/// Lets the allocator keep the memory that is given back to it, or give it on to the system again as time goes by. While millions of blocks
-/// are freed in the order of their hashes, what is unused lies scattered, and goes back a page or two at a time: a system call
-/// each, and an interruption of every processor that the server runs on. Some microseconds.
-pub fn keep_unused(keep: bool) {
+/// Lets the allocator keep the memory that is given back to it, or give it on to the system again as time goes by, from threads of its own,
+/// which inherit the caller's wishes of processors; `false` when it has none, and whoever takes or gives a block does that now and then.
+/// While millions of blocks are freed in the order of their hashes, what is unused lies scattered, and goes back a page or two
+/// at a time: a system call each, and an interruption of every processor that the server runs on. The threads end while memory is kept: they
+/// would sleep without end, and whoever frees a page would wake them, a call each. 0.1 ms, and as long as they are at work.
+pub fn keep_unused(keep: bool) -> bool {
     KEEPS_UNUSED.store(keep, Relaxed);
-    let (from, to) = if keep { (DECAY_MS, KEEP_MS) } else { (KEEP_MS, DECAY_MS) };
+    let _purging = Purging::begin();
+    if keep {
+        set_decay(DECAY_MS, KEEP_MS);
+        background_thread::write(false).is_ok()
+    } else {
+        set_decay(KEEP_MS, DECAY_MS);
+        background_thread::write(true).is_ok()
+    }
+}
+
+/// Tells the arenas that have the first time the second one; not those that are not there yet, nor those that have another.
+fn set_decay(from: isize, to: isize) {
     for arena in 0..arenas::narenas::read().unwrap_or(0) {
         let name = format!("arena.{arena}.dirty_decay_ms\0");
         // SAFETY: the control is a signed word of the machine's width, and the name ends with a zero.
         unsafe {
-            // Not those that are not there yet, nor those that have another time.
             if raw::read(name.as_bytes()) == Ok(from) {
                 let _ = raw::write(name.as_bytes(), to);
             }
@@ -247,12 +272,6 @@ pub fn keep_unused(keep: bool) {
 /// Whether much has just been freed: what is unused is kept for a moment ([`keep_unused`]), or on its way back to the system ([`purge`]).
 pub fn is_freeing_much() -> bool {
     KEEPS_UNUSED.load(Relaxed) || PURGES.load(Relaxed) > 0
-}
-
-/// Lets the allocator give unused memory back to the system from threads of its own, which inherit the caller's wishes of
-/// processors; `false` when it has none. Without them whoever takes or gives a block does it now and then.
-pub fn purge_in_background() -> bool {
-    background_thread::write(true).is_ok()
 }
 
 /// What the allocator says of the slab that a block lies in.
@@ -421,7 +440,7 @@ mod tests {
         let decay = || unsafe { raw::read::<isize>(b"arena.0.dirty_decay_ms\0") }.expect("the first arena is there");
         assert_eq!(decay(), DECAY_MS);
         keep_unused(true);
-        assert_eq!(decay(), -1);
+        assert_eq!(decay(), KEEP_MS);
         keep_unused(true);
         keep_unused(false);
         assert_eq!(decay(), DECAY_MS);
