@@ -3,17 +3,14 @@
 //! Amounts are the allocator's size classes, see [`crate::util::memory`]; names of fields are Valkey's.
 
 use crate::call::args::Args;
-use crate::call::clients::Client;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::help::help;
 use crate::call::spec::{CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome, Scope};
+use crate::command::server::account::{Account, fraction, peak, startup};
 use crate::keyspace::entry::EntryRef;
 use crate::protocol::reply::Reply;
-use crate::util::memory::{
-    ALLOCATOR, allocator_figures, allocator_version, purge, resident_bytes, size_class, startup_bytes, used_bytes,
-};
-use std::sync::atomic::Ordering::Relaxed;
+use crate::util::memory::{ALLOCATOR, allocator_figures, allocator_version, purge, resident_bytes, used_bytes};
 
 const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 
@@ -120,77 +117,13 @@ fn memory_usage<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
 
 /// `MEMORY PURGE`
 ///
-/// Replies OK when the unused pages of every worker's heap have gone back to the system.
+/// Replies OK when the unused pages have gone back to the system, or are on their way there.
 fn memory_purge<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outcome, CommandError> {
     if !purge() {
         return Err(CommandError::text("ERR Error purging dirty pages"));
     }
     ctx.reply.ok();
     Ok(Outcome::Done)
-}
-
-/// Where the memory is, in bytes.
-struct Account {
-    used: u64,
-    peak: u64,
-    startup: u64,
-    resident: u64,
-    clients: u64,
-    log: u64,
-    /// Tables of the databases that have keys: (database, bytes).
-    tables: Vec<(usize, u64)>,
-    keys: u64,
-}
-
-impl Account {
-    fn of(ctx: &mut Context<'_>) -> Account {
-        let used = used_bytes();
-        let (mut tables, mut keys) = (Vec::new(), 0);
-        for db in 0..ctx.shared.keyspace.databases() {
-            let count = ctx.db.len(db);
-            if count > 0 {
-                tables.push((db, ctx.db.table_bytes(db) as u64));
-                keys += count as u64;
-            }
-        }
-        Account {
-            used,
-            peak: ctx.shared.stats.peak_memory.load(Relaxed).max(used),
-            startup: startup_bytes().min(used),
-            resident: resident_bytes(),
-            log: ctx.shared.append_log.log.held_bytes() as u64,
-            clients: ctx.shared.clients.all().iter().map(|client| client_bytes(client)).sum(),
-            tables,
-            keys,
-        }
-    }
-
-    fn table_bytes(&self) -> u64 {
-        self.tables.iter().map(|(_, bytes)| bytes).sum()
-    }
-
-    /// What is not data.
-    fn overhead(&self) -> u64 {
-        (self.startup + self.clients + self.table_bytes()).min(self.used)
-    }
-
-    fn dataset(&self) -> u64 {
-        self.used - self.overhead()
-    }
-
-    fn ratio(&self) -> f64 {
-        fraction(self.resident, self.used)
-    }
-}
-
-fn client_bytes(client: &Client) -> u64 {
-    let buffers = client.query_bytes.load(Relaxed) + client.output_bytes.load(Relaxed);
-    (size_class(size_of::<Client>()) + buffers) as u64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
-fn fraction(part: u64, whole: u64) -> f64 {
-    part as f64 / whole.max(1) as f64
 }
 
 /// One field of MEMORY STATS.
@@ -248,8 +181,8 @@ fn fields(account: &Account) -> Vec<(String, Field)> {
         ("cluster.slot_import", Bytes(0)),
         ("cluster.slot_export", Bytes(0)),
         ("aof.buffer", Bytes(account.log)),
-        ("lua.caches", Bytes(0)),
-        ("functions.caches", Bytes(0)),
+        ("lua.caches", Bytes(account.scripts)),
+        ("functions.caches", Bytes(account.functions)),
     ]);
     for (db, bytes) in &account.tables {
         add(&[(&format!("db.{db}"), Tables(*bytes))]);
@@ -289,8 +222,8 @@ fn memory_malloc_stats<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Ou
         "{ALLOCATOR} {}\nin use: {} bytes\nhighest in use: {} bytes\nin use before the first key: {} bytes\nresident: {} bytes\n",
         allocator_version(),
         used,
-        ctx.shared.stats.peak_memory.load(Relaxed).max(used),
-        startup_bytes().min(used),
+        peak(ctx, used),
+        startup(used),
         resident_bytes(),
     );
     ctx.reply.verbatim(*b"txt", text.as_bytes());
@@ -368,6 +301,8 @@ mod tests {
             resident: 70 << 20,
             clients: 4096,
             log: 0,
+            scripts: 100,
+            functions: 200,
             tables,
             keys: 1000,
         }

@@ -1,5 +1,6 @@
 //! The server group: too large for one file, so one file per family of its commands.
 
+mod account;
 pub mod append_log;
 pub mod command;
 pub mod config;

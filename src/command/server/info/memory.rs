@@ -2,41 +2,10 @@
 
 use super::Lines;
 use crate::call::context::Context;
-use crate::util::memory::{
-    ALLOCATOR, AllocatorFigures, allocator_figures, allocator_version, resident_bytes, startup_bytes, used_bytes,
-};
+use crate::command::server::account::{Account, fraction};
+use crate::util::memory::{ALLOCATOR, AllocatorFigures, allocator_figures, allocator_version};
 use crate::util::process::machine_bytes;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// Where the memory is, in bytes.
-struct Account {
-    used: u64,
-    peak: u64,
-    resident: u64,
-    startup: u64,
-    clients: u64,
-    tables: u64,
-}
-
-impl Account {
-    fn of(ctx: &mut Context<'_>) -> Account {
-        let used = used_bytes();
-        let tables: usize = (0..ctx.shared.keyspace.databases()).map(|db| ctx.db.table_bytes(db)).sum();
-        Account {
-            used,
-            peak: ctx.shared.stats.peak_memory.load(Relaxed).max(used),
-            resident: resident_bytes(),
-            startup: startup_bytes().min(used),
-            clients: ctx.shared.clients.buffers().bytes as u64,
-            tables: tables as u64,
-        }
-    }
-
-    /// What is not data.
-    fn overhead(&self) -> u64 {
-        (self.startup + self.clients + self.tables).min(self.used)
-    }
-}
 
 /// Writes the section.
 pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
@@ -45,7 +14,7 @@ pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     let figures = allocator_figures();
     allocator(lines, figures);
     with_human(lines, "total_system_memory", machine_bytes());
-    scripts(lines, ctx);
+    scripts(lines, ctx, &account);
     limits(lines, ctx);
     fragmentation(lines, &account, figures);
     let limit = ctx.shared.config.maxmemory();
@@ -54,7 +23,7 @@ pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.zeros(&["mem_replicas_repl_buffer", "mem_clients_slaves"]);
     lines.field("mem_clients_normal", account.clients);
     lines.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export"]);
-    lines.field("mem_aof_buffer", ctx.shared.append_log.log.held_bytes());
+    lines.field("mem_aof_buffer", account.log);
     lines.field("mem_allocator", format!("{ALLOCATOR}-{}", allocator_version()));
     lines.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
     let freeing = ctx.shared.keyspace.reclaimer().stats();
@@ -63,7 +32,7 @@ pub fn memory(lines: &mut Lines, ctx: &mut Context<'_>) {
 }
 
 fn use_of(lines: &mut Lines, account: &Account) {
-    let (overhead, dataset) = (account.overhead(), account.used - account.overhead());
+    let (overhead, dataset) = (account.overhead(), account.dataset());
     with_human(lines, "used_memory", account.used);
     with_human(lines, "used_memory_rss", account.resident);
     with_human(lines, "used_memory_peak", account.peak);
@@ -82,22 +51,21 @@ fn allocator(lines: &mut Lines, figures: AllocatorFigures) {
     lines.field("allocator_muzzy", 0);
 }
 
-fn scripts(lines: &mut Lines, ctx: &Context<'_>) {
+fn scripts(lines: &mut Lines, ctx: &Context<'_>, account: &Account) {
     let scripts = &ctx.shared.scripts;
     let (evals, functions) = scripts.used_bytes();
     let (evals, functions) = (evals as u64, functions as u64);
     let [libraries, function_count] = &scripts.library_counts;
-    let (texts, codes) = (scripts.cache.used_bytes() as u64, scripts.code_bytes.load(Relaxed) as u64);
     with_human(lines, "used_memory_lua", evals);
     lines.field("used_memory_vm_eval", evals);
-    lines.field("used_memory_scripts_eval", texts);
+    lines.field("used_memory_scripts_eval", account.scripts);
     lines.field("number_of_cached_scripts", scripts.cache.len());
     lines.field("number_of_functions", function_count.load(Relaxed));
     lines.field("number_of_libraries", libraries.load(Relaxed));
     lines.field("used_memory_vm_functions", functions);
     with_human(lines, "used_memory_vm_total", evals + functions);
-    lines.field("used_memory_functions", codes);
-    with_human(lines, "used_memory_scripts", texts + codes);
+    lines.field("used_memory_functions", account.functions);
+    with_human(lines, "used_memory_scripts", account.scripts + account.functions);
 }
 
 fn limits(lines: &mut Lines, ctx: &Context<'_>) {
@@ -123,11 +91,6 @@ fn fragmentation(lines: &mut Lines, account: &Account, figures: AllocatorFigures
 fn with_human(lines: &mut Lines, name: &str, bytes: u64) {
     lines.field(name, bytes);
     lines.field(&format!("{name}_human"), human(bytes));
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a ratio for people to read")]
-fn fraction(part: u64, whole: u64) -> f64 {
-    part as f64 / whole.max(1) as f64
 }
 
 fn percent(part: u64, whole: u64) -> String {
