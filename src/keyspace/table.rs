@@ -353,10 +353,12 @@ impl Table {
     #[cold]
     #[inline(never)]
     fn keep_walked(&mut self, hash: u64) {
-        let segment = self.segment_of(hash);
-        let mark = self.mark(hash, &segment);
-        if let Some(walk) = &mut self.walk {
-            keep(walk, &self.hasher, segment, mark, hash);
+        // Step and depth come from the directory, as in `place`.
+        let (start, step, depth) = self.directory().slot(hash, self.peek.prefix_bits);
+        let mark = Mark::new(hash, self.peek.prefix_bits + depth);
+        if let Some(walk) = self.walk.as_mut().filter(|walk| walk.is_open(hash)) {
+            // SAFETY: the directory names live segments only, and `self` is the lock holder's.
+            keep(walk, &self.hasher, unsafe { Segment::from_raw(start) }, step, mark, hash);
         }
     }
 
@@ -600,7 +602,9 @@ impl Table {
                     let mut names = Vec::new();
                     if let Some(walk) = walk {
                         let hash = hasher.hash(entry.get().key());
-                        keep(walk, hasher, home, Mark::new(hash, prefix), hash);
+                        if walk.is_open(hash) {
+                            keep(walk, hasher, home, home.step(), Mark::new(hash, prefix), hash);
+                        }
                     }
                     let removed = entry.expire_fields(now, *fields, &mut |name| names.push(name.into()));
                     if removed > 0 {
@@ -706,22 +710,20 @@ impl Drop for Table {
     }
 }
 
-/// Records the entries of this hash, unless that is done, or begins to; and that nothing is left to do for them. Usually there is one,
+/// Records the entries of a hash of which that is not done, or begins to; and that nothing is left to do for them. Usually there is one,
 /// or, for a key that comes into being, none.
-fn keep(walk: &mut Walk, hasher: &KeyHasher, mut segment: Segment, mark: Mark, hash: u64) {
-    if walk.is_open(hash) {
-        let is_it = |entry: EntryRef<'_>| hasher.hash(entry.key()) == hash;
-        while let Some(place) = segment.find(segment.step(), mark, |entry| is_it(entry) && walk.is_long(entry)) {
-            walk.begin_long(segment.entry_mut(place));
-        }
-        segment.find(segment.step(), mark, |entry| {
-            if is_it(entry) && walk.is_whole(entry) {
-                walk.save(entry);
-            }
-            false
-        });
-        walk.close(hash);
+fn keep(walk: &mut Walk, hasher: &KeyHasher, mut segment: Segment, step: u8, mark: Mark, hash: u64) {
+    let is_it = |entry: EntryRef<'_>| hasher.hash(entry.key()) == hash;
+    while let Some(place) = segment.find(step, mark, |entry| is_it(entry) && walk.is_long(entry)) {
+        walk.begin_long(segment.entry_mut(place));
     }
+    segment.find(step, mark, |entry| {
+        if is_it(entry) && walk.is_whole(entry) {
+            walk.save(entry);
+        }
+        false
+    });
+    walk.close(hash);
 }
 
 /// Tells whoever walks through the collection of an entry where that is now.
