@@ -25,7 +25,7 @@ const COUNTERS: usize = 64;
 /// Counters that a session keeps for each key that it is asked for, as Redis.
 const COUNTERS_A_KEY: usize = 10;
 
-/// Longer keys are not counted, so that memory is bounded: a sketch of 64 takes 66 KiB at most.
+/// Longer keys are not counted, so that memory is bounded: a sketch of 64 takes some 130 KiB at most.
 const KEY_BYTES: usize = 1024;
 
 /// A hot key.
@@ -128,11 +128,13 @@ impl HotKeys {
 
     /// Forgets the samples.
     pub fn forget(&self) {
-        for windows in &self.workers {
-            let mut windows = windows.lock();
-            windows.live.clear();
-            windows.last.clear();
-        }
+        as_own(|| {
+            for windows in &self.workers {
+                let mut windows = windows.lock();
+                windows.live.clear();
+                windows.last.clear();
+            }
+        });
     }
 
     // Sessions

@@ -157,7 +157,7 @@ impl Shared {
         identity: Identity,
     ) -> Shared {
         let commands = CommandTable::new(commands);
-        keyspace.engine().configure(budget_of(&config), &keyspace);
+        keyspace.engine().configure(|| budget_of(&config), &keyspace);
         keyspace.engine().follow(&keyspace);
         let id = Mutex::new(random_id());
         let shared = Shared {
@@ -201,7 +201,7 @@ impl Shared {
 
     /// Puts the options that concern eviction into effect; waits for nobody.
     pub fn follow_budget(&self) {
-        self.keyspace.engine().configure(budget_of(&self.config), &self.keyspace);
+        self.keyspace.engine().configure(|| budget_of(&self.config), &self.keyspace);
     }
 
     /// Closes a client's connection: it is told nothing more. If it waits for keys, it gets nothing from them any more, even before its connection

@@ -9,7 +9,7 @@ use super::evict::Algorithm;
 use super::snapshot::orphan;
 use super::table::Table;
 use crate::config::Config;
-use crate::util::memory::{flush_drift, size_class};
+use crate::util::memory::{flush_drift, size_class, used_bytes};
 use crate::value::object::Source;
 use crate::value::string::{StringRef, StringSource};
 use std::sync::Arc;
@@ -119,7 +119,9 @@ fn bytes_about(table: &Table) -> usize {
     }
     sizes.sort_unstable();
     sizes.truncate(sizes.len().saturating_sub(LEFT_OUT).max(1));
-    table.memory_bytes() + sizes.iter().sum::<usize>() / sizes.len().max(1) * table.len()
+    let keys = (sizes.iter().sum::<usize>() / sizes.len().max(1)).saturating_mul(table.len());
+    // No more than there is at all, however unlike the others those are that were looked at.
+    usize::try_from(used_bytes()).unwrap_or(usize::MAX).min(keys.saturating_add(table.memory_bytes()))
 }
 
 /// What a flush has taken out of the databases, to be freed by whoever likes.

@@ -181,10 +181,11 @@ impl Default for Engine {
 }
 
 impl Engine {
-    /// Says that `budget` holds from now on, which the next turn follows: whoever asks in a transaction holds shards, so this waits for
-    /// nobody who takes them. Uses are noted in the new way at once.
-    pub fn configure(&self, budget: Budget, keyspace: &Keyspace) {
+    /// Says that what `budget` tells holds from now on, which the next turn follows: whoever asks in a transaction holds shards, so this
+    /// waits for nobody who takes them. Uses are noted in the new way at once. Of several that ask at once the last is told the latest.
+    pub fn configure(&self, budget: impl FnOnce() -> Budget, keyspace: &Keyspace) {
         let mut order = self.order.lock();
+        let budget = budget();
         let pressure = keyspace.pressure();
         set_drift_for(budget.limit);
         pressure.set_frequency(budget.log_factor, budget.decay_minutes);
@@ -585,7 +586,9 @@ mod tests {
             let config = std::sync::Arc::default();
             let keyspace = Keyspace::new(4, 1, KeyHasher::with_seed(3), Reclaimer::new(config).0);
             let keyspace: &'static Keyspace = Box::leak(Box::new(keyspace));
-            keyspace.engine().configure(Budget { limit: u64::MAX, policy, algorithm, samples: 5, ..NOTHING }, keyspace);
+            keyspace
+                .engine()
+                .configure(|| Budget { limit: u64::MAX, policy, algorithm, samples: 5, ..NOTHING }, keyspace);
             keyspace.engine().follow(keyspace);
             World { keyspace }
         }
@@ -666,7 +669,7 @@ mod tests {
         let world = World::new(EvictionPolicy::NoEviction, 0);
         (0..1000).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
         let budget = Budget { limit: u64::MAX, policy: EvictionPolicy::AllkeysLru, ..NOTHING };
-        world.keyspace.engine().configure(budget, world.keyspace);
+        world.keyspace.engine().configure(|| budget, world.keyspace);
         world.keyspace.engine().follow(world.keyspace);
         (1000..1100).for_each(|number| world.set(0, &format!("key:{number}"), Ttl::Clear));
         assert_eq!(std::iter::repeat_with(|| world.evict()).take_while(|done| *done).count(), 1100);

@@ -68,8 +68,6 @@ pub struct Pressure {
     fresh: AtomicU64,
     step: AtomicU64,
     ordinal: AtomicU16,
-    /// Bytes of removed values that are still to be freed.
-    pub freeing: AtomicUsize,
     inbox: Mutex<Vec<News>>,
     news: AtomicUsize,
 }
