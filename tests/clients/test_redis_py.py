@@ -194,6 +194,24 @@ def test_command_getkeys(r):
     assert r.command_getkeys("MSET", "a", 1, "b", 2) in (["a", "b"], [b"a", b"b"])
 
 
+def test_two_accounts_of_memory_agree(r):
+    r.eval("return 'a script that is kept'", 0)
+    r.function_load("#!lua name=accounts\nserver.register_function('one', function() return 1 end)", replace=True)
+    r.mset({f"key:{number}": "x" * 100 for number in range(1000)})
+    # In one transaction: other connections come and go between two requests.
+    stats, info = r.pipeline().memory_stats().info("memory").execute()
+    for name, field in [
+        ("startup.allocated", "used_memory_startup"),
+        ("clients.normal", "mem_clients_normal"),
+        ("lua.caches", "used_memory_scripts_eval"),
+        ("functions.caches", "used_memory_functions"),
+        ("overhead.total", "used_memory_overhead"),
+    ]:
+        assert stats[name] == info[field] > 0, name
+    assert stats["overhead.total"] + stats["dataset.bytes"] == stats["total.allocated"]
+    assert stats["keys.count"] == 1000
+
+
 def test_statistics_count_hits_and_misses(r):
     r.config_resetstat()
     r.set("k", 1)

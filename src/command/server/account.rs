@@ -1,7 +1,8 @@
 //! Where the memory is, as INFO, MEMORY STATS and MEMORY DOCTOR tell it. Must not know: in which words.
 
+use crate::call::clients::Client;
 use crate::call::context::Context;
-use crate::util::memory::{resident_bytes, startup_bytes, used_bytes};
+use crate::util::memory::{resident_bytes, size_class, startup_bytes, used_bytes};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes, and how many keys there are.
@@ -14,7 +15,7 @@ pub struct Account {
     pub resident: u64,
     /// Handed out before there were keys.
     pub startup: u64,
-    /// Requests and replies of clients.
+    /// Clients, their requests and replies.
     pub clients: u64,
     /// Of the append-only file, not written yet.
     pub log: u64,
@@ -45,7 +46,7 @@ impl Account {
             peak: peak(ctx, used),
             resident: resident_bytes(),
             startup: startup(used),
-            clients: ctx.shared.clients.buffers().bytes as u64,
+            clients: client_bytes(ctx),
             log: ctx.shared.append_log.log.held_bytes() as u64,
             scripts: ctx.shared.scripts.cache.used_bytes() as u64,
             functions: ctx.shared.scripts.code_bytes.load(Relaxed) as u64,
@@ -74,6 +75,12 @@ impl Account {
     pub fn ratio(&self) -> f64 {
         fraction(self.resident, self.used)
     }
+}
+
+/// What clients take, with what they have sent and have not read.
+fn client_bytes(ctx: &Context<'_>) -> u64 {
+    let clients = &ctx.shared.clients;
+    (clients.len() * size_class(size_of::<Client>()) + clients.buffers().bytes) as u64
 }
 
 /// The most that ever was in use, if `used` is now.
