@@ -144,3 +144,22 @@ def test_it_holds_the_same_number_of_keys_with_pauses(cache):
             batch(reads, writes)
             held.append(cache("DBSIZE"))
     assert max(held[8:]) - min(held[8:]) <= 0.01 * max(held), held
+
+
+def test_forgetting_hot_keys_adds_nothing_to_the_limit(cache):
+    long = [encode("GET", f"{number:0900}") for number in range(200)]
+
+    def uncounted():
+        return int(cache("INFO", "memory").decode().split("mem_not_counted_for_evict:")[1].split()[0])
+
+    def sampled_and_forgotten():
+        cache.raw(b"".join(long * 15))
+        assert [cache.read() for _ in range(3000)] == [None] * 3000
+        assert cache("HOTKEYS", "RESET") == "OK"
+
+    sampled_and_forgotten()
+    before = uncounted()
+    for _ in range(30):
+        sampled_and_forgotten()
+    # Each time it was some 45 KB more.
+    assert uncounted() < before + 100_000
