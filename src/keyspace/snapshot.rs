@@ -86,7 +86,6 @@ impl State {
         if entry.is_live(self.now) {
             self.record.entry(entry, self.now, out);
         }
-        self.recorded.fetch_add(1, Relaxed);
     }
 }
 
@@ -130,6 +129,8 @@ pub struct Walk {
     touched: Hashes,
     /// What writers have recorded and not yet handed over.
     saved: Pieces,
+    /// Entries, and bytes of those that writers recorded, which the state has not been told of: each time would be dear.
+    untold: (u64, u64),
     /// The memory of it: an eviction that records what it removes gives none back before that is written.
     expected: Expected,
 }
@@ -151,14 +152,22 @@ impl Walk {
     pub fn save(&mut self, entry: EntryRef<'_>) {
         let before = self.saved.bytes.len();
         self.state.record(entry, &mut self.saved);
-        let grown = self.saved.bytes.len() - before;
-        self.state.saved_bytes.fetch_add(grown as u64, Relaxed);
+        self.untold.0 += 1;
+        self.untold.1 += (self.saved.bytes.len() - before) as u64;
         let held = self.saved.held_bytes();
         self.expected.set(held);
         if held > BATCH_BYTES {
             let (pieces, expected) = (std::mem::take(&mut self.saved), self.expected.take());
             self.state.batches.lock().push_back(Batch { db: self.place.0, pieces, _expected: expected });
+            self.tell();
         }
+    }
+
+    /// Lets the state know what has been recorded.
+    fn tell(&mut self) {
+        let (entries, bytes) = std::mem::take(&mut self.untold);
+        self.state.recorded.fetch_add(entries, Relaxed);
+        self.state.saved_bytes.fetch_add(bytes, Relaxed);
     }
 }
 
@@ -255,9 +264,10 @@ impl Keyspace {
 
 impl<'k> Cut<'k> {
     fn new_walk(&self) -> Box<Walk> {
-        let (state, touched, saved) = (Arc::clone(&self.state), Hashes::new(TOUCHED), Pieces::default());
+        let touched = Hashes::new(TOUCHED, self.keyspace.shard_bits);
+        let (state, saved) = (Arc::clone(&self.state), Pieces::default());
         let expected = self.keyspace.reclaimer().expect();
-        Box::new(Walk { state, place: (0, 0), position: 0, touched, saved, expected })
+        Box::new(Walk { state, place: (0, 0), position: 0, touched, saved, untold: (0, 0), expected })
     }
 
     #[expect(clippy::vec_box, reason = "a table holds its walk in a box, and nothing is allocated under the locks")]
@@ -447,7 +457,7 @@ impl Table {
     /// and the nanoseconds that it took. At its end the table is no longer part of the cut.
     fn walk_on(&mut self, nanos: u64, out: &mut Pieces) -> (Option<u64>, u64) {
         let Some(mut walk) = self.take_walk() else { return (None, 0) };
-        let (started, mut next, mut took) = (Ticks::now(), Some(walk.position), 0);
+        let (started, mut next, mut took, mut recorded) = (Ticks::now(), Some(walk.position), 0, 0);
         while let Some(at) = next {
             let mut longs: Vec<(u64, Box<[u8]>)> = Vec::new();
             next = self.visit(at, &mut |entry| {
@@ -456,7 +466,10 @@ impl Table {
                 if hash >= at && walk.is_open(hash) {
                     match walk.is_long(entry) {
                         true => longs.push((hash, entry.key().into())),
-                        false => walk.state.record(entry, out),
+                        false => {
+                            walk.state.record(entry, out);
+                            recorded += 1;
+                        }
                     }
                 }
             });
@@ -470,6 +483,8 @@ impl Table {
                 break;
             }
         }
+        walk.untold.0 += recorded;
+        walk.tell();
         match next {
             None => out.append(&mut walk.saved),
             Some(_) => self.begin_walk(walk),

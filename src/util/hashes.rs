@@ -1,7 +1,8 @@
 //! Sets of hashes that grow in small steps.
 //!
 //! A set in one piece would stop whoever adds to it for milliseconds while it doubles; here the hashes are spread over parts, each
-//! a set of its own. Must not know: what is hashed. The hashes must be good ones already.
+//! a set of its own, by their topmost bits: who looks hashes up in their order needs one part after the other, and finds it in the
+//! processor's cache. Must not know: what is hashed. The hashes must be good ones already.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -27,7 +28,7 @@ impl Hasher for Spread {
     }
 
     fn write_u64(&mut self, word: u64) {
-        // Many have their topmost bits in common: the product mixes the others into its own, and keeps the lowest ones apart.
+        // Those of a part have their topmost bits in common: the product mixes the others into its own, and keeps the lowest ones apart.
         self.0 = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
@@ -35,18 +36,21 @@ impl Hasher for Spread {
 /// A set of hashes.
 pub struct Hashes {
     parts: Box<[HashSet<u64, BuildHasherDefault<Spread>>]>,
+    shared_bits: u32,
+    /// Of so many bits behind those is the number of a part.
+    part_bits: u32,
 }
 
 impl Hashes {
-    /// An empty set for about `expected` hashes.
-    pub fn new(expected: usize) -> Hashes {
+    /// An empty set for about `expected` hashes whose first `shared_bits` bits, fewer than 64, are the same.
+    pub fn new(expected: usize, shared_bits: u32) -> Hashes {
         let parts = (expected / PART_HASHES).next_power_of_two().min(MOST_PARTS);
-        Hashes { parts: (0..parts).map(|_| HashSet::default()).collect() }
+        let part_bits = parts.ilog2();
+        Hashes { parts: (0..parts).map(|_| HashSet::default()).collect(), shared_bits, part_bits }
     }
 
     fn part(&self, hash: u64) -> usize {
-        // Neither the bits that all may share at the top, nor those by which a part tells its hashes apart.
-        (hash >> 32) as usize % self.parts.len()
+        (hash << self.shared_bits >> 1 >> (63 - self.part_bits)) as usize
     }
 
     /// Whether `hash` is in it.
@@ -69,11 +73,19 @@ mod tests {
 
     #[test]
     fn what_was_added_is_there_and_nothing_else() {
-        let mut hashes = Hashes::new(100_000);
-        assert!(hashes.parts.len() > 8);
+        let mut hashes = Hashes::new(100_000, 4);
         let of = |n: u64| crate::util::hash::hash(&n.to_le_bytes()) >> 4; // alike at the top
         assert!((0..20_000).all(|n| hashes.insert(of(n))));
         assert!((0..20_000).all(|n| hashes.contains(of(n)) && !hashes.insert(of(n))));
         assert!((20_000..40_000).all(|n| !hashes.contains(of(n))));
+        let sizes: Vec<usize> = hashes.parts.iter().map(HashSet::len).collect();
+        assert!(sizes.len() == 32 && sizes.iter().all(|size| (400..900).contains(size)), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_set_of_few_is_one_part() {
+        let mut hashes = Hashes::new(0, 0);
+        assert!(hashes.insert(u64::MAX) && hashes.insert(0) && !hashes.insert(0));
+        assert!(hashes.contains(u64::MAX) && !hashes.contains(1));
     }
 }

@@ -91,7 +91,7 @@ impl Walk {
 impl Table {
     /// Begins a walk. A walk that was given up is forgotten.
     pub fn begin_walk(&mut self, claim: Claim) {
-        let touched = Hashes::new(self.len / 4);
+        let touched = Hashes::new(self.len / 4, 0);
         let walk = Walk { claim: Some(claim), position: Some(0), last: None, touched, kept: Vec::new() };
         self.walk = Some(Box::new(walk));
     }
