@@ -15,10 +15,13 @@ const MAX_OFFSET: usize = 1 << 13;
 const MAX_MATCH: usize = 264;
 const MIN_MATCH: usize = 3;
 
+/// Places by the hash of the three bytes that stand there.
+type Heads = [u32; 1 << HASH_BITS];
+
 /// What compresses: it remembers where which three bytes stood last.
 pub struct Compressor {
     /// Places, counted on from text to text, so that those of earlier texts can be told without wiping the table.
-    heads: Box<[u32]>,
+    heads: Box<Heads>,
     /// Where the current text begins; what lies below is of an earlier one.
     base: u32,
     out: Vec<u8>,
@@ -26,7 +29,7 @@ pub struct Compressor {
 
 impl Default for Compressor {
     fn default() -> Compressor {
-        Compressor { heads: vec![0; 1 << HASH_BITS].into(), base: 1, out: Vec::new() }
+        Compressor { heads: Box::new([0; 1 << HASH_BITS]), base: 1, out: Vec::new() }
     }
 }
 
@@ -38,23 +41,16 @@ impl Compressor {
         let Compressor { heads, out, .. } = self;
         out.clear();
         let (mut at, mut literal) = (0, 0);
-        while at + MIN_MATCH <= data.len() {
-            let head = &mut heads[hash(data, at)];
-            let place = base.wrapping_add(u32::try_from(at).unwrap_or(0));
-            let from = std::mem::replace(head, place).checked_sub(base).map(|from| from as usize);
-            let Some(from) = from.filter(|from| is_match(data, *from, at)) else {
-                at += 1;
-                continue;
-            };
-            put_literal(&data[literal..at], out);
-            let most = MAX_MATCH.min(data.len() - at);
+        while let Some((from, found)) = next_match(heads, data, base, at) {
+            put_literal(&data[literal..found], out);
+            let most = MAX_MATCH.min(data.len() - found);
             let same =
-                MIN_MATCH + common_prefix(&data[from + MIN_MATCH..from + most], &data[at + MIN_MATCH..at + most]);
-            put_match(at - from - 1, same, out);
+                MIN_MATCH + common_prefix(&data[from + MIN_MATCH..from + most], &data[found + MIN_MATCH..found + most]);
+            put_match(found - from - 1, same, out);
             if out.len() >= limit {
                 return None;
             }
-            at += same;
+            at = found + same;
             literal = at;
         }
         if out.len() + (data.len() - literal) >= limit {
@@ -76,8 +72,21 @@ impl Compressor {
     }
 }
 
-fn is_match(data: &[u8], from: usize, at: usize) -> bool {
-    at - from <= MAX_OFFSET && data[from..from + MIN_MATCH] == data[at..at + MIN_MATCH]
+/// The first place from `at` on whose three bytes stood in the text before, behind where they did. Notes the places on the way. Most texts are
+/// short and have none: this loop is what compression costs.
+fn next_match(heads: &mut Heads, data: &[u8], base: u32, at: usize) -> Option<(usize, usize)> {
+    let mut place = base.wrapping_add(u32::try_from(at).ok()?);
+    for (ahead, three) in data.get(at..)?.windows(MIN_MATCH).enumerate() {
+        let from = std::mem::replace(&mut heads[hash(three)], place);
+        place = place.wrapping_add(1);
+        if from >= base {
+            let (from, at) = ((from - base) as usize, at + ahead);
+            if at - from <= MAX_OFFSET && data[from..from + MIN_MATCH] == *three {
+                return Some((from, at));
+            }
+        }
+    }
+    None
 }
 
 /// How many bytes two texts of one length have in common at the beginning. Compares eight at a time.
@@ -93,8 +102,8 @@ fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     one.len() - rest.len() + rest.iter().zip(other_rest).take_while(|(one, other)| one == other).count()
 }
 
-fn hash(data: &[u8], at: usize) -> usize {
-    let word = u32::from_le_bytes([data[at], data[at + 1], data[at + 2], 0]);
+fn hash(three: &[u8]) -> usize {
+    let word = u32::from_le_bytes([three[0], three[1], three[2], 0]);
     (word.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
 }
 
