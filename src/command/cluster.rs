@@ -7,11 +7,10 @@ use crate::call::args::Args;
 use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
+use crc_fast::CrcAlgorithm;
 
 /// Slots of a cluster.
-const SLOTS: u16 = 16_384;
-
-const CRC: crc::Crc<u16> = crc::Crc::<u16>::new(&crc::CRC_16_XMODEM);
+const SLOTS: u64 = 16_384;
 
 const DISABLED: CommandError = CommandError::text("ERR This instance has cluster support disabled");
 
@@ -512,7 +511,8 @@ fn always_ok<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, 
 fn keyslot<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let key = args.bytes()?;
     args.finish()?;
-    ctx.reply.integer(i64::from(CRC.checksum(hashed_part(key)) % SLOTS));
+    let sum = crc_fast::checksum(CrcAlgorithm::Crc16Xmodem, hashed_part(key));
+    ctx.reply.integer((sum % SLOTS).cast_signed());
     Ok(Outcome::Done)
 }
 

@@ -16,9 +16,10 @@ use super::lzf::{self, Compressor};
 use crate::util::number;
 use crate::util::pieces::{Piece, Pieces};
 use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
 use std::borrow::Cow;
 
-static CRC: crc::Crc<u64, crc::Table<16>> = crc::Crc::<u64, crc::Table<16>>::new(&crc::CRC_64_REDIS);
+const CHECKSUM: CrcAlgorithm = CrcAlgorithm::Crc64Redis;
 
 /// Strings from this length on are compressed when that pays.
 const COMPRESSED_FROM: usize = 21;
@@ -31,12 +32,12 @@ const INTEGER_TEXT: usize = 11;
 
 /// The checksum at the end of a file and of a dump.
 pub fn checksum(data: &[u8]) -> u64 {
-    CRC.checksum(data)
+    crc_fast::checksum(CHECKSUM, data)
 }
 
 /// The checksum of bytes that come piece by piece.
-pub fn running_checksum() -> crc::Digest<'static, u64, crc::Table<16>> {
-    CRC.digest()
+pub fn running_checksum() -> Digest {
+    Digest::new(CHECKSUM)
 }
 
 /// Bytes that do not follow the format, or that are cut short.

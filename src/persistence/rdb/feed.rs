@@ -4,6 +4,7 @@
 //! mean.
 
 use super::bytes::running_checksum;
+use crc_fast::Digest;
 use std::io::{self, Read};
 
 /// Bytes that are read at once: some thousand small entries, which fit a core's cache.
@@ -24,7 +25,7 @@ pub struct Feed<'s> {
     bytes: Vec<u8>,
     start: u64,
     total: Option<u64>,
-    sum: Option<crc::Digest<'static, u64, crc::Table<16>>>,
+    sum: Option<Digest>,
 }
 
 impl<'s> Feed<'s> {
@@ -83,7 +84,7 @@ impl<'s> Feed<'s> {
 
     /// The sum of all bytes given away; `None` when they are not summed.
     pub fn checksum(&self) -> Option<u64> {
-        self.sum.clone().map(|sum| sum.finalize())
+        self.sum.as_ref().map(Digest::finalize)
     }
 
     /// What was read and not given away.

@@ -33,6 +33,7 @@ use crate::util::memory::{count_to_the_end, used_bytes};
 use crate::util::pieces::{Piece, Pieces};
 use crate::util::turns::{give_way, stand_back, take_short_turns};
 use crate::value::walk::Part;
+use crc_fast::Digest;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -325,7 +326,7 @@ fn delay(config: &Config, keys: u64, progress: &Progress) {
 struct Writer<'f> {
     file: &'f mut dyn DiskFile,
     buffer: Vec<u8>,
-    checksum: Option<crc::Digest<'static, u64, crc::Table<16>>>,
+    checksum: Option<Digest>,
     compressor: Option<Compressor>,
     /// Sync now and then.
     syncs: bool,
