@@ -15,6 +15,14 @@ const MAX_OFFSET: usize = 1 << 13;
 const MAX_MATCH: usize = 264;
 const MIN_MATCH: usize = 3;
 
+/// After so many short texts in a row that do not shrink only every so many is tried, until one does: those of one application are alike, and
+/// trying takes longer than everything else that is done to such a text.
+const FUTILE: u32 = 32;
+const TRIED: u32 = 8;
+
+/// The longest text that is short.
+const SHORT: usize = 256;
+
 /// Places by the hash of the three bytes that stand there.
 type Heads = [u32; 1 << HASH_BITS];
 
@@ -25,17 +33,42 @@ pub struct Compressor {
     /// Where the current text begins; what lies below is of an earlier one.
     base: u32,
     out: Vec<u8>,
+    /// Short texts since one shrank; behind [`FUTILE`] the count goes round.
+    futile: u32,
 }
 
 impl Default for Compressor {
     fn default() -> Compressor {
-        Compressor { heads: Box::new([0; 1 << HASH_BITS]), base: 1, out: Vec::new() }
+        Compressor { heads: Box::new([0; 1 << HASH_BITS]), base: 1, out: Vec::new(), futile: 0 }
     }
 }
 
 impl Compressor {
-    /// The compressed form of `data`, if it is at least four bytes shorter (as Redis wants it). O(length).
+    /// The compressed form of `data`, if it is at least four bytes shorter (as Redis wants it). `None` too, mostly, for a short text behind many
+    /// that were not. O(length).
     pub fn compress(&mut self, data: &[u8]) -> Option<&[u8]> {
+        if data.len() > SHORT {
+            return self.try_to_compress(data);
+        }
+        if !self.is_worth_trying() {
+            return None;
+        }
+        self.try_to_compress(data)?;
+        self.futile = 0;
+        Some(&self.out)
+    }
+
+    /// Whether to try the next short text.
+    fn is_worth_trying(&mut self) -> bool {
+        self.futile += 1;
+        if self.futile == FUTILE + TRIED {
+            self.futile = FUTILE;
+            return true;
+        }
+        self.futile <= FUTILE
+    }
+
+    fn try_to_compress(&mut self, data: &[u8]) -> Option<&[u8]> {
         let limit = data.len().checked_sub(4)?;
         let base = self.make_room(u32::try_from(data.len()).ok()?)?;
         let Compressor { heads, out, .. } = self;
@@ -210,6 +243,18 @@ mod tests {
                 prop_assert_eq!(out.len(), len);
             }
         }
+    }
+
+    #[test]
+    fn short_texts_are_tried_less_often_while_none_shrinks() {
+        let (mut compressor, futile, run) = (Compressor::default(), b"abcdefghijklmnopqrstuvwxyz", [b'x'; 40]);
+        assert!((0..1000).all(|_| compressor.compress(futile).is_none()));
+        assert!(compressor.compress(&[b'x'; 1000]).is_some(), "long ones always are");
+        let missed = (0..100).take_while(|_| compressor.compress(&run).is_none()).count();
+        assert!((1..8).contains(&missed), "{missed}");
+        assert!((0..100).all(|_| compressor.compress(&run).is_some()));
+        // Where some shrink all are tried.
+        assert!((0..100).all(|_| compressor.compress(futile).is_none() && compressor.compress(&run).is_some()));
     }
 
     #[test]
