@@ -575,6 +575,7 @@ impl Dispatcher {
             dirty: 0,
             effects: Vec::new(),
             replaced: false,
+            by_script: false,
         }
     }
 
@@ -1063,6 +1064,7 @@ impl Dispatcher {
             dirty: 0,
             effects: Vec::new(),
             replaced: false,
+            by_script: false,
         };
         let done = slices.step(&mut context);
         context.close();
@@ -1175,6 +1177,7 @@ impl Dispatcher {
             dirty: 0,
             effects: Vec::new(),
             replaced: false,
+            by_script: false,
         };
         let outcome = (command.spec.run)(&mut context, &mut Args::new(request, first_arg, &keys, hasher));
         context.close();

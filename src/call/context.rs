@@ -102,6 +102,8 @@ pub struct Context<'a> {
     pub effects: Vec<Effect>,
     /// Whether `effects` has all that this command did, and the request itself is not to be logged.
     pub replaced: bool,
+    /// Whether a script runs it.
+    pub by_script: bool,
 }
 
 impl<'a> Context<'a> {

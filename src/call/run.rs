@@ -65,6 +65,7 @@ impl Context<'_> {
             dirty: 0,
             effects: std::mem::take(&mut self.effects),
             replaced: false,
+            by_script,
         };
         let outcome = (command.spec.run)(&mut inner, &mut Args::new(request, first_arg, &keys, hasher));
         let outcome = inner.finish_slices(outcome);

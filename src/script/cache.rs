@@ -93,7 +93,7 @@ impl Script {
 }
 
 /// Commands that work beyond the current database.
-const SELECTING: [&str; 7] = ["select", "swapdb", "flushall", "move", "copy", "info", "memory"];
+const SELECTING: [&str; 8] = ["select", "swapdb", "flushall", "flushdb", "move", "copy", "info", "memory"];
 
 /// Whether a text names, as a whole word, a command that works beyond the current database: then it is run with every
 /// database locked. O(length).

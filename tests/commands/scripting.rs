@@ -1,6 +1,8 @@
 //! Scripts and functions. Expected replies are those of Valkey 9.1.
 
 use crate::harness::{Client, both};
+use larder::call::spec::{CommandSpec, Flags, Scope};
+use larder::command::GROUPS;
 use larder::protocol::reply::Resp;
 
 const SHA: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
@@ -25,6 +27,24 @@ fn scripts_run_and_are_known_by_their_digests() {
         c.check("EVAL \"return 1\" -1", "-ERR Number of keys can't be negative");
         c.check("EVAL \"return 1\" 2 a", "-ERR Number of keys can't be greater than number of args");
         c.check("SCRIPT KILL", "-NOTBUSY No scripts in execution right now.");
+    });
+}
+
+#[test]
+fn scripts_that_name_a_command_may_work_beyond_their_database_at_once() {
+    let beyond = |row: &&CommandSpec| {
+        let scope = matches!(row.scope, Scope::Server | Scope::WalkServer | Scope::KeysEverywhere | Scope::Select);
+        scope && !row.flags.has(Flags::NOSCRIPT)
+    };
+    let rows = GROUPS.iter().flat_map(|group| group.iter());
+    let known: Vec<&str> =
+        rows.filter(|row| beyond(row) || row.subcommands.iter().any(|sub| beyond(&sub))).map(|row| row.name).collect();
+    assert!(known.contains(&"select") && known.contains(&"flushdb"), "{known:?}");
+    known.iter().for_each(|name| assert!(larder::script::cache::may_select(name.as_bytes()), "{name}"));
+    both(|c| {
+        c.check("SET k v", "+OK");
+        c.check("EVAL \"return redis.call('FLUSHDB')\" 0", "+OK");
+        c.check("DBSIZE", ":0");
     });
 }
 

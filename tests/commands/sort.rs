@@ -75,6 +75,12 @@ fn results_are_stored() {
     both(|c| {
         c.check("SADD s c a b", ":3");
         c.check("SORT s BY nosort STORE d", ":3");
+        c.check("SADD numbers 10 9 1 -2", ":4");
+        c.check("EVAL \"return redis.call('SORT', KEYS[1], 'BY', 'nosort')\" 1 numbers", "[$-2, $1, $10, $9]");
+        c.check(
+            "EVAL \"return redis.call('SORT_RO', KEYS[1], 'BY', 'nosort', 'LIMIT', 1, 2, 'DESC')\" 1 numbers",
+            "[$10, $1]",
+        );
         c.check("LRANGE d 0 -1", "[$a, $b, $c]");
         c.check("OBJECT ENCODING d", "$listpack");
         c.check("SORT s ALPHA GET x* STORE s", ":3");

@@ -314,8 +314,8 @@ fn run<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>, may_store: bool) -> Resul
     let mut options = Options::read(args, may_store)?;
     let is_set = matches!(ctx.db.peek(key).and_then(|entry| entry.object()), Some(ObjectRef::Set(_)));
     let mut sorts = !options.keeps_order;
-    if !sorts && is_set && options.store.is_some() {
-        // A set has no order of its own that could be stored.
+    if !sorts && is_set && (options.store.is_some() || ctx.by_script) {
+        // A set has no order of its own that could be stored, or that a script could rely on.
         (sorts, options.alpha, options.by) = (true, true, None);
     }
 

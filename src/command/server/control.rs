@@ -3,7 +3,7 @@
 //! Must not know: how the server stops, or how monitors are fed.
 
 use crate::call::args::Args;
-use crate::call::context::Context;
+use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::shared::ShutdownRequest;
 use crate::call::spec::{CommandSpec, Flags, Group, Outcome, Slices};
@@ -46,6 +46,9 @@ pub const COMMANDS: &[CommandSpec] = &[
 /// `MONITOR`: `OK`, then a line for each request; nothing for a client that is a monitor already.
 fn monitor<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     args.finish()?;
+    if ctx.blocking != Blocking::Allowed {
+        return Err(CommandError::text("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
     if !ctx.session.monitor {
         ctx.session.monitor = true;
         ctx.shared.clients.set_monitor(&ctx.session.client, true);

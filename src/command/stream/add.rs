@@ -25,6 +25,8 @@ const ENTRIES_A_TRIM: u64 = 10_000;
 /// The greatest limit that is not asked for.
 const MOST_A_TRIM: u64 = 1_000_000;
 
+const UNLIMITED: CommandError =
+    CommandError::text("ERR syntax error, LIMIT cannot be used without the special ~ option");
 const ID_TOO_SMALL: CommandError =
     CommandError::text("ERR The ID specified in XADD is equal or smaller than the target stream top item");
 
@@ -35,6 +37,9 @@ pub(super) fn xadd<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Out
     let key = args.key()?;
     let options = TrimOptions::read(args, true)?;
     let trim = options.trim(&ctx.shared.config)?;
+    if trim.is_none() && options.limit.is_some() {
+        return Err(UNLIMITED);
+    }
     let id = match options.id {
         Some(IdText::Whole(id)) => NewId::Exactly(id),
         Some(IdText::Time(ms)) => NewId::Exactly(StreamId::new(ms, 0)),
@@ -207,8 +212,7 @@ impl TrimOptions {
             return if self.limit.is_some_and(|limit| limit > 0) { Err(CommandError::text(text)) } else { Ok(None) };
         };
         if self.limit.is_some() && !self.approximate {
-            let text = "ERR syntax error, LIMIT cannot be used without the special ~ option";
-            return Err(CommandError::text(text));
+            return Err(UNLIMITED);
         }
         let limit = match self.limit {
             Some(limit) => limit,
