@@ -24,6 +24,7 @@ pub mod listeners;
 pub mod loading;
 pub mod logs;
 pub mod notify;
+pub mod open_files;
 pub mod pubsub;
 pub mod run;
 pub mod saving;

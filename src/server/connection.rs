@@ -7,10 +7,11 @@
 //! talks over many connections is woken once for all of them. Must not know: any particular command.
 
 use super::socket::Socket;
-use super::spare_files;
+
 use super::worker::{Bench, PARKED_BYTES, READ_BYTES};
 use crate::call::blocking::Blocked;
 use crate::call::error::CommandError;
+use crate::call::open_files::spare_files;
 use crate::call::session::Session;
 use crate::call::shared::Shared;
 use crate::call::spec::Slices;

@@ -19,6 +19,7 @@ mod socket;
 mod threads;
 mod worker;
 
+use crate::call::open_files;
 use crate::call::saving;
 use crate::call::shared::{Identity, Shared, random_id};
 use crate::command::GROUPS;
@@ -63,6 +64,10 @@ fn fail(why: &str) -> ExitCode {
 async fn serve(config: Arc<Config>) -> ExitCode {
     let pid = std::process::id();
     tracing::warn!("larder is starting: version {}, Redis {REDIS_VERSION}, PID: {pid}", env!("CARGO_PKG_VERSION"));
+    shutdown::ignore_others();
+    if let Err(why) = open_files::adjust_maxclients(&config) {
+        return fail(&why);
+    }
     let listeners = match Listeners::bind(&config) {
         Ok(listeners) => listeners,
         Err(why) => return fail(&why),
@@ -86,7 +91,6 @@ async fn serve(config: Arc<Config>) -> ExitCode {
         Ok(workers) => workers,
         Err(error) => return fail(&format!("Can't start a worker: {error}")),
     };
-    raise_file_limit(&config);
     write_pid_file(&config);
     crate::util::memory::note_startup();
     tracing::info!("Server initialized");
@@ -152,31 +156,6 @@ fn identity(config: &Config) -> Identity {
     let executable = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     let config_file = config.file().map(|path| path.display().to_string()).unwrap_or_default();
     Identity { run_id: random_id(), started: UnixMs::now(), executable, config_file }
-}
-
-/// Files that the server opens beside connections.
-const OWN_FILES: u64 = 64;
-
-/// Raises the limit of open files to what `maxclients` needs, as far as that is allowed; twice, because a client that waits
-/// for keys takes a second one.
-fn raise_file_limit(config: &Config) {
-    let needed = u64::from(config.maxclients()) + OWN_FILES;
-    let wanted = needed + u64::from(config.maxclients());
-    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    if limits.current.is_some_and(|current| current < wanted) {
-        let current = limits.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-        let raised = rustix::process::Rlimit { current: Some(current), maximum: limits.maximum };
-        let result = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
-        if result.is_err() || current < needed {
-            tracing::warn!("Only {current} files can be open: fewer than maxclients needs");
-        }
-    }
-}
-
-/// How many files may be opened that the server does not need. A system call.
-fn spare_files(config: &Config) -> u64 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    limit.saturating_sub(u64::from(config.maxclients()) + OWN_FILES)
 }
 
 fn write_pid_file(config: &Config) {

@@ -9,6 +9,7 @@ use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
 use crate::call::help::help;
 use crate::call::notify;
+use crate::call::open_files;
 use crate::call::shared::Shared;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::{ChangedOption, Config, SetError};
@@ -222,6 +223,12 @@ fn apply(config: &Config, changes: &[ChangedOption]) -> Result<(), SetError> {
                 let text = error.to_string();
                 let why = text.split(" (os error").next().unwrap_or_default().to_owned();
                 SetError::not_applied(change, why)
+            })?;
+        }
+        if change.name == "maxclients" {
+            open_files::provide_for(config.maxclients(), config).map_err(|room| {
+                let why = "The operating system is not able to handle the specified number of clients, try with";
+                SetError::not_applied(change, format!("{why} {room}"))
             })?;
         }
     }
