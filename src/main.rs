@@ -1,9 +1,9 @@
 //! The `larder` program: arguments, configuration, log, server, exit code.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
@@ -91,7 +91,8 @@ fn main() -> ExitCode {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     match start(&arguments.rest) {
-        Ok((config, log)) => larder::server::run(config, log),
+        Ok(Some((config, log))) => larder::server::run(config, log),
+        Ok(None) => ExitCode::SUCCESS,
         Err(why) => complain(&why),
     }
 }
@@ -102,16 +103,45 @@ fn complain(why: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Reads the configuration, moves into `dir`, and starts the log.
-fn start(arguments: &[OsString]) -> Result<(Arc<Config>, Log), Box<dyn std::error::Error>> {
+/// What a server needs.
+type Ready = (Arc<Config>, Log);
+
+/// Reads the configuration, moves into `dir`, and starts the log. `None` when another process does, in the background.
+fn start(arguments: &[OsString]) -> Result<Option<Ready>, Box<dyn std::error::Error>> {
     let line = CommandLine::read(arguments.iter().map(OsString::as_os_str));
-    let config = Config::load(&line, &mut std::io::stdin())?;
+    let mut text = Vec::new();
+    if line.stdin {
+        std::io::stdin().read_to_end(&mut text).map_err(|error| format!("Can't read standard input: {error}"))?;
+    }
+    let config = Config::load(&line, &mut &text[..])?;
+    if config.daemonize() && std::env::var_os(BACKGROUND).is_none() {
+        go_on_in_background(&text).map_err(|error| format!("Can't start in the background: {error}"))?;
+        return Ok(None);
+    }
+    if config.daemonize() {
+        rustix::process::setsid().map_err(|error| format!("Can't leave the terminal: {error}"))?;
+    }
     std::env::set_current_dir(config.dir()).map_err(|error| format!("Can't change to 'dir': {error}"))?;
     let log = Log::start(&config).map_err(|error| format!("Can't open the log file: {error}"))?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    Ok((Arc::new(config), log))
+    Ok(Some((Arc::new(config), log)))
+}
+
+/// Tells the program that it is the one in the background.
+const BACKGROUND: &str = "LARDER_IN_BACKGROUND";
+
+/// Starts the program once more, with the same arguments and without a terminal; `text` was its standard input. A process that has
+/// threads cannot be split in two, and this one is about to have some.
+fn go_on_in_background(text: &[u8]) -> std::io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(std::env::args_os().skip(1)).env(BACKGROUND, "1");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    match child.stdin.take() {
+        Some(mut stdin) => stdin.write_all(text),
+        None => Ok(()),
+    }
 }
 
 /// The line of `--version`, in the shape of `redis-server`'s, which test suites read.

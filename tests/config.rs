@@ -244,6 +244,8 @@ fn errors_give_the_reason() {
         ("notify-keyspace-events q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
         ("rename-command get", "Bad directive or wrong number of arguments"),
         ("user", "Bad directive or wrong number of arguments"),
+        ("user default on nopass ~* &* +@all -get", "ACL users are not supported yet: set requirepass instead"),
+        ("user default on >secret ~* &* +@all", "ACL users are not supported yet: set requirepass instead"),
         ("user alice on nopass", "ACL users are not supported yet: set requirepass instead"),
         ("aclfile /etc/users.acl", "ACL users are not supported yet: set requirepass instead"),
         ("loadmodule /x.so", "Modules are not supported"),

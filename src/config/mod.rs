@@ -15,6 +15,7 @@ pub mod parse;
 pub mod rewrite;
 pub mod spec;
 pub mod units;
+pub mod user;
 pub mod value;
 
 use std::borrow::Cow;

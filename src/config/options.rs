@@ -85,6 +85,8 @@ pub enum Directive {
     Include,
     /// Gives a command another name, or none.
     RenameCommand,
+    /// A user: the default one, as CONFIG REWRITE of Redis and Valkey always describes it; no other.
+    User,
     /// Meant something to older servers.
     Obsolete,
     /// Cannot be done, and ignoring it would be unsafe or surprising; the text says so.
@@ -98,10 +100,13 @@ pub const DIRECTIVES: &[(&str, std::ops::RangeInclusive<usize>, Directive)] = &[
     ("list-max-ziplist-entries", 1..=1, Directive::Obsolete),
     ("list-max-ziplist-value", 1..=1, Directive::Obsolete),
     ("lua-replicate-commands", 1..=1, Directive::Obsolete),
-    ("user", 1..=usize::MAX, Directive::Refused("ACL users are not supported yet: set requirepass instead")),
+    ("user", 1..=usize::MAX, Directive::User),
     ("loadmodule", 1..=usize::MAX, Directive::Refused("Modules are not supported")),
     ("sentinel", 1..=usize::MAX, Directive::Refused("sentinel directive while not in sentinel mode")),
 ];
+
+/// Why a user cannot be had.
+pub(super) const NO_USERS: &str = "ACL users are not supported yet: set requirepass instead";
 
 /// Policies of eviction in the order of [`crate::config::EvictionPolicy`].
 pub(super) const POLICIES: &[&str] = &[
@@ -238,8 +243,7 @@ pub const GROUPS: &[Group] = &[
         int("tls-session-cache-timeout", 0, I32, "300", "Seconds that a session can be resumed.").later(TLS),
     ] },
     Group { title: "General", rows: &[
-        flag("daemonize", "no", "Redis's way into the background.").startup()
-            .unneeded("larder stays in the foreground; let the service manager detach it"),
+        flag("daemonize", "no", "Runs in the background: the program ends at once, and a process without a terminal goes on.").startup(),
         pick("supervised", &["upstart", "systemd", "auto", "no"], "no", "Service manager to tell about readiness.").startup().later(OS),
         text("pidfile", "", "File that holds the process id while the server runs.").startup(),
         pick("loglevel", LEVELS, "notice", "Least important messages that are logged: debug, verbose, notice, warning or nothing."),
@@ -515,7 +519,7 @@ fn no_rdma(value: &Value, _: Origin) -> Result<(), &'static str> {
 
 fn no_acl_file(value: &Value, _: Origin) -> Result<(), &'static str> {
     // Ignoring it would serve without the passwords that the file orders.
-    require(bytes_of(value).is_empty(), "ACL users are not supported yet: set requirepass instead")
+    require(bytes_of(value).is_empty(), NO_USERS)
 }
 
 fn no_defrag(value: &Value, origin: Origin) -> Result<(), &'static str> {

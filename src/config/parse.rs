@@ -12,8 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::REDIS_VERSION;
-use crate::config::options::{COUNT, DIRECTIVES, Directive, ROWS, find};
+use crate::config::options::{COUNT, DIRECTIVES, Directive, NO_USERS, ROWS, find, row};
 use crate::config::spec::{Origin, Status};
+use crate::config::user::DefaultUser;
 use crate::config::value::{Refusal, Value, os_text};
 use crate::util::glob;
 
@@ -64,6 +65,9 @@ impl CommandLine {
     pub fn read<'a>(args: impl IntoIterator<Item = &'a OsStr>) -> Self {
         let mut args: Vec<&[u8]> = args.into_iter().map(OsStr::as_bytes).collect();
         let mut line = Self::default();
+        if args.first().is_some_and(|first| first.is_empty()) {
+            args.remove(0); // the name of a file in a variable that is not set
+        }
         if args.first().is_some_and(|first| !first.starts_with(b"-")) {
             line.file = Some(PathBuf::from(OsStr::from_bytes(args.remove(0))));
         }
@@ -121,12 +125,15 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Which rows a line has set.
     set: Vec<bool>,
+    /// What a line says of the default user, and where.
+    user: Option<DefaultUser>,
+    user_at: Option<ConfigError>,
 }
 
 impl Default for Loaded {
     fn default() -> Self {
         let values = ROWS.iter().map(|spec| spec.default_value()).collect();
-        Self { values, renames: Vec::new(), warnings: Vec::new(), set: vec![false; COUNT] }
+        Self { values, renames: Vec::new(), warnings: Vec::new(), set: vec![false; COUNT], user: None, user_at: None }
     }
 }
 
@@ -154,7 +161,9 @@ impl Loaded {
                 why: String::new(),
             };
             loaded.directive(&words, 0).map_err(|why| at(place(), why))?;
+            loaded.note_user(place);
         }
+        loaded.check_user()?;
         loaded.warn();
         Ok(loaded)
     }
@@ -183,8 +192,27 @@ impl Loaded {
                 split_words(line).ok_or_else(|| at(place(), "Unbalanced quotes in configuration line".into()))?;
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             self.directive(&words, depth).map_err(|why| at(place(), why))?;
+            self.note_user(place);
         }
         Ok(())
+    }
+
+    /// Notes where the default user was described first.
+    fn note_user(&mut self, place: impl FnOnce() -> ConfigError) {
+        if self.user.is_some() && self.user_at.is_none() {
+            self.user_at = Some(place());
+        }
+    }
+
+    /// Whether the password that a line gives the default user, wherever it stands, is that of `requirepass`.
+    fn check_user(&self) -> Result<(), ConfigError> {
+        let (Some(user), Some(place)) = (&self.user, &self.user_at) else { return Ok(()) };
+        match &self.values[const { row("requirepass") }] {
+            Value::Text(password) if !user.has(password) => {
+                Err(ConfigError { why: NO_USERS.to_owned(), ..place.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes one line: an option's name and its words, or a directive.
@@ -203,6 +231,10 @@ impl Loaded {
             (Directive::Include, [pattern]) => self.include(pattern, depth),
             (Directive::RenameCommand, [from, to]) => {
                 self.renames.push((from.to_vec(), to.to_vec()));
+                Ok(())
+            }
+            (Directive::User, words) => {
+                self.user = Some(DefaultUser::read(words).ok_or(NO_USERS)?);
                 Ok(())
             }
             (Directive::Refused(why), _) => Err((*why).into()),

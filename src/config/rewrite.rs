@@ -12,6 +12,7 @@ use crate::config::options::{ROWS, find};
 use crate::config::parse::{quoted, split_words};
 use crate::config::spec::{Kind, OptionSpec, Origin};
 use crate::config::units;
+use crate::config::user::DefaultUser;
 use crate::config::value::{Value, os_text};
 
 /// The comment above the lines that a rewrite adds.
@@ -69,6 +70,7 @@ impl Rewriting {
         let mut kept: Vec<Vec<u8>> = Vec::with_capacity(lines.len());
         for (at, line) in lines.iter().enumerate() {
             match owners[at] {
+                None if is_default_user(line) => {}
                 None => kept.push(line.to_vec()),
                 Some(row) if owners[..at].contains(&Some(row)) => {}
                 Some(row) => {
@@ -122,6 +124,15 @@ fn owner(line: &[u8]) -> Option<usize> {
         return None;
     }
     find(split_words(line)?.first()?)
+}
+
+/// Whether a line describes the default user: `requirepass` says all there is to say, and may say something else now.
+fn is_default_user(line: &[u8]) -> bool {
+    let words = split_words(line.trim_ascii()).unwrap_or_default();
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    words
+        .split_first()
+        .is_some_and(|(name, words)| name.eq_ignore_ascii_case(b"user") && DefaultUser::read(words).is_some())
 }
 
 /// The value after a line of a file, `before` being the one above it; `None` when only a new line is sure to say it.

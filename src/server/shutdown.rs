@@ -16,6 +16,14 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Snapshots that are saved at most because writes came in behind one: those that were being run when they were held back.
 const ROUNDS: usize = 5;
 
+/// Takes from signals that are not meant to end the server the power to do so: a terminal that is closed, or a log that is moved away, sends a
+/// hangup. Where the system does not allow it they end it, as before.
+pub fn ignore_others() {
+    for kind in [SignalKind::hangup(), SignalKind::alarm(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        let _ = signal(kind); // what has once been listened to no longer ends the process
+    }
+}
+
 /// The signals that end the server.
 struct Signals {
     terminate: Option<Signal>,
