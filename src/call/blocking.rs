@@ -180,6 +180,7 @@ impl BlockedClients {
             self.count.fetch_sub(1, Relaxed);
             self.attention.leave(Listener::Waiting);
             blocked.client.paused.store(false, Relaxed);
+            blocked.client.blocked_bytes.store(0, Relaxed);
         }
     }
 

@@ -145,6 +145,12 @@ pub struct Client {
     pub queued_bytes: AtomicUsize,
     /// Keys that it watches.
     pub watched: AtomicUsize,
+    /// Bytes of these.
+    pub watched_bytes: AtomicUsize,
+    /// Bytes of its wait for keys.
+    pub blocked_bytes: AtomicUsize,
+    /// Bytes of what it listens to.
+    pub listening_bytes: AtomicUsize,
     /// Bytes of its unfinished request.
     pub query_bytes: AtomicUsize,
     /// Bytes of replies that it has not taken.
@@ -355,7 +361,9 @@ impl Client {
 
     /// Bytes that it takes, the arguments of a running request not counted.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Client>() + self.query_bytes.load(Relaxed) + self.waiting_bytes() + self.queued_bytes.load(Relaxed)
+        let entered = [&self.queued_bytes, &self.watched_bytes, &self.blocked_bytes, &self.listening_bytes];
+        let entered: usize = entered.iter().map(|bytes| bytes.load(Relaxed)).sum();
+        size_of::<Client>() + self.query_bytes.load(Relaxed) + self.waiting_bytes() + entered
     }
 
     /// Bytes that wait for it: replies not taken, and pushes on their way.
@@ -445,6 +453,9 @@ impl Clients {
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
             watched: AtomicUsize::new(0),
+            watched_bytes: AtomicUsize::new(0),
+            blocked_bytes: AtomicUsize::new(0),
+            listening_bytes: AtomicUsize::new(0),
             query_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             over_soft_ms: AtomicI64::new(0),

@@ -17,7 +17,7 @@ use crate::protocol::reply::Reply;
 use crate::util::clock::UnixMs;
 use crate::util::sync::Mutex;
 use std::collections::HashSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -64,6 +64,9 @@ impl Event {
         }
     }
 }
+
+/// What it takes to wait for a key that nobody else waits for, its bytes not counted: measured.
+const WAITING_BYTES: usize = 192;
 
 /// What becomes of a command that finds nothing and would wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -250,6 +253,8 @@ impl Context<'_> {
                 names.push(key.bytes.into());
             }
         }
+        let key_bytes: usize = names.iter().map(|name| WAITING_BYTES + 2 * name.len()).sum();
+        client.blocked_bytes.store(request.held_bytes() + key_bytes, Relaxed);
         let (db, resp, touch) = (self.session.db, self.session.resp, !self.session.no_touch);
         let (keys, reply, probe, synced) = (names, Mutex::default(), OnceLock::new(), AtomicBool::new(false));
         let blocked =

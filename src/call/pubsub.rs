@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// What it takes to listen to a name that nobody else listens to, its bytes not counted: measured. As in Redis each listener is charged all of it.
+const LISTENING_BYTES: usize = 512;
+
 /// Names that are looked up as they are.
 #[derive(Default)]
 struct Channels {
@@ -86,6 +89,7 @@ impl PubSub {
         if subscriptions.is_empty() {
             client.has_home(listeners);
         }
+        client.listening_bytes.fetch_add(LISTENING_BYTES + name.len(), Relaxed);
         subscriptions.names(kind).insert(name);
         if !client.subscribed.swap(true, Relaxed) {
             self.clients.fetch_add(1, Relaxed);
@@ -99,6 +103,7 @@ impl PubSub {
         if !subscriptions.names(kind).remove(name) {
             return false;
         }
+        client.listening_bytes.fetch_sub(LISTENING_BYTES + name.len(), Relaxed);
         client.has_no_home();
         match kind {
             Listen::Channel => self.channels.remove(name, client),

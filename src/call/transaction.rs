@@ -48,13 +48,24 @@ pub struct Watch {
     pub mark: WatchMark,
     /// The keys, by their databases: one request may name a million of them.
     keys: BTreeMap<usize, HashSet<Box<[u8]>>>,
+    key_bytes: usize,
 }
+
+/// What it takes to watch a key that nobody else watches, its bytes not counted: measured.
+const WATCHING_BYTES: usize = 256;
 
 impl Watch {
     /// Enters a key; `false` when it is there already.
     pub fn add(&mut self, db: usize, key: &[u8]) -> bool {
         let keys = self.keys.entry(db).or_default();
-        !keys.contains(key) && keys.insert(key.into())
+        let added = !keys.contains(key) && keys.insert(key.into());
+        self.key_bytes += if added { key.len() } else { 0 };
+        added
+    }
+
+    /// Memory of the watches, here and where the keys are, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.len() * WATCHING_BYTES + 2 * self.key_bytes
     }
 
     /// The keys, with their databases.
@@ -92,6 +103,7 @@ impl Session {
     pub fn note_unwatched(&self, shared: &Shared) {
         shared.keyspace.attention().leave(Listener::Watching);
         self.client.watched.store(0, Relaxed);
+        self.client.watched_bytes.store(0, Relaxed);
     }
 
     /// Forgets the transaction and all watches. No shard may be locked.

@@ -141,6 +141,7 @@ fn watch<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Comm
         }
     }
     ctx.session.client.watched.store(watch.len(), Relaxed);
+    ctx.session.client.watched_bytes.store(watch.memory_bytes(), Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

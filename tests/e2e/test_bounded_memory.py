@@ -1,4 +1,5 @@
 """What a client asks for, announces or leaves behind does not grow the server's memory for good, and what is slow is not idle."""
+import re
 import threading
 import time
 
@@ -142,3 +143,54 @@ def test_what_many_keys_leave_goes_back_to_the_system(start):
             client("FLUSHALL")
             assert until(lambda: server.resident_bytes() < empty + (full - empty) / 4, timeout=5), (empty, full, server.resident_bytes())
         look()
+
+
+def own(client):
+    """What CLIENT LIST charges a client, in bytes."""
+    return int(re.search(rb"tot-mem=(\d+)", client("CLIENT", "INFO")).group(1))
+
+
+@pytest.mark.parametrize("kind", ["watch", "subscribe", "psubscribe", "block"])
+def test_what_a_client_enters_elsewhere_is_charged_to_it(start, kind):
+    """Keys that it watches or waits for, channels: in CLIENT LIST, and for maxmemory-clients."""
+    names, server = [f"name:{n}:{'x' * 100}" for n in range(20_000)], start()
+    with server.connect() as admin, server.connect() as client:
+        client("HELLO", "3")
+        admin("PING")
+        number, before, alone = client("CLIENT", "ID"), used(admin), own(client)
+        for first in range(0, len(names), 1000):
+            part = names[first : first + 1000]
+            if kind == "watch":
+                client("WATCH", *part)
+            elif kind != "block":
+                client.send(kind.upper(), *part)
+                for _ in part:
+                    client.read()
+        if kind == "block":
+            client.send("BLPOP", *names, "0")
+            assert until(lambda: b"blocked_clients:1" in admin("INFO", "clients"))
+        line = admin("CLIENT", "LIST", "ID", str(number))
+        charged, grown = int(re.search(rb"tot-mem=(\d+)", line).group(1)) - alone, used(admin) - before
+        assert 0.5 * grown < charged < 2 * grown, (charged, grown)
+        admin("CONFIG", "SET", "maxmemory-clients", "2mb")
+        assert until(lambda: b"evicted_clients:1" in admin("INFO", "stats"))
+        admin("CONFIG", "SET", "maxmemory-clients", "0")
+        assert until(lambda: used(admin) < before + 500_000), used(admin) - before
+
+
+def test_what_a_client_has_left_is_not_charged_to_it(start):
+    with start().connect() as client:
+        client("HELLO", "3")
+        alone = own(client)
+        client("WATCH", *range(1000))
+        assert own(client) > alone + 100_000
+        client("UNWATCH")
+        client("WATCH", *range(1000))
+        client("MULTI")
+        assert client("EXEC") == []
+        for word in ("SUBSCRIBE", "UNSUBSCRIBE"):
+            client.send(word, *range(1000))
+            for _ in range(1000):
+                client.read()
+        client("BLPOP", *range(1000), "0.01")
+        assert own(client) < alone + 20_000
