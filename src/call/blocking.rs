@@ -15,6 +15,7 @@ use crate::keyspace::attention::{Attention, Listener};
 use crate::keyspace::{Keyspace, Ticket};
 use crate::protocol::batch::OwnedRequest;
 use crate::protocol::reply::{Output, Reply, Resp};
+use crate::util::shrink::shrink_parts;
 use crate::util::sync::Mutex;
 use crate::value::object::Kind;
 use bytes::Bytes;
@@ -182,6 +183,11 @@ impl BlockedClients {
             blocked.client.paused.store(false, Relaxed);
             blocked.client.blocked_bytes.store(0, Relaxed);
         }
+    }
+
+    /// Gives back the room of clients that wait no more, when it is much. A lock for each part of the registry.
+    pub fn give_back(&self) {
+        shrink_parts(&self.map);
     }
 
     /// How many wait for a limited time. O(clients that wait).

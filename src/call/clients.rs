@@ -8,6 +8,7 @@ use super::tracked::{Name, Tracked};
 use crate::config::{ClientClass, OutputLimit};
 use crate::protocol::reply::{Output, Resp};
 use crate::util::clock::UnixMs;
+use crate::util::shrink::shrink_parts;
 use crate::util::sync::atomic::AtomicBool as ModelBool;
 use crate::util::sync::{Mutex, Notify, PlainMutex};
 use bytes::Bytes;
@@ -406,10 +407,6 @@ pub struct Pause {
     pub all: bool,
 }
 
-/// With so much more room than for the clients that are there, the registry gives it back: for a few more, and for so many times as many.
-const FEW_CLIENTS: usize = 4;
-const MUCH_ROOM: usize = 4;
-
 /// What all clients hold in buffers, in bytes.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Buffers {
@@ -506,9 +503,7 @@ impl Clients {
 
     /// Gives back the room of clients that have gone, when it is much. A lock for each part of the registry.
     pub fn give_back(&self) {
-        if self.map.capacity() > MUCH_ROOM * (self.map.len() + FEW_CLIENTS) {
-            self.map.shrink_to_fit();
-        }
+        shrink_parts(&self.map);
     }
 
     /// The client of this id, if it is still there.

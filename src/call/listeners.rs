@@ -12,6 +12,7 @@
 
 use super::clients::Client;
 use crate::protocol::reply::{Output, Reply, Resp};
+use crate::util::shrink::shrink;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::cell::OnceCell;
@@ -149,6 +150,7 @@ impl Backlog {
         if self.kept.is_empty() {
             self.kept = VecDeque::new();
         }
+        shrink(&mut self.kept); // one who lags for ever keeps some
     }
 
     fn keep(&mut self, message: &Message<'_>) {

@@ -1,11 +1,12 @@
 //! The logs that clients read: slow and large commands, latency events.
 //!
-//! Invariant: both are bounded, in entries and in the bytes of each.
+//! Invariant: both are bounded, in entries and in the bytes of each; what a log held once costs nothing once it is gone.
 
 use super::clients::Client;
 use crate::config::is_sensitive;
 use crate::protocol::batch::RequestView;
 use crate::util::clock::UnixMs;
+use crate::util::shrink::shrink;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -110,7 +111,10 @@ impl CommandLogs {
         entry.id = log.next_id;
         log.next_id += 1;
         log.entries.push_front(entry);
-        log.entries.truncate(max_len);
+        if log.entries.len() > max_len {
+            log.entries.truncate(max_len);
+            shrink(&mut log.entries); // the limit may have been much higher
+        }
     }
 
     /// The newest `count` entries, newest first.
@@ -123,9 +127,10 @@ impl CommandLogs {
         self.log(kind).lock().entries.len()
     }
 
-    /// Forgets all entries.
+    /// Forgets all entries, and gives their room back. O(entries), without the lock.
     pub fn reset(&self, kind: LogKind) {
-        self.log(kind).lock().entries.clear();
+        let entries = std::mem::take(&mut self.log(kind).lock().entries);
+        drop(entries);
     }
 }
 
@@ -192,6 +197,26 @@ mod tests {
     fn kept(args: &[&[u8]]) -> Vec<String> {
         let request = OwnedRequest::from_args(args.iter().copied());
         entry_args(request.view()).into_iter().map(|arg| String::from_utf8_lossy(&arg).into_owned()).collect()
+    }
+
+    /// A log of a million entries was reset, and kept the 96 MB that had held them.
+    #[test]
+    fn a_log_that_was_long_gives_its_room_back() {
+        let entry =
+            || LogEntry { id: 0, unix_s: 0, amount: 0, args: Vec::new(), addr: String::new(), name: Vec::new() };
+        let logs = CommandLogs::default();
+        for kind in [LogKind::Slow, LogKind::LargeRequest, LogKind::LargeReply] {
+            let room = || logs.log(kind).lock().entries.capacity();
+            let fill = || (0..10_000).for_each(|_| logs.add(kind, entry(), 10_000));
+            fill();
+            logs.add(kind, entry(), 100);
+            assert!(logs.len(kind) == 100 && room() <= 200, "trimmed: {}", room());
+            fill();
+            logs.reset(kind);
+            assert_eq!((logs.len(kind), room()), (0, 0), "reset");
+            logs.add(kind, entry(), 100);
+            assert_eq!(logs.newest(kind, 9)[0].id, 20_001, "numbers go on");
+        }
     }
 
     #[test]

@@ -53,22 +53,31 @@ impl Part {
         }
         let key = Name::from(key);
         self.readers.insert(Arc::clone(&key), SmallVec::from_elem(client, 1));
+        self.forget_stale();
+        self.ages.push_back(key);
+        (true, true)
+    }
+
+    /// Takes names out of the order of age that are not in the table or stand there twice, when they are many. O(log n) for each key entered
+    /// or taken, in the mean.
+    fn forget_stale(&mut self) {
         if self.ages.len() > 2 * self.readers.len() + STALE_NAMES {
             let mut seen = BTreeSet::new();
             self.ages.retain(|name| self.readers.contains_key(name) && seen.insert(Arc::clone(name)));
+            shrink(&mut self.ages);
         }
-        self.ages.push_back(key);
-        (true, true)
     }
 
     fn take(&mut self, key: &[u8]) -> Option<Readers> {
         let taken = self.readers.remove(key);
         shrink(&mut self.readers);
+        self.forget_stale();
         taken
     }
 
     fn take_oldest(&mut self) -> Option<(Name, Readers)> {
         while let Some(name) = self.ages.pop_front() {
+            shrink(&mut self.ages);
             if let Some(readers) = self.readers.remove(&name) {
                 shrink(&mut self.readers);
                 return Some((name, readers));
@@ -395,5 +404,18 @@ mod tests {
         let (name, readers) = part.take_oldest().expect("the oldest");
         assert!(*name == *b"a" && *readers == [1, 2]);
         assert!(part.take_oldest().is_some_and(|(name, _)| *name == *b"b") && part.take_oldest().is_none());
+    }
+
+    /// The names of keys that had changed or given way to others were kept, or the room for them, until more keys were read.
+    #[test]
+    fn the_order_of_age_goes_with_the_keys() {
+        let mut part = Part::default();
+        let fill = |part: &mut Part| (0..10_000_u32).for_each(|key| assert!(part.enter(&key.to_le_bytes(), 1).0));
+        fill(&mut part);
+        (0..10_000_u32).for_each(|key| assert!(part.take(&key.to_le_bytes()).is_some()));
+        assert!(part.ages.len() <= STALE_NAMES && part.ages.capacity() <= 4 * STALE_NAMES, "{}", part.ages.capacity());
+        fill(&mut part);
+        while part.take_oldest().is_some() {}
+        assert!(part.ages.is_empty() && part.ages.capacity() <= 4 * STALE_NAMES, "{}", part.ages.capacity());
     }
 }

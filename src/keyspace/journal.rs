@@ -137,6 +137,7 @@ impl Journal {
         let Some(marks) = self.watched.get_mut(key) else { return };
         if let Some(place) = marks.iter().position(|other| Arc::ptr_eq(other, mark)) {
             marks.swap_remove(place);
+            shrink(marks);
         }
         if marks.is_empty() {
             self.watched.remove(key);

@@ -136,6 +136,7 @@ impl Waiters {
         if let Ok(place) = queue.tickets.binary_search_by_key(&ticket.number, |other| other.number) {
             queue.tickets.remove(place);
             queue.streams -= usize::from(ticket.kind == Kind::Stream);
+            shrink(&mut queue.tickets);
         }
         if queue.tickets.is_empty() {
             self.queues.remove(key);
@@ -174,6 +175,16 @@ mod tests {
         waiters.leave(b"k", &tickets[0]);
         waiters.leave(b"k", &tickets[2]);
         assert!(waiters.is_empty());
+    }
+
+    /// A queue of one ticket kept the room of the ten thousand that had stood in it.
+    #[test]
+    fn the_room_of_those_who_have_left_is_given_back() {
+        let (mut waiters, tickets) = (Waiters::default(), tickets(&[Kind::List; 10_000]));
+        tickets.iter().for_each(|ticket| waiters.enqueue(b"k", ticket));
+        tickets[1..].iter().for_each(|ticket| waiters.leave(b"k", ticket));
+        let queue = &waiters.queues[&b"k"[..]].tickets;
+        assert!(queue.len() == 1 && queue.capacity() < 200, "{}", queue.capacity());
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub fn run(shared: &'static Shared) {
             shared.forget_reads();
             shared.hot.turn(now);
             shared.clients.give_back();
+            shared.blocked.give_back();
         }
         if count % (TICKS_A_SECOND * EVERY_S) == 0 {
             as_own(|| remember(shared, now));
