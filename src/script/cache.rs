@@ -1,14 +1,17 @@
 //! The texts of scripts by their digests.
 //!
 //! Invariant: a script that EVAL brought may be forgotten when many came after it; one that SCRIPT LOAD brought stays until
-//! SCRIPT FLUSH. A worker that has compiled a script asks the script itself whether it is still there, so that the table
-//! is not touched when it runs.
+//! SCRIPT FLUSH, and costs those that come after it nothing. A worker that has compiled a script asks the script itself whether it is still
+//! there, so that the table is not touched when it runs.
 
 use super::header::{HeaderError, ScriptFlags, ScriptHeader, body, script_header};
 use super::proof::{Call, calls_on_keys};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
 use sha1::{Digest as _, Sha1};
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -85,6 +88,12 @@ impl Script {
         *self.narrow.get_or_init(|| self.calls.as_ref().is_some_and(|calls| calls.iter().all(is_narrow)))
     }
 
+    /// Whether SCRIPT LOAD brought it: then it stays until all are forgotten.
+    #[inline]
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Relaxed)
+    }
+
     /// Whether it was forgotten.
     #[inline]
     pub fn is_gone(&self) -> bool {
@@ -105,10 +114,89 @@ pub fn may_select(text: &[u8]) -> bool {
             .any(|word| SELECTING.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())))
 }
 
+/// A script that EVAL brought, by its use when it was entered or last looked at: it may have been used since, and never was before.
+#[derive(Debug)]
+struct Aged {
+    used: u64,
+    script: Arc<Script>,
+}
+
+impl Aged {
+    fn of(script: Arc<Script>) -> Aged {
+        Aged { used: script.used.load(Relaxed), script }
+    }
+}
+
+impl Ord for Aged {
+    fn cmp(&self, other: &Aged) -> Ordering {
+        self.used.cmp(&other.used)
+    }
+}
+
+impl PartialOrd for Aged {
+    fn partial_cmp(&self, other: &Aged) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Aged {
+    fn eq(&self, other: &Aged) -> bool {
+        self.used == other.used
+    }
+}
+
+impl Eq for Aged {}
+
+/// The scripts that may be forgotten, the one that seems oldest first. A use of a script changes nothing here: whoever takes the first one
+/// looks when it was used in truth. Some have been loaded or are gone since they were entered.
+#[derive(Default, Debug)]
+struct Ages {
+    heap: BinaryHeap<Reverse<Aged>>,
+    /// Entries that were looked at.
+    #[cfg(test)]
+    looks: usize,
+}
+
+impl Ages {
+    /// Enters a script. Once there are twice as many as may be kept, those that may not be forgotten any more leave: at least half.
+    fn enter(&mut self, script: &Arc<Script>) {
+        if self.heap.len() >= 2 * EVAL_SCRIPTS {
+            self.look(self.heap.len());
+            self.heap.retain(|Reverse(aged)| !aged.script.is_loaded() && !aged.script.is_gone());
+        }
+        self.heap.push(Reverse(Aged::of(Arc::clone(script))));
+    }
+
+    /// Takes the script out that has not been used for longest. O(log n) for each use and each script entered, in the mean.
+    fn take_oldest(&mut self) -> Option<Arc<Script>> {
+        while let Some(Reverse(aged)) = self.heap.pop() {
+            self.look(1);
+            if aged.script.is_loaded() || aged.script.is_gone() {
+                continue;
+            }
+            if aged.script.used.load(Relaxed) <= aged.used {
+                return Some(aged.script);
+            }
+            self.heap.push(Reverse(Aged::of(aged.script)));
+        }
+        None
+    }
+
+    #[cfg(not(test))]
+    fn look(&self, _: usize) {}
+
+    #[cfg(test)]
+    fn look(&mut self, entries: usize) {
+        self.looks += entries;
+    }
+}
+
 /// All scripts.
 #[derive(Default, Debug)]
 pub struct ScriptCache {
     map: DashMap<Sha, Arc<Script>, ahash::RandomState>,
+    /// Locked before the map's parts, never behind them.
+    ages: Mutex<Ages>,
     /// Those that EVAL brought.
     evals: AtomicUsize,
     bytes: AtomicUsize,
@@ -136,35 +224,40 @@ impl ScriptCache {
         }
     }
 
-    /// Keeps a script; `loaded` for ever. Returns the one that is kept, which may have been there before.
+    /// Keeps a script; `loaded` for ever. Returns the one that is kept, which may have been there before. O(log [`EVAL_SCRIPTS`]), in the
+    /// mean.
     pub fn add(&self, script: Script, loaded: bool) -> Arc<Script> {
-        let kept = match self.map.entry(script.sha) {
-            Entry::Occupied(there) => Arc::clone(there.get()),
+        let (kept, new) = match self.map.entry(script.sha) {
+            Entry::Occupied(there) => (Arc::clone(there.get()), false),
             Entry::Vacant(free) => {
                 self.bytes.fetch_add(script.text.len() + SCRIPT_OVERHEAD, Relaxed);
                 self.evals.fetch_add(1, Relaxed);
-                Arc::clone(&free.insert(Arc::new(script)))
+                (Arc::clone(&free.insert(Arc::new(script))), true)
             }
         };
         self.touch(&kept);
         if loaded && !kept.loaded.swap(true, Relaxed) {
             self.evals.fetch_sub(1, Relaxed);
         }
-        while self.evals.load(Relaxed) > EVAL_SCRIPTS && self.forget_oldest(&kept) {}
+        if new && !loaded {
+            self.enter(&kept);
+        }
         kept
     }
 
-    /// Forgets the script that EVAL brought and that has not been used for longest. O(scripts).
-    fn forget_oldest(&self, spared: &Script) -> bool {
-        let evals = self.map.iter().filter(|script| !script.loaded.load(Relaxed) && script.sha != spared.sha);
-        let Some(oldest) = evals.min_by_key(|script| script.used.load(Relaxed)).map(|script| script.sha) else {
-            return false;
-        };
-        if let Some((_, script)) = self.map.remove(&oldest) {
-            self.leave(&script);
-            self.evicted.fetch_add(1, Relaxed);
+    /// Enters a new script that may be forgotten, for which others are: not itself.
+    fn enter(&self, new: &Arc<Script>) {
+        let mut ages = self.ages.lock();
+        while self.evals.load(Relaxed) > EVAL_SCRIPTS
+            && let Some(oldest) = ages.take_oldest()
+        {
+            // SCRIPT FLUSH may have been quicker, and a script of the same text have come since.
+            if self.map.remove_if(&oldest.sha, |_, script| Arc::ptr_eq(script, &oldest)).is_some() {
+                self.leave(&oldest);
+                self.evicted.fetch_add(1, Relaxed);
+            }
         }
-        true
+        ages.enter(new);
     }
 
     fn leave(&self, script: &Script) {
@@ -175,8 +268,9 @@ impl ScriptCache {
         }
     }
 
-    /// Forgets all.
+    /// Forgets all. The ages first: a script that comes meanwhile and stays is in both.
     pub fn clear(&self) {
+        drop(std::mem::take(&mut *self.ages.lock()));
         self.map.retain(|_, script| {
             self.leave(script);
             false
@@ -236,5 +330,25 @@ mod tests {
         cache.clear();
         assert!(first.is_gone() && loaded.is_gone());
         assert_eq!((cache.len(), cache.used_bytes(), cache.evals.load(Relaxed)), (0, 0, 0));
+    }
+
+    /// A new script of EVAL looked at every script there was, to find the oldest of its kind.
+    #[test]
+    fn loaded_scripts_cost_new_ones_nothing() {
+        let cache = ScriptCache::default();
+        (0..20_000).for_each(|number| drop(cache.add(script(&number.to_string()), true)));
+        assert_eq!(cache.ages.lock().heap.len(), 0);
+        let new = |number: usize| cache.add(script(&format!("eval {number}")), false);
+        (0..5_000).for_each(|number| drop(new(number)));
+        assert_eq!((cache.len(), cache.evicted()), (20_000 + EVAL_SCRIPTS, 4_500));
+        assert!(cache.ages.lock().looks <= 5_000, "{}", cache.ages.lock().looks);
+        // Those that were loaded later are not forgotten either, nor remembered as what may be.
+        for number in 5_000..10_000 {
+            new(number);
+            assert!(cache.add(script(&format!("eval {number}")), true).is_loaded());
+        }
+        assert_eq!((cache.len(), cache.evicted()), (25_000 + EVAL_SCRIPTS, 4_500));
+        let ages = cache.ages.lock();
+        assert!(ages.heap.len() <= 2 * EVAL_SCRIPTS && ages.looks <= 20_000, "{} {}", ages.heap.len(), ages.looks);
     }
 }

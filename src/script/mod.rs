@@ -20,6 +20,7 @@ use engine::{Chunk, Kind, Vm};
 use library::Libraries;
 use long::LongRuns;
 use parking_lot::Mutex;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -28,6 +29,8 @@ pub struct Engine {
     /// The interpreter.
     pub vm: Vm,
     compiled: ahash::HashMap<Sha, (Arc<Script>, Chunk)>,
+    /// Those among them that may be gone, or could be when they came: that SCRIPT LOAD brought stay as long as the interpreter.
+    evals: Vec<Arc<Script>>,
     /// SCRIPT FLUSH makes another one.
     generation: u64,
 }
@@ -48,17 +51,34 @@ impl Engine {
         self.vm.compile(text)
     }
 
-    /// Keeps a compiled script, and gives up those that are gone.
+    /// Keeps a compiled script, and gives up those that are gone. O(1), in the mean: those that are looked through are twice as many as
+    /// can be there.
     pub fn keep(&mut self, script: Arc<Script>, chunk: Chunk) {
-        if self.compiled.len() >= 2 * cache::EVAL_SCRIPTS {
-            let gone: Vec<Sha> =
-                self.compiled.values().filter(|(script, _)| script.is_gone()).map(|(script, _)| script.sha).collect();
-            for (_, chunk) in gone.iter().filter_map(|sha| self.compiled.remove(sha)) {
+        if self.evals.len() >= 2 * cache::EVAL_SCRIPTS {
+            self.give_up();
+        }
+        let before = self.compiled.insert(script.sha, (Arc::clone(&script), chunk));
+        if let Some((_, before)) = &before {
+            self.vm.forget(*before);
+        }
+        if !script.is_loaded() && before.is_none_or(|(before, _)| !Arc::ptr_eq(&before, &script)) {
+            self.evals.push(script);
+        }
+    }
+
+    /// Gives up the compiled scripts that are gone.
+    fn give_up(&mut self) {
+        for script in std::mem::take(&mut self.evals) {
+            if !script.is_gone() {
+                if !script.is_loaded() {
+                    self.evals.push(script);
+                }
+            } else if let Entry::Occupied(compiled) = self.compiled.entry(script.sha)
+                && Arc::ptr_eq(&compiled.get().0, &script)
+            {
+                let (_, chunk) = compiled.remove();
                 self.vm.forget(chunk);
             }
-        }
-        if let Some((_, before)) = self.compiled.insert(script.sha, (script, chunk)) {
-            self.vm.forget(before);
         }
     }
 }
@@ -109,7 +129,8 @@ impl Scripts {
         if let Some(engine) = engine.filter(|engine| engine.generation == generation) {
             return Ok(engine);
         }
-        Ok(Box::new(Engine { vm: Vm::new(Kind::Scripts)?, compiled: ahash::HashMap::default(), generation }))
+        let (vm, compiled, evals) = (Vm::new(Kind::Scripts)?, ahash::HashMap::default(), Vec::new());
+        Ok(Box::new(Engine { vm, compiled, evals, generation }))
     }
 
     /// Gives an interpreter back to its worker.
@@ -156,4 +177,35 @@ fn note_bytes(bytes: &AtomicUsize, now: usize) {
     let before = bytes.swap(now, Relaxed);
     let signed = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
     note_own(signed(now) - signed(before));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each script that an interpreter kept had it look through all that it had, once there were a thousand.
+    #[test]
+    fn loaded_scripts_are_not_looked_through() {
+        let scripts = Scripts::new(1);
+        let mut engine = scripts.take_engine(0).expect("memory");
+        let keep = |engine: &mut Engine, text: String, loaded| {
+            let chunk = engine.compile(text.as_bytes()).expect("it is right");
+            let script = scripts.cache.add(Script::new(text.as_bytes()).expect("no first line"), loaded);
+            engine.keep(Arc::clone(&script), chunk);
+            script
+        };
+        (0..3_000).for_each(|number| drop(keep(&mut engine, format!("return {number}"), true)));
+        assert_eq!((engine.compiled.len(), engine.evals.len()), (3_000, 0));
+        let most = 2 * cache::EVAL_SCRIPTS;
+        for number in 0..3_000 {
+            let script = keep(&mut engine, format!("return -{number}"), false);
+            assert!(engine.find(&script.sha).is_some_and(|(found, _)| Arc::ptr_eq(&found, &script)));
+            assert!(engine.evals.len() <= most && engine.compiled.len() <= 3_000 + most, "those that are gone go");
+        }
+        let evals = engine.evals.len();
+        let again = keep(&mut engine, "return -2999".to_owned(), true);
+        assert!(again.is_loaded() && engine.evals.len() == evals, "it is there already");
+        engine.give_up();
+        assert!(engine.evals.len() < cache::EVAL_SCRIPTS && engine.find(&again.sha).is_some());
+    }
 }

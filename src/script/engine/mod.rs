@@ -38,7 +38,8 @@ const STACK_BYTES: usize = 16 << 20;
 /// What an interpreter may hold, in bytes: a script that wants more gets an error.
 const MEMORY_BYTES: usize = 512 << 20;
 
-/// After a script that left more than this, everything unused is freed at once.
+/// After a script that left more than this, and more than twice what was in use when that was done last, everything unused is freed at
+/// once: with so many scripts loaded that they alone take as much, it would be done for each that runs.
 const KEPT_BYTES: usize = 32 << 20;
 
 /// Instructions between two looks at the clock: some 0.1 ms.
@@ -196,6 +197,8 @@ pub struct Vm {
     _lua: Lua,
     running: Option<Coroutine<(), (), (), DefaultStack>>,
     stack: Option<DefaultStack>,
+    /// With more bytes in use than this, everything unused is freed.
+    full_at: usize,
     inner: Owner,
 }
 
@@ -240,7 +243,7 @@ impl Vm {
         let inner = Owner(NonNull::from(Box::leak(inner)));
         setup::build(&lua, inner.0).map_err(|error| error.to_string())?;
         let stack = DefaultStack::new(STACK_BYTES).map_err(|error| error.to_string())?;
-        Ok(Vm { _lua: lua, running: None, stack: Some(stack), inner })
+        Ok(Vm { _lua: lua, running: None, stack: Some(stack), full_at: KEPT_BYTES, inner })
     }
 
     fn inner(&mut self) -> &mut Inner {
@@ -335,8 +338,9 @@ impl Vm {
             return Progress::Paused;
         }
         let failure = self.inner().failure.take();
-        if self.used_bytes() > KEPT_BYTES {
+        if self.used_bytes() > self.full_at {
             self.enter(&Job::Collect, None, u64::MAX);
+            self.full_at = KEPT_BYTES.max(2 * self.used_bytes());
         }
         Progress::Done(failure.map_or(Ok(()), |failure| Err(failure.into_error())))
     }

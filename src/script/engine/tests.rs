@@ -95,6 +95,21 @@ fn eval_on(vm: &mut Vm, host: &mut Fake, script: &str, args: &[&str]) -> String 
     show(result, &host.out)
 }
 
+/// Beside scripts that take more than an interpreter may keep unused, all of them were gone over after each that ran.
+#[test]
+fn scripts_in_use_are_not_taken_for_what_is_unused() {
+    let (mut vm, mut host) = (Vm::new(Kind::Scripts).expect("memory"), Fake::default());
+    let text = format!("return {{{}}}", "{1,2,3},".repeat(5_000));
+    while vm.used_bytes() <= KEPT_BYTES {
+        vm.compile(text.as_bytes()).expect("it is right");
+    }
+    eval_on(&mut vm, &mut host, "return 1", &[]);
+    assert!(vm.full_at >= 2 * (vm.used_bytes() - 4096), "{} of {}", vm.used_bytes(), vm.full_at);
+    let (kept, most) = (vm.used_bytes(), vm.full_at);
+    eval_on(&mut vm, &mut host, "local t = {} for i = 1, 3e6 do t[i] = {} end", &[]);
+    assert!(vm.used_bytes() < kept + 100_000 && vm.full_at <= most + 200_000, "what it has left is freed at once");
+}
+
 fn eval(script: &str) -> String {
     eval_on(&mut Vm::new(Kind::Scripts).expect("memory"), &mut Fake::default(), script, &[])
 }
