@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct ConsumerId(u32);
 
+/// Names no consumer.
+const NOBODY: ConsumerId = ConsumerId(u32::MAX); // 4 Gi consumers would need 300 GiB
+
 /// A delivery that has not been acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pending {
@@ -51,6 +54,23 @@ impl Consumer {
     }
 }
 
+/// A place for a consumer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Place {
+    Taken(Consumer),
+    /// With the next free place, or [`NOBODY`].
+    Free(ConsumerId),
+}
+
+// What a free place says lies where the consumer would.
+const _: () = assert!(size_of::<Place>() == size_of::<Consumer>());
+
+impl Place {
+    fn taken(&self) -> Option<&Consumer> {
+        if let Place::Taken(consumer) = self { Some(consumer) } else { None }
+    }
+}
+
 /// A consumer group.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Group {
@@ -61,8 +81,10 @@ pub struct Group {
     pub(super) pending: BTreeMap<StreamId, Pending>,
     /// What a walk needs of deliveries that change; before each change it is told.
     pub(super) kept: Slot<Pending>,
-    /// By number; a free place is `None`.
-    consumers: Vec<Option<Consumer>>,
+    /// By number. Places that become free are taken again, and given back when all are.
+    consumers: Vec<Place>,
+    /// The first of the free places, which name each other.
+    free: ConsumerId,
     names: BTreeMap<Box<[u8]>, ConsumerId>,
 }
 
@@ -70,7 +92,7 @@ impl Group {
     /// A group that goes on behind `last_id`.
     pub fn new(last_id: StreamId, entries_read: Option<i64>) -> Group {
         let (pending, consumers, names) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Group { last_id, entries_read, pending, kept: Slot::default(), consumers, names }
+        Group { last_id, entries_read, pending, kept: Slot::default(), consumers, free: NOBODY, names }
     }
 
     /// Number of deliveries not acknowledged. O(1).
@@ -118,7 +140,7 @@ impl Group {
 
     /// A consumer.
     pub fn consumer(&self, id: ConsumerId) -> Option<&Consumer> {
-        self.consumers.get(id.0 as usize)?.as_ref()
+        self.consumers.get(id.0 as usize)?.taken()
     }
 
     /// A consumer's name; empty when there is no such consumer.
@@ -128,7 +150,7 @@ impl Group {
 
     /// A consumer, to note when it was seen or active.
     pub fn consumer_mut(&mut self, id: ConsumerId) -> Option<&mut Consumer> {
-        self.consumers.get_mut(id.0 as usize)?.as_mut()
+        if let Place::Taken(consumer) = self.consumers.get_mut(id.0 as usize)? { Some(consumer) } else { None }
     }
 
     /// The consumer of this name, made where there is none; `true` when it was made. O(log n).
@@ -136,22 +158,45 @@ impl Group {
         if let Some(found) = self.find_consumer(name) {
             return (found, false);
         }
-        let place = self.consumers.iter().position(Option::is_none).unwrap_or(self.consumers.len());
-        let id = ConsumerId(u32::try_from(place).unwrap_or(u32::MAX)); // 4 Gi consumers would need 300 GiB
         let consumer = Consumer { name: name.into(), seen_ms: now_ms, active_ms: -1, pending: BTreeSet::new() };
-        match self.consumers.get_mut(place) {
-            Some(free) => *free = Some(consumer),
-            None => self.consumers.push(Some(consumer)),
-        }
+        let id = self.place(consumer);
         self.names.insert(name.into(), id);
         (id, true)
+    }
+
+    /// Puts a consumer in a free place, or behind all. O(1), in the mean.
+    fn place(&mut self, consumer: Consumer) -> ConsumerId {
+        let id = self.free;
+        match self.consumers.get_mut(id.0 as usize) {
+            Some(place) => {
+                if let Place::Free(next) = *place {
+                    self.free = next;
+                }
+                *place = Place::Taken(consumer);
+                id
+            }
+            None => {
+                self.consumers.push(Place::Taken(consumer));
+                u32::try_from(self.consumers.len() - 1).map_or(NOBODY, ConsumerId)
+            }
+        }
+    }
+
+    /// Takes a consumer out of its place.
+    fn vacate(&mut self, id: ConsumerId) -> Option<Consumer> {
+        let place = std::mem::replace(self.consumers.get_mut(id.0 as usize)?, Place::Free(self.free));
+        self.free = id;
+        if let Place::Taken(consumer) = place { Some(consumer) } else { None }
     }
 
     /// Removes a consumer and forgets what was pending for it; returns how much that was, `None` when there is no such
     /// consumer. O(pending log n).
     pub fn remove_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let id = self.names.remove(name)?;
-        let consumer = self.consumers.get_mut(id.0 as usize)?.take()?;
+        let consumer = self.vacate(id)?;
+        if self.names.is_empty() {
+            (self.consumers, self.free) = (Vec::new(), NOBODY);
+        }
         for id in &consumer.pending {
             let pending = self.pending.remove(id);
             self.kept.note(*id, || pending);
@@ -203,7 +248,7 @@ impl Group {
         // A B-tree's leaves are two thirds full, and inner nodes add a tenth.
         let pending = self.pending.len() * (size_of::<(StreamId, Pending)>() + size_of::<StreamId>()) * 5 / 3;
         let names: usize = self.names.keys().map(|name| 2 * name.len() + 32).sum();
-        pending + names + self.consumers.capacity() * size_of::<Option<Consumer>>()
+        pending + names + self.consumers.capacity() * size_of::<Place>()
     }
 
     /// Asserts the invariant.
@@ -211,7 +256,14 @@ impl Group {
     pub fn validate(&self) {
         let listed: usize = self.consumers().map(Consumer::pending_len).sum();
         assert_eq!(listed, self.pending.len());
-        assert_eq!(self.names.len(), self.consumers.iter().flatten().count());
+        assert_eq!(self.names.len(), self.consumers.iter().filter_map(Place::taken).count());
+        let mut free = Vec::new();
+        let mut next = self.free;
+        while let Some(Place::Free(further)) = self.consumers.get(next.0 as usize) {
+            free.push(next);
+            next = *further;
+        }
+        assert_eq!((next, self.names.len() + free.len()), (NOBODY, self.consumers.len()), "every free place is named");
         for (id, pending) in &self.pending {
             assert!(self.consumer(pending.consumer).is_some_and(|consumer| consumer.pending.contains(id)));
         }
@@ -362,6 +414,28 @@ mod tests {
             let names: Vec<u8> = group.consumers().map(|consumer| consumer.name()[0]).collect();
             prop_assert_eq!(names, model.1.into_iter().collect::<Vec<_>>());
         }
+    }
+
+    /// Each new consumer looked for a free place from the first on, and the places of those that had gone stayed for good.
+    #[test]
+    fn free_places_are_named_and_given_back() {
+        let mut group = Group::new(StreamId::MIN, None);
+        let name = |number: u32| number.to_be_bytes();
+        (0..1000).for_each(|number| assert!(group.consumer_or_new(&name(number), 0).1));
+        assert_eq!(group.free, NOBODY, "none is free: nothing to look for");
+        let gone: Vec<ConsumerId> = (0..1000).step_by(3).filter_map(|it| group.find_consumer(&name(it))).collect();
+        (0..1000).step_by(3).for_each(|number| assert_eq!(group.remove_consumer(&name(number)), Some(0)));
+        group.validate();
+        for (place, number) in gone.iter().rev().zip(1000..) {
+            assert_eq!(group.free, *place, "the next one is known");
+            assert_eq!(group.consumer_or_new(&name(number), 0), (*place, true));
+        }
+        group.validate();
+        assert_eq!((group.consumers_len(), group.consumers.len(), group.free), (1000, 1000, NOBODY));
+        assert_eq!((0..2000).filter_map(|number| group.remove_consumer(&name(number))).count(), 1000);
+        assert_eq!((group.consumers_len(), group.consumers.capacity()), (0, 0));
+        assert_eq!(group.consumer_or_new(b"c", 0), (ConsumerId(0), true));
+        group.validate();
     }
 
     #[test]
