@@ -275,6 +275,7 @@ impl ScriptCache {
             self.leave(script);
             false
         });
+        self.map.shrink_to_fit(); // a table keeps room for all it has ever held
     }
 
     /// How many there are.
@@ -330,6 +331,7 @@ mod tests {
         cache.clear();
         assert!(first.is_gone() && loaded.is_gone());
         assert_eq!((cache.len(), cache.used_bytes(), cache.evals.load(Relaxed)), (0, 0, 0));
+        assert_eq!((cache.map.capacity(), cache.ages.lock().heap.capacity()), (0, 0), "nor room for them");
     }
 
     /// A new script of EVAL looked at every script there was, to find the oldest of its kind.
