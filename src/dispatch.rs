@@ -1084,9 +1084,9 @@ impl Dispatcher {
 /// Serving clients that wait.
 impl Dispatcher {
     /// Lets those who wait for the keys of a request be served before it runs, as they would have been had it come a little
-    /// later: between a write and the service that follows it, a request of another worker can come in.
+    /// later: between a change and the service that follows it, a request of another worker can come in.
     fn serve_first(&self, view: &mut View<'static>, plan: LockPlan, keys: &[KeyUse], request: RequestView<'_>) {
-        // Somebody is served each time, if only by another worker; writers that never rest must not hold the request up.
+        // Everybody is tried each time, if only by another worker; writers that never rest must not hold the request up.
         for _ in 0..SERVE_ROUNDS {
             if view.gave_up() {
                 break;
@@ -1120,34 +1120,40 @@ impl Dispatcher {
         }
     }
 
-    /// Serves those who wait for one key; `false` when somebody holds for long what that needs.
+    /// Serves those who wait for one key, together with whoever else does so just now; `false` when somebody holds for long
+    /// what that needs.
     fn serve_key(&self, db: usize, key: &[u8], ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
-        let (key, mut after) = (self.shared.keyspace.hasher().key(key), 0);
+        let key = self.shared.keyspace.hasher().key(key);
         loop {
             let hash = std::iter::once(key.hash);
             let mut view = View::lock(&self.shared.keyspace, db, self.now, false, LockPlan::Keys, hash);
             if view.gave_up() {
                 return false;
             }
-            let Some(ticket) = view.next_waiter(key, after) else { return true };
+            let Some(ticket) = view.next_waiter(key) else { return true };
             drop(view);
-            after = ticket.number;
-            // It may be on its way out of the registry.
             let blocked = self.shared.blocked.find(ticket.client);
-            let Some(blocked) = blocked.filter(|blocked| Arc::ptr_eq(&blocked.ticket, &ticket)) else { continue };
-            if blocked.is_gone() {
+            let blocked = blocked.filter(|blocked| Arc::ptr_eq(&blocked.ticket, &ticket) && !blocked.is_gone());
+            let Some(blocked) = blocked else {
+                // Its client has gone, or leaves the registry because the wait is over: either way it is not to be next again.
                 ticket.withdraw();
-            } else if !self.try_for(&blocked, key, ready) {
+                continue;
+            };
+            if !self.try_for(&blocked, key, ready) {
                 return false;
             }
         }
     }
 
-    /// Runs the request of a client that waits for `key`, unless its wait is over or the key cannot serve it any more. `false` when
-    /// somebody holds for long what that needs.
+    /// Runs the request of a client that waits for `key`, unless it is not the next one any more: its wait is over, somebody else
+    /// has tried it, or a change has put one before it that is to be tried first. `false` when somebody holds for long what that
+    /// needs.
     fn try_for(&self, blocked: &Blocked, key: Key<'_>, ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
         let (shared, request) = (self.shared, blocked.request.view());
-        let (Ok(command), first_arg) = shared.commands.resolve(request) else { return true };
+        let (Ok(command), first_arg) = shared.commands.resolve(request) else {
+            blocked.ticket.withdraw(); // nor could it be served the next time
+            return true;
+        };
         let (mut keys, hasher) = (Vec::new(), shared.keyspace.hasher());
         let _ = declared_keys(command.spec, request, &mut |index, _| {
             keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
@@ -1157,8 +1163,8 @@ impl Dispatcher {
         if view.gave_up() {
             return false;
         }
-        let holds = view.peek(key).map(EntryRef::kind);
-        if !blocked.ticket.suits(holds) || !blocked.ticket.claim() {
+        let is_next = view.next_waiter(key).is_some_and(|next| Arc::ptr_eq(&next, &blocked.ticket));
+        if !is_next || !blocked.ticket.claim() {
             return true;
         }
         let mut session = Session::new(Arc::clone(&blocked.client), true);
@@ -1184,6 +1190,7 @@ impl Dispatcher {
         ready.extend(context.ready.drain(..));
         match outcome {
             Ok(Outcome::StillBlocked) => {
+                context.db.pass_waiter(key, &blocked.ticket);
                 blocked.ticket.release();
                 return true;
             }

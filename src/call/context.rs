@@ -159,7 +159,7 @@ impl Context<'_> {
             self.db.mark_changed(db, key);
         }
         self.tell(db, key, event, event.modifies());
-        if attention.has(Listener::Waiting) && event.serves() && self.db.is_awaited(db, key) {
+        if attention.has(Listener::Waiting) && event.serves() && self.db.rouse(db, key) {
             self.ready.push((db, key.bytes.into()));
         }
     }
@@ -209,7 +209,7 @@ impl Context<'_> {
     /// Everybody who waits for a key of database `db` looks again: the database was flushed or exchanged.
     pub fn touch_awaited(&mut self, db: usize) {
         if self.shared.blocked.any() {
-            self.ready.extend(self.db.awaited_keys(db).into_iter().map(|key| (db, key)));
+            self.ready.extend(self.db.rouse_all(db).into_iter().map(|key| (db, key)));
         }
     }
 

@@ -7,7 +7,7 @@ use super::table::Occupied;
 use super::{Cell, Key, Keyspace, LockSet, News, SHORT_WAIT, Ticket, WatchMark};
 use crate::util::clock::UnixMs;
 use crate::util::sync::MutexGuard;
-use crate::value::object::{Collection, Kind, Object, ObjectRef, Source};
+use crate::value::object::{Collection, Object, ObjectRef, Source};
 use crate::value::string::{INLINE_MAX, StringRef, StringSource, edit_large};
 use bytes::BytesMut;
 use smallvec::SmallVec;
@@ -708,36 +708,41 @@ impl<'a> View<'a> {
 
     // Those who wait
 
-    /// Whether somebody waits for a key of database `db`.
-    pub fn is_awaited(&mut self, db: usize, key: Key<'_>) -> bool {
-        let waiters = &self.shard(db, key.hash).waiters;
-        !waiters.is_empty() && waiters.has(key.bytes)
+    /// Has those who wait for a key of database `db`, which has changed, tried; `false` when nobody waits for it.
+    pub fn rouse(&mut self, db: usize, key: Key<'_>) -> bool {
+        self.shard(db, key.hash).waiters.rouse(key.bytes)
     }
 
-    /// The first ticket behind number `after` whose client `key` may serve as it is now.
-    pub fn next_waiter(&mut self, key: Key<'_>, after: u64) -> Option<Arc<Ticket>> {
-        if self.shard(self.db, key.hash).waiters.is_empty() {
+    /// As [`View::rouse`], for all keys of a database; returns those that somebody waits for.
+    pub fn rouse_all(&mut self, db: usize) -> Vec<Box<[u8]>> {
+        let mut keys = Vec::new();
+        if self.keyspace.is_allocated(db) {
+            for shard in 0..self.keyspace.shards() {
+                self.with_shard(db, shard, |shard| keys.extend(shard.waiters.rouse_all().map(Box::from)));
+            }
+        }
+        keys
+    }
+
+    /// The first ticket whose client has not been tried since `key` changed and whom it may serve as it is now.
+    pub fn next_waiter(&mut self, key: Key<'_>) -> Option<Arc<Ticket>> {
+        if !self.shard(self.db, key.hash).waiters.has_untried(key.bytes) {
             return None;
         }
         let holds = self.peek(key).map(EntryRef::kind);
-        self.shard(self.db, key.hash).waiters.next(key.bytes, after, holds).cloned()
+        self.shard(self.db, key.hash).waiters.next(key.bytes, holds).cloned()
     }
 
-    /// Whether somebody who waits for `key` can be served: between the write that made this so and the service another
-    /// request came in. (Who waits for a stream may find nothing new in it: that is not known here.)
+    /// Notes that the client of the next ticket was tried and found nothing in `key`.
+    pub fn pass_waiter(&mut self, key: Key<'_>, ticket: &Ticket) {
+        self.shard(self.db, key.hash).waiters.pass(key.bytes, ticket);
+    }
+
+    /// Whether somebody who waits for `key` is to be tried: between the change of the key and the service that follows it
+    /// another request came in.
     #[inline]
     pub fn is_due(&mut self, key: Key<'_>) -> bool {
-        !self.shard(self.db, key.hash).waiters.is_empty() && self.is_due_now(key)
-    }
-
-    #[cold]
-    fn is_due_now(&mut self, key: Key<'_>) -> bool {
-        let Some(mut ticket) = self.next_waiter(key, 0) else { return false };
-        while ticket.kind == Kind::Stream {
-            let Some(next) = self.next_waiter(key, ticket.number) else { return false };
-            ticket = next;
-        }
-        true
+        !self.shard(self.db, key.hash).waiters.is_empty() && self.next_waiter(key).is_some()
     }
 
     /// Takes a ticket out of the queue of `key`.
@@ -748,17 +753,6 @@ impl<'a> View<'a> {
     /// Puts a ticket at the end of the queue of `key`.
     pub fn enqueue(&mut self, key: Key<'_>, ticket: &Arc<Ticket>) {
         self.shard(self.db, key.hash).waiters.enqueue(key.bytes, ticket);
-    }
-
-    /// The keys of a database that somebody waits for.
-    pub fn awaited_keys(&mut self, db: usize) -> Vec<Box<[u8]>> {
-        let mut keys = Vec::new();
-        if self.keyspace.is_allocated(db) {
-            for shard in 0..self.keyspace.shards() {
-                self.with_shard(db, shard, |shard| keys.extend(shard.waiters.keys().map(Box::from)));
-            }
-        }
-        keys
     }
 
     // Whole databases

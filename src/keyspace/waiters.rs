@@ -3,8 +3,9 @@
 //! A client that waits holds one ticket, which stands in the queues of all its keys. Invariants: a queue is in the order of
 //! its tickets' numbers; a ticket changes hands by one atomic step, so that of everybody who could end the wait (whoever
 //! writes to a key, the clock, another client, the client's own end) exactly one does; it is claimed only under the
-//! locks of all its keys, so that who holds one of them sees no claimed ticket in that queue. Must not know: clients,
-//! commands.
+//! locks of all its keys, so that who holds one of them sees no claimed ticket in that queue; whoever changes a key rouses
+//! its queue under the same lock, and a ticket counts as tried only when that was done after the last change. Must not
+//! know: clients, commands.
 
 use crate::util::shrink::shrink;
 use crate::util::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
@@ -94,6 +95,21 @@ struct Queue {
     tickets: VecDeque<Arc<Ticket>>,
     /// How many of them wait for a stream.
     streams: usize,
+    /// Up to this number all have been tried in vain since the key last changed. Everybody who serves the queue goes on from
+    /// here, so that a change has each ticket tried once, and a request that comes without one tries none.
+    tried: u64,
+}
+
+impl Queue {
+    /// The place of the first ticket that is still to be tried.
+    fn untried(&self) -> usize {
+        self.tickets.partition_point(|ticket| ticket.number <= self.tried)
+    }
+
+    /// Whether all have been tried. O(1).
+    fn is_settled(&self) -> bool {
+        self.tickets.back().is_none_or(|last| last.number <= self.tried)
+    }
 }
 
 /// The queues of a shard.
@@ -109,22 +125,36 @@ impl Waiters {
         self.queues.is_empty()
     }
 
-    /// The keys that somebody waits for.
-    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.queues.keys().map(|key| &**key)
+    /// Notes that `key` has changed: all who wait for it are to be tried. Whether there is anybody.
+    pub fn rouse(&mut self, key: &[u8]) -> bool {
+        let Some(queue) = self.queues.get_mut(key) else { return false };
+        queue.tried = 0;
+        true
     }
 
-    /// Whether somebody waits for `key`.
-    pub fn has(&self, key: &[u8]) -> bool {
-        self.queues.contains_key(key)
+    /// As [`Waiters::rouse`], for every key; returns those that somebody waits for.
+    pub fn rouse_all(&mut self) -> impl Iterator<Item = &[u8]> {
+        self.queues.iter_mut().map(|(key, queue)| {
+            queue.tried = 0;
+            &**key
+        })
     }
 
-    /// Puts a ticket at the end of a key's queue.
+    /// Whether somebody who waits for `key` is to be tried. O(1).
+    #[inline]
+    pub fn has_untried(&self, key: &[u8]) -> bool {
+        self.queues.get(key).is_some_and(|queue| !queue.is_settled())
+    }
+
+    /// Puts a ticket at the end of a key's queue, whose client has just found nothing in the key.
     pub fn enqueue(&mut self, key: &[u8], ticket: &Arc<Ticket>) {
         if !self.queues.contains_key(key) {
             self.queues.insert(key.into(), Queue::default());
         }
         if let Some(queue) = self.queues.get_mut(key) {
+            if queue.is_settled() {
+                queue.tried = ticket.number;
+            }
             queue.streams += usize::from(ticket.kind == Kind::Stream);
             queue.tickets.push_back(Arc::clone(ticket));
         }
@@ -144,11 +174,29 @@ impl Waiters {
         }
     }
 
-    /// The first ticket behind number `after` whose client the key may serve, which holds a value of type `holds`, or none.
-    pub fn next(&self, key: &[u8], after: u64, holds: Option<Kind>) -> Option<&Arc<Ticket>> {
-        let queue = self.queues.get(key).filter(|queue| holds.is_some() || queue.streams > 0)?;
-        let first = queue.tickets.partition_point(|ticket| ticket.number <= after);
-        queue.tickets.range(first..).find(|ticket| ticket.suits(holds) && ticket.is_waiting())
+    /// The first ticket to be tried whose client the key may serve, which holds a value of type `holds`, or none. Those
+    /// before it count as tried.
+    pub fn next(&mut self, key: &[u8], holds: Option<Kind>) -> Option<&Arc<Ticket>> {
+        let queue = self.queues.get_mut(key)?;
+        let first = queue.untried();
+        let fits = |ticket: &Arc<Ticket>| ticket.suits(holds) && ticket.is_waiting();
+        let serves = holds.is_some() || queue.streams > 0;
+        let found = if serves { queue.tickets.range(first..).position(fits) } else { None };
+        let place = found.map_or(queue.tickets.len(), |passed| first + passed);
+        if let Some(passed) = queue.tickets.range(first..place).next_back() {
+            queue.tried = passed.number;
+        }
+        queue.tickets.get(place)
+    }
+
+    /// Notes that the client of the [next](Waiters::next) ticket was tried in vain. Where the key has changed since, so that
+    /// another one is next, this one is to be tried again.
+    pub fn pass(&mut self, key: &[u8], ticket: &Ticket) {
+        if let Some(queue) = self.queues.get_mut(key)
+            && queue.tickets.get(queue.untried()).is_some_and(|next| next.number == ticket.number)
+        {
+            queue.tried = ticket.number;
+        }
     }
 }
 
@@ -166,15 +214,51 @@ mod tests {
         for ticket in &tickets {
             waiters.enqueue(b"k", ticket);
         }
-        let next = |waiters: &Waiters, after| waiters.next(b"k", after, Some(Kind::List)).map(|ticket| ticket.client);
-        assert_eq!([next(&waiters, 0), next(&waiters, 1), next(&waiters, 3)], [Some(101), Some(102), None]);
-        waiters.leave(b"k", &tickets[1]);
-        assert_eq!(next(&waiters, 1), Some(103));
-        assert!(tickets[0].withdraw(), "an ended wait is passed over");
-        assert_eq!(next(&waiters, 0), Some(103));
+        let next = |waiters: &mut Waiters| waiters.next(b"k", Some(Kind::List)).map(|ticket| ticket.client);
+        assert!(waiters.rouse(b"k") && !waiters.rouse(b"other"));
+        assert_eq!([next(&mut waiters), next(&mut waiters)], [Some(101); 2]);
         waiters.leave(b"k", &tickets[0]);
+        assert_eq!(next(&mut waiters), Some(102));
+        assert!(tickets[1].withdraw(), "an ended wait is passed over");
+        assert_eq!(next(&mut waiters), Some(103));
+        waiters.leave(b"k", &tickets[1]);
         waiters.leave(b"k", &tickets[2]);
-        assert!(waiters.is_empty());
+        assert!(waiters.is_empty() && next(&mut waiters).is_none());
+    }
+
+    #[test]
+    fn a_change_has_each_tried_once() {
+        let (mut waiters, mut tickets) = (Waiters::default(), tickets(&[Kind::Stream; 4]));
+        let late = tickets.pop().expect("the last one");
+        for ticket in &tickets {
+            waiters.enqueue(b"k", ticket);
+        }
+        let next = |waiters: &mut Waiters| waiters.next(b"k", None).map(|ticket| ticket.number);
+        assert!(!waiters.has_untried(b"k"), "who comes has found nothing");
+        assert_eq!(next(&mut waiters), None);
+
+        waiters.rouse(b"k");
+        assert_eq!(next(&mut waiters), Some(1));
+        waiters.pass(b"k", &tickets[1]);
+        assert_eq!(next(&mut waiters), Some(1), "only the next one can have been tried");
+        waiters.pass(b"k", &tickets[0]);
+        assert_eq!(next(&mut waiters), Some(2));
+        assert_eq!(waiters.rouse_all().count(), 1);
+        waiters.pass(b"k", &tickets[1]);
+        assert_eq!(next(&mut waiters), Some(1), "what changed meanwhile is for the first one first");
+        for ticket in &tickets {
+            assert!(waiters.has_untried(b"k"));
+            waiters.pass(b"k", ticket);
+        }
+        assert!(!waiters.has_untried(b"k"));
+
+        waiters.enqueue(b"k", &late);
+        assert_eq!(next(&mut waiters), None);
+        waiters.rouse(b"k");
+        waiters.leave(b"k", &late);
+        waiters.enqueue(b"k", &late);
+        tickets.iter().for_each(|ticket| waiters.pass(b"k", ticket));
+        assert_eq!(next(&mut waiters), Some(4), "behind those who are still to be tried it is tried too");
     }
 
     /// A queue of one ticket kept the room of the ten thousand that had stood in it.
@@ -193,11 +277,17 @@ mod tests {
         for ticket in &tickets {
             waiters.enqueue(b"k", ticket);
         }
-        let next = |holds| waiters.next(b"k", 0, holds).map(|ticket| ticket.number);
+        let mut next = |holds| {
+            waiters.rouse(b"k");
+            waiters.next(b"k", holds).map(|ticket| ticket.number)
+        };
         assert_eq!(next(Some(Kind::List)), Some(2));
         assert_eq!(next(Some(Kind::SortedSet)), Some(1));
         assert_eq!(next(Some(Kind::String)), Some(3), "to be told that this is no stream");
         assert_eq!(next(None), Some(3));
+        waiters.leave(b"k", &tickets[2]);
+        assert_eq!(waiters.next(b"k", Some(Kind::String)), None);
+        assert!(!waiters.has_untried(b"k"), "whom the key cannot serve is not looked at again");
     }
 
     #[test]

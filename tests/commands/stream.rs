@@ -1,7 +1,9 @@
 //! Streams. Expected replies are those of Valkey 9.1; of Redis 8.2 for XDELEX, XACKDEL and what becomes of references.
 
 use crate::harness::{Client, both};
+use larder::keyspace::{LockPlan, View};
 use larder::protocol::reply::Resp;
+use larder::util::clock::UnixMs;
 
 const SYNTAX: &str = "-ERR syntax error";
 const INVALID_ID: &str = "-ERR Invalid stream ID specified as stream command argument";
@@ -332,4 +334,70 @@ fn references_are_kept_forgotten_or_respected() {
     c.check("XDELEX s IDS 2 1", "-ERR The `numids` parameter must match the number of arguments");
     c.check("XDELEX s DELREF ACKED IDS 1 1", SYNTAX);
     c.check("XDELEX s DELREF 1 1", SYNTAX);
+}
+
+/// Lookups that found their key while `lines` ran.
+fn hits(c: &mut Client, lines: &[&str]) -> usize {
+    c.check("CONFIG RESETSTAT", "+OK");
+    lines.iter().for_each(|line| drop(c.ask(line)));
+    let stats = c.ask("INFO stats");
+    let value = stats.lines().find_map(|line| line.strip_prefix("keyspace_hits:")).map(str::parse);
+    value.expect("a line of INFO").expect("a number")
+}
+
+/// Every request that named a stream looked at all who waited for it, so that to arm 5,000 readers took 1.5 seconds.
+#[test]
+fn requests_that_change_nothing_try_nobody_who_waits() {
+    let mut c = Client::new(Resp::V2);
+    c.check("XADD s 1-0 f 1", "$1-0");
+    c.check("XGROUP CREATE s g $", "+OK");
+    let mut readers: Vec<Client> = (0..20).map(|_| c.beside()).collect();
+    for (number, reader) in readers.iter_mut().enumerate() {
+        reader.check(&format!("XREADGROUP GROUP g {} BLOCK 0 STREAMS s >", number % 2), "blocked");
+    }
+    assert_eq!(hits(&mut c, &["XLEN s", "EXISTS s"]), 2);
+    let idle = ["XTRIM s MAXLEN 5", "XACK s g 1-0", "XDEL s 9-9", "EXPIRE none 5", "XREAD STREAMS s $", "XADD t 1 f 1"];
+    assert!(hits(&mut c, &idle) < 20);
+    let mut one = c.beside();
+    one.check("CONFIG RESETSTAT", "+OK");
+    assert_eq!(one.ask("XREAD BLOCK 0 STREAMS s $"), "blocked");
+    assert!(hits(&mut c, &["PING"]) < 20);
+
+    assert!(hits(&mut c, &["XADD s 2-0 f 2"]) >= 20, "a change tries everybody");
+    assert_eq!(readers[0].served(), "[[$s, [[$2-0, [$f, $2]]]]]");
+    assert_eq!(one.served(), "[[$s, [[$2-0, [$f, $2]]]]]");
+    assert!(hits(&mut c, &["XLEN s"]) == 1 && readers[1..].iter_mut().all(|reader| reader.served() == "blocked"));
+    c.check("XADD s 3-0 f 3", "$3-0");
+    assert_eq!(readers[1].served(), "[[$s, [[$3-0, [$f, $3]]]]]");
+    c.check("XGROUP DESTROY s g", ":1");
+    for reader in &mut readers[2..] {
+        assert_eq!(reader.served(), "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option");
+    }
+    assert_eq!(c.shared.blocked.len(), 0);
+}
+
+/// What a request of another worker finds that comes between the change of a stream and the service that follows it.
+#[test]
+fn readers_who_wait_come_before_a_request_that_follows_the_change() {
+    let mut c = Client::new(Resp::V2);
+    let (mut first, mut second, mut reader) = (c.beside(), c.beside(), c.beside());
+    c.check("XGROUP CREATE s g $ MKSTREAM", "+OK");
+    first.check("XREADGROUP GROUP g a BLOCK 0 STREAMS s >", "blocked");
+    second.check("XREADGROUP GROUP g b BLOCK 0 STREAMS s >", "blocked");
+    reader.check("XREAD BLOCK 0 STREAMS s $", "blocked");
+    c.check("XADD new 1-0 f 1", "$1-0");
+    c.check("XGROUP CREATE new g 0", "+OK");
+
+    let keyspace = &c.shared.keyspace;
+    let (from, to) = (keyspace.hasher().key(b"new"), keyspace.hasher().key(b"s"));
+    let hashes = [from.hash, to.hash].into_iter();
+    let mut view = View::lock(keyspace, 0, UnixMs::now(), false, LockPlan::Keys, hashes);
+    assert!(view.rename(from, 0, to) && view.rouse(0, to));
+    drop(view);
+
+    assert_eq!(first.served(), "blocked");
+    c.check("XREADGROUP GROUP g c STREAMS s >", "nil");
+    c.check("DEL s", ":1");
+    assert_eq!([first.served(), reader.served()], ["[[$s, [[$1-0, [$f, $1]]]]]"; 2]);
+    assert!(second.served().starts_with("-"), "its group is gone");
 }

@@ -71,15 +71,15 @@ pub fn reload<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
         return Err(CommandError::Loading);
     }
     shared.loading.begin(0, ctx.now);
-    let result = run(shared, &options);
+    let result = run(ctx, &options);
     shared.loading.end();
     ctx.touch_all(true);
     result?;
     done(ctx)
 }
 
-fn run(shared: &'static Shared, options: &Options) -> Result<(), CommandError> {
-    let now = UnixMs::now();
+fn run(ctx: &mut Context<'_>, options: &Options) -> Result<(), CommandError> {
+    let (shared, now) = (ctx.shared, UnixMs::now());
     let is_missing = || shared.saving.disk.len(&file(shared)).is_ok_and(|bytes| bytes.is_none());
     if !options.save && is_missing() {
         return Ok(()); // as in Valkey
@@ -92,6 +92,9 @@ fn run(shared: &'static Shared, options: &Options) -> Result<(), CommandError> {
         let restored = restore_libraries(shared, &loaded.libraries, options.policy());
         restored.map_err(|text| String::from_utf8_lossy(&text).into_owned())
     });
+    for db in 0..shared.keyspace.databases() {
+        ctx.ready.extend(view.rouse_all(db).into_iter().map(|key| (db, key)));
+    }
     drop(view);
     loaded.map_err(|error| {
         tracing::error!("DEBUG RELOAD: {error}");
