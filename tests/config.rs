@@ -264,6 +264,9 @@ fn arguments_override_files_and_are_named_in_errors() {
     let path = folder.file("a.conf", "port 1\nmaxmemory 1mb\nMAXMEMORY 2mb\n");
     let config = load(&[&path, "--port", "2", "--bind", "127.0.0.1", "::1", "--requirepass", "--x"]).unwrap();
     assert_eq!((config.port(), config.maxmemory()), (2, 2 << 20));
+    assert_eq!(load(&["", "--port", "3"]).unwrap().port(), 3, "a variable that is not set names no file");
+    let twice = load_text("user default on >a ~* &* +@all\nuser default on nopass ~* &* +@all").unwrap_err();
+    assert_eq!((twice.line, twice.why.as_str()), (2, "ACL users are not supported yet: set requirepass instead"));
     assert_eq!(config.bind(), ["127.0.0.1", "::1"]);
     assert_eq!(config.requirepass().as_deref(), Some(&b"--x"[..]));
 

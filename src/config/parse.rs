@@ -234,6 +234,9 @@ impl Loaded {
                 Ok(())
             }
             (Directive::User, words) => {
+                if self.user.is_some() {
+                    return Err(NO_USERS.into()); // the second would hide what the first asks for
+                }
                 self.user = Some(DefaultUser::read(words).ok_or(NO_USERS)?);
                 Ok(())
             }

@@ -7,7 +7,6 @@
 //! talks over many connections is woken once for all of them. Must not know: any particular command.
 
 use super::socket::Socket;
-
 use super::worker::{Bench, PARKED_BYTES, READ_BYTES};
 use crate::call::blocking::Blocked;
 use crate::call::error::CommandError;

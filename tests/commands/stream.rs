@@ -336,6 +336,21 @@ fn references_are_kept_forgotten_or_respected() {
     c.check("XDELEX s DELREF 1 1", SYNTAX);
 }
 
+#[test]
+fn a_limit_needs_something_to_limit() {
+    both(|c| {
+        let unlimited = "-ERR syntax error, LIMIT cannot be used without the special ~ option";
+        c.check("XADD s LIMIT 0 * f v", unlimited);
+        c.check("XADD s NOMKSTREAM LIMIT 0 1-1 f v", unlimited);
+        c.check(
+            "XADD s LIMIT 5 * f v",
+            "-ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+        );
+        c.check("XTRIM s LIMIT 0", "-ERR syntax error, XTRIM must be called with a trimming strategy");
+        c.check("EXISTS s", ":0");
+    });
+}
+
 /// Lookups that found their key while `lines` ran.
 fn hits(c: &mut Client, lines: &[&str]) -> usize {
     c.check("CONFIG RESETSTAT", "+OK");

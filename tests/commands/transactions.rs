@@ -15,6 +15,10 @@ fn queues_and_runs() {
         let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value";
         assert_eq!(replies, format!("[+OK, :2, {wrong}, +OK, +OK, [$b], :1, +OK, $2]"));
         c.check("EXEC", "-ERR EXEC without MULTI");
+        c.check("MULTI", "+OK");
+        c.check("MONITOR", "+QUEUED");
+        c.check("EXEC", "[-ERR MONITOR isn't allowed for DENY BLOCKING client]");
+        c.check("EXISTS a", ":1");
         c.check("DISCARD", "-ERR DISCARD without MULTI");
         c.check("MULTI", "+OK");
         c.check("DEL a", "+QUEUED");
