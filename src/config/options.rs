@@ -149,6 +149,8 @@ const ONE_PROCESS: &str = "larder never forks, so there are no child processes t
 const NO_DEFRAG: &str = "larder's jemalloc has no hooks for moving blocks";
 const NO_REHASH: &str = "larder's key table splits segment by segment and never rehashes";
 const THREADS: &str = "the 'threads' option sets the number of worker threads";
+const NO_OLD_LUA: &str = "these parts stay away";
+const NO_COPIES: &str = "larder never copies values that leave in pieces of their own";
 const NO_MODULES: &str = "larder loads no modules";
 const NO_RDMA: &str = "larder has no RDMA transport";
 
@@ -182,6 +184,13 @@ pub const GROUPS: &[Group] = &[
         int("coalesce-us", 0, 1000, "50",
             "Longest pause, in microseconds, in which a worker lets requests of many busy clients gather; 0 never."),
         int("io-threads", 1, 256, "1", "Redis's count of input/output threads.").unneeded(THREADS),
+        flag("io-threads-always-active", "no", "Keeps Valkey's input/output threads at work, for tests.").hidden().unneeded(THREADS),
+        int("min-io-threads-avoid-copy-reply", 0, I32, "7", "Threads from which on Valkey sends values without a copy.")
+            .hidden().unneeded(NO_COPIES),
+        int("min-string-size-avoid-copy-reply", 0, I32, "16384", "Bytes from which on Valkey sends values without a copy.")
+            .hidden().unneeded(NO_COPIES),
+        int("min-string-size-avoid-copy-reply-threaded", 0, I32, "65536", "The same beside input/output threads.")
+            .hidden().unneeded(NO_COPIES),
         flag("io-threads-do-reads", "no", "Whether Redis's input/output threads also read.").startup().unneeded(THREADS),
         int("prefetch-batch-max-size", 0, 128, "16", "Valkey's limit on keys prefetched together.")
             .unneeded("larder prefetches the whole batch"),
@@ -304,6 +313,8 @@ pub const GROUPS: &[Group] = &[
         int("repl-diskless-sync-delay", 0, I32, "5", "Seconds to wait for more replicas before sending.").later(REPLICATION),
         int("repl-diskless-sync-max-replicas", 0, I32, "0", "Replicas that end that wait early; 0 waits the full time.")
             .later(REPLICATION),
+        flag("repl-rdb-channel", "yes", "Sends a new replica its snapshot over a connection of its own, on Redis 8.").hidden().later(REPLICATION),
+        mem("replica-full-sync-buffer-limit", 0, MEM, "0", "Bytes that a replica keeps while it loads, on Redis 8.").hidden().later(REPLICATION),
         pick("repl-diskless-load", &["disabled", "on-empty-db", "swapdb", "flush-before-load"], "disabled",
             "How a replica loads a snapshot without a file.").later(REPLICATION),
         flag("dual-channel-replication-enabled", "no", "Sends snapshot and stream on two connections.").later(REPLICATION),
@@ -409,6 +420,8 @@ pub const GROUPS: &[Group] = &[
     Group { title: "Scripts", rows: &[
         int("busy-reply-threshold", 0, I64, "5000", "Milliseconds after which others are told that a script is busy.")
             .alias(&["lua-time-limit"]),
+        flag("lua-enable-insecure-api", "no", "Lets scripts use parts of Lua that Redis has taken away.")
+            .alias(&["lua-enable-deprecated-api"]).protected().hidden().unneeded(NO_OLD_LUA),
     ] },
     Group { title: "Cluster", rows: &[
         flag("cluster-enabled", "no", "Runs as a node of a cluster.").startup().later(CLUSTER),
@@ -428,6 +441,10 @@ pub const GROUPS: &[Group] = &[
         flag("cluster-allow-pubsubshard-when-down", "yes", "Serves sharded channels while the cluster is down.").later(CLUSTER),
         mem("cluster-link-sendbuf-limit", 0, u64::MAX, "0", "Bytes that may wait on a link of the bus; 0 is no limit.").later(CLUSTER),
         int("cluster-blacklist-ttl", 0, I64, "60", "Seconds that a forgotten node stays out.").later(CLUSTER),
+        int("cluster-message-gossip-perc", 1, 100, "10", "Percent of the nodes that a message on the bus tells of.")
+            .hidden().later(CLUSTER),
+        int("cluster-compatibility-sample-ratio", 0, 100, "0", "Percent of commands that Redis checks for use in a cluster.")
+            .hidden().later(CLUSTER),
         int("cluster-ping-interval", 0, I64, "1000", "Milliseconds between pings on the bus.").hidden().later(CLUSTER),
         int("cluster-manual-failover-timeout", 1, I32, "5000", "Milliseconds that a manual failover may take.").later(CLUSTER),
         flag("cluster-slot-stats-enabled", "no", "Counts requests and bytes of each slot.").later(CLUSTER),
