@@ -1102,18 +1102,23 @@ impl Dispatcher {
     }
 
     /// Runs the requests of those who wait for these keys, first come first served, and of those whose keys are changed by
-    /// that in turn.
+    /// that in turn. The time that a transaction or script stood still for is over for them.
     fn serve(&self, ready: Vec<(usize, Box<[u8]>)>) {
-        let mut ready = VecDeque::from(ready);
+        if ready.is_empty() {
+            return;
+        }
+        let (mut ready, now) = (VecDeque::from(ready), UnixMs::now());
         while let Some((db, key)) = ready.pop_front() {
-            if !self.serve_key(db, &key, &mut ready) {
+            if !self.serve_key(db, &key, now, &mut ready) {
                 self.late.borrow_mut().push((db, key));
             }
         }
     }
 
-    /// Serves those who could not be served while a script held locks for long. To be called now and then.
+    /// Serves those who could not be served while a script held locks for long, and tells readers of streams that these went
+    /// without a command. To be called now and then.
     pub fn serve_late(&mut self) {
+        self.late.get_mut().extend(self.shared.keyspace.take_lost());
         if !self.late.get_mut().is_empty() && !self.shared.keyspace.is_impatient() {
             self.begin();
             self.serve(self.late.take());
@@ -1122,11 +1127,11 @@ impl Dispatcher {
 
     /// Serves those who wait for one key, together with whoever else does so just now; `false` when somebody holds for long
     /// what that needs.
-    fn serve_key(&self, db: usize, key: &[u8], ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
+    fn serve_key(&self, db: usize, key: &[u8], now: UnixMs, ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
         let key = self.shared.keyspace.hasher().key(key);
         loop {
             let hash = std::iter::once(key.hash);
-            let mut view = View::lock(&self.shared.keyspace, db, self.now, false, LockPlan::Keys, hash);
+            let mut view = View::lock(&self.shared.keyspace, db, now, false, LockPlan::Keys, hash);
             if view.gave_up() {
                 return false;
             }
@@ -1139,7 +1144,7 @@ impl Dispatcher {
                 ticket.withdraw();
                 continue;
             };
-            if !self.try_for(&blocked, key, ready) {
+            if !self.try_for(&blocked, key, now, ready) {
                 return false;
             }
         }
@@ -1148,7 +1153,7 @@ impl Dispatcher {
     /// Runs the request of a client that waits for `key`, unless it is not the next one any more: its wait is over, somebody else
     /// has tried it, or a change has put one before it that is to be tried first. `false` when somebody holds for long what that
     /// needs.
-    fn try_for(&self, blocked: &Blocked, key: Key<'_>, ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
+    fn try_for(&self, blocked: &Blocked, key: Key<'_>, now: UnixMs, ready: &mut VecDeque<(usize, Box<[u8]>)>) -> bool {
         let (shared, request) = (self.shared, blocked.request.view());
         let (Ok(command), first_arg) = shared.commands.resolve(request) else {
             blocked.ticket.withdraw(); // nor could it be served the next time
@@ -1159,7 +1164,7 @@ impl Dispatcher {
             keys.push(KeyUse { index, hash: hasher.hash(request.arg(index)) });
         });
         let hashes = keys.iter().map(|key| key.hash);
-        let mut view = View::lock(&shared.keyspace, blocked.db, self.now, blocked.touch, LockPlan::Keys, hashes);
+        let mut view = View::lock(&shared.keyspace, blocked.db, now, blocked.touch, LockPlan::Keys, hashes);
         if view.gave_up() {
             return false;
         }
@@ -1172,7 +1177,7 @@ impl Dispatcher {
         let mut out = Output::new();
         let mut context = Context {
             db: view,
-            now: self.now,
+            now,
             reply: Reply::new(&mut out, blocked.resp),
             session: &mut session,
             shared,

@@ -195,10 +195,10 @@ impl BlockedClients {
         self.map.iter().filter(|blocked| blocked.timeout.is_some()).count()
     }
 
-    /// Number of keys that somebody waits for. O(clients that wait).
-    pub fn keys(&self) -> usize {
+    /// Number of keys that somebody waits for of whom `counts` is true. O(clients that wait).
+    pub fn keys(&self, counts: impl Fn(&Blocked) -> bool) -> usize {
         let mut keys: Vec<(usize, Box<[u8]>)> = Vec::new();
-        for blocked in &self.map {
+        for blocked in self.map.iter().filter(|blocked| counts(blocked)) {
             keys.extend(blocked.keys.iter().map(|key| (blocked.db, key.clone())));
         }
         keys.sort_unstable();

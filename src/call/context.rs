@@ -278,7 +278,7 @@ impl Context<'_> {
     fn tell(&mut self, db: usize, key: Key<'_>, event: Event, changed: bool) {
         let (own, attention) = (self.session.client.id, self.shared.keyspace.attention());
         if changed && attention.has(Listener::Tracking) {
-            self.session.own_pushes |= self.shared.invalidate(key.bytes, own);
+            self.session.own_pushes |= self.shared.invalidate(key.bytes, own, &mut self.session.changed);
         }
         if attention.is_on(Switch::Events)
             && let Some(named) = event.named()

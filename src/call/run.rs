@@ -154,6 +154,8 @@ impl Context<'_> {
     #[cold]
     fn close_unit(&mut self) {
         self.hear_news();
+        let own = self.session.client.id;
+        self.session.own_pushes |= self.shared.broadcast(&mut self.session.changed, own);
         self.session.logged |= self.dirty > 0 && self.logs();
         if self.effects.is_empty() && self.dirty > 0 && !self.replaced && self.request.argc() > 0 {
             if self.shared.keyspace.attention().is_on(Switch::Log) {
@@ -171,16 +173,23 @@ impl Context<'_> {
             return;
         }
         let (shared, effects, own) = (self.shared, &mut self.effects, self.session.client.id);
-        let told = &mut self.session.own_pushes;
-        self.db.take_news(&mut |db, news| *told |= shared.hear(db, &news, effects, own));
+        let (told, changed) = (&mut self.session.own_pushes, &mut self.session.changed);
+        self.db.take_news(&mut |db, news| *told |= shared.hear(db, &news, effects, changed, own));
     }
 }
 
 impl Shared {
-    /// Announces what happened to a key without a command, and adds its effect; whether client number `own` is among those
-    /// told. Under the lock of the key's shard.
-    pub fn hear(&self, db: usize, news: &News, effects: &mut Vec<Effect>, own: u64) -> bool {
-        let told = self.announce_news(db, news, own);
+    /// Announces what happened to a key without a command, and adds its effect, and its name to those [to be broadcast](Shared::broadcast);
+    /// whether client number `own` is among those told. Under the lock of the key's shard.
+    pub fn hear(
+        &self,
+        db: usize,
+        news: &News,
+        effects: &mut Vec<Effect>,
+        changed: &mut Vec<Box<[u8]>>,
+        own: u64,
+    ) -> bool {
+        let told = self.announce_news(db, news, changed, own);
         if self.keyspace.attention().is_on(Switch::Log) {
             let words: Vec<&[u8]> = match &news.what {
                 Happening::Expired | Happening::Evicted | Happening::FieldsExpired { emptied: true, .. } => {
@@ -196,7 +205,7 @@ impl Shared {
         told
     }
 
-    fn announce_news(&self, db: usize, news: &News, own: u64) -> bool {
+    fn announce_news(&self, db: usize, news: &News, names: &mut Vec<Box<[u8]>>, own: u64) -> bool {
         let (changed, events): (bool, &[(u32, &str)]) = match &news.what {
             Happening::Expired => (true, &[(notify::EXPIRED, "expired")]),
             Happening::Evicted => (true, &[(notify::EVICTED, "evicted")]),
@@ -206,16 +215,17 @@ impl Shared {
             Happening::Created => (false, &[(notify::NEW, "new")]),
         };
         let caches = changed && self.keyspace.attention().has(Listener::Tracking);
-        let told = caches && self.invalidate(&news.key, own);
+        let told = caches && self.invalidate(&news.key, own, names);
         events.iter().fold(told, |told, event| told | publish(self, db, &news.key, *event, own))
     }
 
     /// As [`Shared::hear`], for the news of a shard that no run holds; appends the effects.
     pub fn hear_all(&self, db: usize, news: &[News]) {
-        let mut effects = Vec::new();
+        let (mut effects, mut changed) = (Vec::new(), Vec::new());
         for one in news {
-            self.hear(db, one, &mut effects, 0);
+            self.hear(db, one, &mut effects, &mut changed, 0);
         }
+        self.broadcast(&mut changed, 0);
         self.effects.append(&effects);
     }
 

@@ -39,6 +39,8 @@ pub struct Session {
     pub monitor: bool,
     /// It has sent messages to itself: what its mailbox holds goes out behind the reply.
     pub own_pushes: bool,
+    /// Keys that it has changed, of which those are yet to be told to whom prefixes are broadcast.
+    pub changed: Vec<Box<[u8]>>,
     /// What TIME answers throughout a transaction or script, in microseconds, once it has been asked.
     pub frozen_us: Option<i64>,
     /// It has changed something that is in the log and that it has not been told of.
@@ -67,6 +69,7 @@ impl Session {
             no_touch: false,
             monitor: false,
             own_pushes: false,
+            changed: Vec::new(),
             logged: false,
             no_room: Cell::new(false),
             writes_refused: RefCell::default(),

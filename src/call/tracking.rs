@@ -20,13 +20,16 @@ use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// Parts of the table, each under its own lock; a power of two.
 const PARTS: usize = 64;
 
 /// A part's order of age may name this many keys more than twice those it holds before it is gone over.
 const STALE_NAMES: usize = 64;
+
+/// Changed keys that one message of broadcasting names at most.
+const BROADCAST_KEYS: usize = 1024;
 
 /// The channel on which RESP2 clients hear of changes.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -92,6 +95,8 @@ pub struct Tracking {
     parts: Box<[Mutex<Part>]>,
     hasher: ahash::RandomState,
     prefixes: RwLock<BTreeMap<Name, BTreeMap<u64, Arc<Client>>>>,
+    /// Whether there are any.
+    broadcasts: AtomicBool,
     clients: AtomicUsize,
     keys: AtomicUsize,
     items: AtomicUsize,
@@ -110,6 +115,7 @@ impl Tracking {
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
             hasher: ahash::RandomState::new(),
             prefixes: RwLock::default(),
+            broadcasts: AtomicBool::new(false),
             clients: AtomicUsize::new(0),
             keys: AtomicUsize::new(0),
             items: AtomicUsize::new(0),
@@ -197,7 +203,10 @@ impl Tracking {
 
     fn add_prefix(&self, client: &Arc<Client>, prefix: &[u8]) {
         let name = Name::from(prefix);
-        self.prefixes.write().entry(Arc::clone(&name)).or_default().insert(client.id, Arc::clone(client));
+        let mut prefixes = self.prefixes.write();
+        self.broadcasts.store(true, Relaxed);
+        prefixes.entry(Arc::clone(&name)).or_default().insert(client.id, Arc::clone(client));
+        drop(prefixes);
         client.tracked.add_prefix(name);
     }
 
@@ -211,6 +220,7 @@ impl Tracking {
                 }
             }
         }
+        self.broadcasts.store(!prefixes.is_empty(), Relaxed);
     }
 }
 
@@ -255,12 +265,45 @@ impl Shared {
         own
     }
 
-    /// Tells those who may hold `key` in their caches that it has changed; `own` is the number of the client that changed it, 0 for
-    /// none. Whether that client is told too. Under the lock of the key's shard.
-    pub fn invalidate(&self, key: &[u8], own: u64) -> bool {
+    /// Tells those who have read `key` that it has changed, and puts it into `changed` for those to whom prefixes are broadcast; `own` is
+    /// the number of the client that changed it, 0 for none. Whether that client is told too. Under the lock of the key's shard.
+    pub fn invalidate(&self, key: &[u8], own: u64, changed: &mut Vec<Box<[u8]>>) -> bool {
         let readers = self.tracking.take(key);
-        let told = readers.is_some_and(|readers| self.tell_readers(&readers, key, own, true));
-        told | self.broadcast(key, own)
+        let mut told = readers.is_some_and(|readers| self.tell_readers(&readers, key, own, true));
+        if self.tracking.broadcasts.load(Relaxed) {
+            changed.push(key.into());
+            if changed.len() == BROADCAST_KEYS {
+                told |= self.broadcast(changed, own);
+            }
+        }
+        told
+    }
+
+    /// Tells those to whom prefixes are broadcast that these keys have changed, of each prefix in one message, and empties `changed`. As
+    /// [`Shared::invalidate`], but no lock is needed: it is no loss to forget what was read behind the change.
+    pub fn broadcast(&self, changed: &mut Vec<Box<[u8]>>, own: u64) -> bool {
+        if changed.is_empty() {
+            return false;
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        let prefixes = self.tracking.prefixes.read();
+        let mut told = false;
+        for (prefix, clients) in prefixes.iter() {
+            let first = changed.partition_point(|key| **key < **prefix);
+            let keys = changed[first..].iter().take_while(|key| key.starts_with(prefix));
+            let keys: Vec<&[u8]> = keys.map(|key| &**key).collect();
+            if keys.is_empty() {
+                continue;
+            }
+            for client in clients.values() {
+                if client.id != own || !client.tracked.is(mode::NO_LOOP) {
+                    told |= self.tell(client, Some(&keys), own);
+                }
+            }
+        }
+        changed.clear();
+        told
     }
 
     /// Tells everybody that all keys are gone, and forgets who has read what; as [`Shared::invalidate`]. Without `own_too` the
@@ -299,34 +342,21 @@ impl Shared {
             let bits = client.tracked.mode();
             let loops = changed && client.id == own && bits & mode::NO_LOOP != 0;
             if bits & (mode::ON | mode::BROADCAST) == mode::ON && !loops {
-                told |= self.tell(&client, Some(key), own);
+                told |= self.tell(&client, Some(&[key]), own);
             }
         }
         told
     }
 
-    fn broadcast(&self, key: &[u8], own: u64) -> bool {
-        let prefixes = self.tracking.prefixes.read();
-        let mut told = false;
-        for (_, clients) in prefixes.iter().filter(|(prefix, _)| key.starts_with(prefix)) {
-            for client in clients.values() {
-                if client.id != own || !client.tracked.is(mode::NO_LOOP) {
-                    told |= self.tell(client, Some(key), own);
-                }
-            }
-        }
-        told
-    }
-
-    /// Tells one client, or the one that hears in its place, of a key or (`None`) of all; whether that is number `own`.
-    fn tell(&self, client: &Arc<Client>, key: Option<&[u8]>, own: u64) -> bool {
+    /// Tells one client, or the one that hears in its place, of some keys or (`None`) of all; whether that is number `own`.
+    fn tell(&self, client: &Arc<Client>, keys: Option<&[&[u8]]>, own: u64) -> bool {
         let redirect = client.tracked.redirect();
         if redirect == 0 {
-            return client.protocol() == Resp::V3 && self.send(client, &invalidation(key), own);
+            return client.protocol() == Resp::V3 && self.send(client, &invalidation(keys), own);
         }
         match self.clients.find(redirect) {
-            Some(target) if target.protocol() == Resp::V3 => self.send(&target, &invalidation(key), own),
-            Some(target) if target.subscribed.load(Relaxed) => self.send(&target, &channel_message(key), own),
+            Some(target) if target.protocol() == Resp::V3 => self.send(&target, &invalidation(keys), own),
+            Some(target) if target.subscribed.load(Relaxed) => self.send(&target, &channel_message(keys), own),
             Some(_) => false,
             None => {
                 client.tracked.set_broken();
@@ -349,30 +379,30 @@ fn encode(resp: Resp, write: impl FnOnce(&mut Reply<'_>)) -> Bytes {
     Bytes::from(out.to_vec())
 }
 
-fn write_key(reply: &mut Reply<'_>, key: Option<&[u8]>) {
-    match key {
-        Some(key) => {
-            reply.array(1);
-            reply.bulk(key);
+fn write_keys(reply: &mut Reply<'_>, keys: Option<&[&[u8]]>) {
+    match keys {
+        Some(keys) => {
+            reply.array(keys.len());
+            keys.iter().for_each(|key| reply.bulk(key));
         }
         None => reply.null(),
     }
 }
 
-fn invalidation(key: Option<&[u8]>) -> Bytes {
+fn invalidation(keys: Option<&[&[u8]]>) -> Bytes {
     encode(Resp::V3, |reply| {
         reply.push(2);
         reply.bulk(b"invalidate");
-        write_key(reply, key);
+        write_keys(reply, keys);
     })
 }
 
-fn channel_message(key: Option<&[u8]>) -> Bytes {
+fn channel_message(keys: Option<&[&[u8]]>) -> Bytes {
     encode(Resp::V2, |reply| {
         reply.push(3);
         reply.bulk(b"message");
         reply.bulk(CHANNEL);
-        write_key(reply, key);
+        write_keys(reply, keys);
     })
 }
 

@@ -1,4 +1,4 @@
-//! What has happened to the keys of a shard that no handler announces, and who watches them.
+//! What has happened to the keys of a shard that no handler announces, and who watches them or waits for them.
 //!
 //! A key that expires or is evicted goes without a command that says so; a lookup that finds nothing is no change at all. Both
 //! are written here, under the lock of the shard, and read under the same lock by whoever announces changes; so that
@@ -6,6 +6,7 @@
 //! shard, whoever changes it. Must not know: clients, commands, the log.
 
 use super::attention::{Attention, Switch};
+use super::waiters::Waiters;
 use crate::util::shrink::shrink;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,22 +47,27 @@ pub struct News {
 /// Set when a key changes that a client watches.
 pub type WatchMark = Arc<AtomicBool>;
 
-/// The news of a shard, and its watched keys.
+/// The news of a shard, its watched keys, and who waits for keys.
 pub struct Journal {
     attention: Arc<Attention>,
     news: Vec<News>,
     watched: HashMap<Box<[u8]>, Vec<WatchMark>>,
+    /// Who waits for keys.
+    pub waiters: Waiters,
 }
 
 impl Journal {
     /// An empty one.
     pub fn new(attention: Arc<Attention>) -> Journal {
-        Journal { attention, news: Vec::new(), watched: HashMap::new() }
+        Journal { attention, news: Vec::new(), watched: HashMap::new(), waiters: Waiters::default() }
     }
 
     /// Notes that a key was removed without a command.
     #[inline]
     pub fn removed(&mut self, key: &[u8], what: Happening) {
+        if !self.waiters.is_empty() {
+            self.waiters.lose(key);
+        }
         if self.attention.to_removals() {
             self.note(key, what);
         }

@@ -33,7 +33,7 @@ pub use waiters::Ticket;
 use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
 use crate::util::sync::{Mutex, MutexGuard};
-use attention::Attention;
+use attention::{Attention, Listener};
 use crossbeam_epoch::Guard;
 use evict::Resident;
 use evict::engine::Engine;
@@ -170,7 +170,7 @@ impl Keyspace {
         let cell = &self.cells(*db)[self.shard_of(self.hasher.hash(key))];
         match (self.lock_unless_long(cell), late) {
             (None, late) => self.late.lock().push(late),
-            (Some(mut shard), Late::Leave { key, ticket, .. }) => shard.waiters.leave(&key, &ticket),
+            (Some(mut shard), Late::Leave { key, ticket, .. }) => shard.journal.waiters.leave(&key, &ticket),
             (Some(mut shard), Late::Unwatch { key, mark, .. }) => shard.journal.unwatch(&key, &mark),
         }
     }
@@ -312,6 +312,23 @@ impl Keyspace {
                 }
             }
         }
+    }
+
+    /// Takes the keys out that went without a command while somebody waited for them as streams, with their databases. A lock for each
+    /// shard, but for those that somebody holds for long: only while somebody waits.
+    pub fn take_lost(&self) -> Vec<(usize, Box<[u8]>)> {
+        let mut lost = Vec::new();
+        if !self.attention.has(Listener::Waiting) {
+            return lost;
+        }
+        for (db, cells) in self.databases.iter().enumerate() {
+            for cell in cells.get().into_iter().flatten() {
+                if let Some(mut shard) = self.lock_unless_long(cell) {
+                    lost.extend(shard.journal.waiters.take_lost().into_iter().map(|key| (db, key)));
+                }
+            }
+        }
+        lost
     }
 
     /// Takes a ticket whose wait is over out of the queue of a key of database `db`, later if somebody holds that for long.

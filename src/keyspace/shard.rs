@@ -13,7 +13,6 @@ use super::segment::Scratch;
 use super::table::{Expired, Occupied, Table};
 use super::victims::Victims;
 use super::view::{Edited, WrongType};
-use super::waiters::Waiters;
 use crate::config::EvictionPolicy;
 use crate::util::clock::UnixMs;
 use crate::value::object::{Collection, ObjectRef};
@@ -92,9 +91,7 @@ pub struct Shard {
     bits: u32,
     /// Counters.
     pub stats: ShardStats,
-    /// Who waits for its keys.
-    pub waiters: Waiters,
-    /// News of its keys, and who watches them.
+    /// News of its keys, and who watches them or waits for them.
     pub journal: Journal,
     reclaimer: Reclaimer,
     uses: Uses,
@@ -144,15 +141,13 @@ impl Shard {
     ) -> Shard {
         let first = if bits == 0 { 0 } else { index << (64 - bits) };
         let table = Table::new(bits, hasher);
-        let (stats, waiters) = (ShardStats::default(), Waiters::default());
         Shard {
             table,
             due_ms: i64::MAX,
             walk: None,
             first,
             bits,
-            stats,
-            waiters,
+            stats: ShardStats::default(),
             journal: Journal::new(attention),
             reclaimer,
             uses: Uses { pressure, db },

@@ -710,7 +710,7 @@ impl<'a> View<'a> {
 
     /// Has those who wait for a key of database `db`, which has changed, tried; `false` when nobody waits for it.
     pub fn rouse(&mut self, db: usize, key: Key<'_>) -> bool {
-        self.shard(db, key.hash).waiters.rouse(key.bytes)
+        self.shard(db, key.hash).journal.waiters.rouse(key.bytes)
     }
 
     /// As [`View::rouse`], for all keys of a database; returns those that somebody waits for.
@@ -718,7 +718,7 @@ impl<'a> View<'a> {
         let mut keys = Vec::new();
         if self.keyspace.is_allocated(db) {
             for shard in 0..self.keyspace.shards() {
-                self.with_shard(db, shard, |shard| keys.extend(shard.waiters.rouse_all().map(Box::from)));
+                self.with_shard(db, shard, |shard| keys.extend(shard.journal.waiters.rouse_all().map(Box::from)));
             }
         }
         keys
@@ -726,33 +726,33 @@ impl<'a> View<'a> {
 
     /// The first ticket whose client has not been tried since `key` changed and whom it may serve as it is now.
     pub fn next_waiter(&mut self, key: Key<'_>) -> Option<Arc<Ticket>> {
-        if !self.shard(self.db, key.hash).waiters.has_untried(key.bytes) {
+        if !self.shard(self.db, key.hash).journal.waiters.has_untried(key.bytes) {
             return None;
         }
         let holds = self.peek(key).map(EntryRef::kind);
-        self.shard(self.db, key.hash).waiters.next(key.bytes, holds).cloned()
+        self.shard(self.db, key.hash).journal.waiters.next(key.bytes, holds).cloned()
     }
 
     /// Notes that the client of the next ticket was tried and found nothing in `key`.
     pub fn pass_waiter(&mut self, key: Key<'_>, ticket: &Ticket) {
-        self.shard(self.db, key.hash).waiters.pass(key.bytes, ticket);
+        self.shard(self.db, key.hash).journal.waiters.pass(key.bytes, ticket);
     }
 
     /// Whether somebody who waits for `key` is to be tried: between the change of the key and the service that follows it
     /// another request came in.
     #[inline]
     pub fn is_due(&mut self, key: Key<'_>) -> bool {
-        !self.shard(self.db, key.hash).waiters.is_empty() && self.next_waiter(key).is_some()
+        !self.shard(self.db, key.hash).journal.waiters.is_empty() && self.next_waiter(key).is_some()
     }
 
     /// Takes a ticket out of the queue of `key`.
     pub fn leave_queue(&mut self, key: Key<'_>, ticket: &Ticket) {
-        self.shard(self.db, key.hash).waiters.leave(key.bytes, ticket);
+        self.shard(self.db, key.hash).journal.waiters.leave(key.bytes, ticket);
     }
 
     /// Puts a ticket at the end of the queue of `key`.
     pub fn enqueue(&mut self, key: Key<'_>, ticket: &Arc<Ticket>) {
-        self.shard(self.db, key.hash).waiters.enqueue(key.bytes, ticket);
+        self.shard(self.db, key.hash).journal.waiters.enqueue(key.bytes, ticket);
     }
 
     // Whole databases

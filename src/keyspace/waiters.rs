@@ -116,6 +116,8 @@ impl Queue {
 #[derive(Default, Debug)]
 pub struct Waiters {
     queues: HashMap<Box<[u8]>, Queue>,
+    /// Keys that went without a command while somebody waited for them as streams.
+    lost: Vec<Box<[u8]>>,
 }
 
 impl Waiters {
@@ -130,6 +132,23 @@ impl Waiters {
         let Some(queue) = self.queues.get_mut(key) else { return false };
         queue.tried = 0;
         true
+    }
+
+    /// Notes that `key` went without a command. Of those who wait for it a reader of a stream is to be told.
+    #[cold]
+    pub fn lose(&mut self, key: &[u8]) {
+        if let Some(queue) = self.queues.get_mut(key)
+            && queue.streams > 0
+            && queue.is_settled()
+        {
+            queue.tried = 0;
+            self.lost.push(key.into());
+        }
+    }
+
+    /// Takes the keys out that went without a command and whose readers nobody has tried since. Each stands here once.
+    pub fn take_lost(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.lost)
     }
 
     /// As [`Waiters::rouse`], for every key; returns those that somebody waits for.
@@ -288,6 +307,19 @@ mod tests {
         waiters.leave(b"k", &tickets[2]);
         assert!(waiters.next(b"k", Some(Kind::String)).is_none());
         assert!(!waiters.has_untried(b"k"), "whom the key cannot serve is not looked at again");
+    }
+
+    #[test]
+    fn readers_of_streams_are_to_be_told_of_keys_that_went() {
+        let (mut waiters, tickets) = (Waiters::default(), tickets(&[Kind::List, Kind::Stream]));
+        waiters.enqueue(b"list", &tickets[0]);
+        waiters.enqueue(b"stream", &tickets[1]);
+        for key in [&b"list"[..], b"stream", b"stream", b"other"] {
+            waiters.lose(key);
+        }
+        assert!(waiters.has_untried(b"stream") && !waiters.has_untried(b"list"));
+        assert_eq!(waiters.take_lost(), [Box::from(&b"stream"[..])]);
+        assert!(waiters.take_lost().is_empty());
     }
 
     #[test]

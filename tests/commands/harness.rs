@@ -182,6 +182,11 @@ impl Client {
         }
     }
 
+    /// Serves those who wait and could not be served at once, as workers do now and then.
+    pub fn serve_late(&mut self) {
+        self.dispatcher.serve_late();
+    }
+
     /// Ends the connection.
     pub fn leave(self) {
         self.shared.pubsub.leave(&self.session.client);

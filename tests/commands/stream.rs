@@ -391,6 +391,44 @@ fn requests_that_change_nothing_try_nobody_who_waits() {
     assert_eq!(c.shared.blocked.len(), 0);
 }
 
+/// They waited for a stream that had gone, and heard of it only when another came into its place.
+#[test]
+fn readers_of_a_group_are_told_that_their_stream_has_expired() {
+    let mut c = Client::new(Resp::V2);
+    let (mut of_group, mut of_all, mut of_list) = (c.beside(), c.beside(), c.beside());
+    of_list.check("BLPOP s 0", "blocked");
+    c.check("XGROUP CREATE s g $ MKSTREAM", "+OK");
+    c.check("PEXPIRE s 20", ":1");
+    let on_nokey = |c: &mut Client| c.ask("INFO clients").contains("total_blocking_keys_on_nokey:1\r\n");
+    of_all.check("XREAD BLOCK 0 STREAMS s $", "blocked");
+    assert!(!on_nokey(&mut c));
+    of_group.check("XREADGROUP GROUP g a BLOCK 0 STREAMS s >", "blocked");
+    assert!(on_nokey(&mut c));
+    std::thread::sleep(std::time::Duration::from_millis(25));
+    c.expire();
+    assert_eq!(of_group.served(), "blocked");
+    c.serve_late();
+    assert_eq!(of_group.served(), "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option");
+    assert_eq!([of_all.served(), of_list.served()], ["blocked"; 2]);
+    c.check("RPUSH s a", ":1");
+    assert_eq!(of_list.served(), "[$s, $a]");
+}
+
+/// A transaction's time stands still, and those who wait were served at that time: with what had expired meanwhile.
+#[test]
+fn who_waits_is_not_served_what_has_expired() {
+    let mut c = Client::new(Resp::V2);
+    let mut waiting = c.beside();
+    waiting.check("BLPOP l 0", "blocked");
+    for line in ["MULTI", "RPUSH l a", "PEXPIRE l 20", "DEBUG SLEEP 0.03"] {
+        c.ask(line);
+    }
+    c.check("EXEC", "[:1, :1, +OK]");
+    assert_eq!(waiting.served(), "blocked");
+    c.check("RPUSH l b", ":1");
+    assert_eq!(waiting.served(), "[$l, $b]");
+}
+
 /// What a request of another worker finds that comes between the change of a stream and the service that follows it.
 #[test]
 fn readers_who_wait_come_before_a_request_that_follows_the_change() {

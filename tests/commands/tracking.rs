@@ -173,6 +173,28 @@ fn broadcasting_needs_no_read() {
     assert_eq!(caching.mail(), "[$invalidate, [$z]]");
 }
 
+/// A message for each key of an MSET, and of a transaction, where Valkey and Redis send one for each prefix.
+#[test]
+fn keys_changed_together_are_broadcast_together() {
+    let (mut caching, mut other) = tracking(" BCAST PREFIX a: PREFIX b");
+    other.check("MSET a:2 1 b1 1 a:1 1 c 1 a:1 2", "+OK");
+    assert_eq!(caching.mail(), "[$invalidate, [$a:1, $a:2]] [$invalidate, [$b1]]");
+    for line in ["MULTI", "INCR a:1", "SET b2 1 PX 1", "INCR a:1", "DEL a:2 b1"] {
+        other.ask(line);
+    }
+    assert_eq!(caching.mail(), "");
+    other.check("EXEC", "[:3, +OK, :4, :2]");
+    assert_eq!(caching.mail(), "[$invalidate, [$a:1, $a:2]] [$invalidate, [$b1, $b2]]");
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    other.check("MGET b2 a:1", "[nil, $4]");
+    assert_eq!(caching.mail(), "[$invalidate, [$b2]]", "what expires is told too");
+    let script = "for key = 1, 1500 do redis.call('SET', 'b' .. key, '') end return redis.call('INCR', 'a:1')";
+    assert_eq!(other.bytes(&[b"EVAL", script.as_bytes(), b"0"]), b":5\r\n");
+    let told = caching.mail();
+    assert_eq!((told.matches("$invalidate").count(), told.matches("$b").count()), (3, 1500));
+    assert!(told.contains("[$invalidate, [$a:1]]"));
+}
+
 #[test]
 fn another_client_can_be_told() {
     let (mut caching, mut other) = tracking("");

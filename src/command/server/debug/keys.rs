@@ -205,8 +205,8 @@ impl Populate {
 fn announce(ctx: &mut Context<'_>, view: &mut View<'_>) {
     if view.has_news() {
         let (shared, own, mut effects) = (ctx.shared, ctx.session.client.id, Vec::new());
-        let told = &mut ctx.session.own_pushes;
-        view.take_news(&mut |db, news| *told |= shared.hear(db, &news, &mut effects, own));
+        let (told, changed) = (&mut ctx.session.own_pushes, &mut ctx.session.changed);
+        view.take_news(&mut |db, news| *told |= shared.hear(db, &news, &mut effects, changed, own));
         shared.effects.append(&effects);
     }
 }

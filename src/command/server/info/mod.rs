@@ -10,6 +10,7 @@ mod persistence;
 mod stats;
 
 use crate::call::args::Args;
+use crate::call::blocking::Blocked;
 use crate::call::clients::{Client, Pause};
 use crate::call::context::Context;
 use crate::call::error::CommandError;
@@ -195,8 +196,10 @@ fn clients(lines: &mut Lines, ctx: &mut Context<'_>) {
     lines.field("watching_clients", watched.clone().count());
     lines.field("clients_in_timeout_table", blocked.timed());
     lines.field("total_watched_keys", watched.sum::<usize>());
-    lines.field("total_blocking_keys", blocked.keys());
-    lines.field("total_blocking_keys_on_nokey", 0);
+    lines.field("total_blocking_keys", blocked.keys(|_| true));
+    // Those of whom somebody is to be told when they go: only a reader of a group is.
+    let of_group = |blocked: &Blocked| blocked.request.view().arg(0).eq_ignore_ascii_case(b"xreadgroup");
+    lines.field("total_blocking_keys_on_nokey", blocked.keys(of_group));
     let pause = clients.pause(ctx.now);
     lines.field("paused_reason", if pause.is_some() { "client_pause" } else { "none" });
     let actions = match pause {
