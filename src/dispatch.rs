@@ -1204,6 +1204,7 @@ impl Dispatcher {
                 context.reply.output().clear();
                 context.reply.error_bytes(&error.reply_text());
                 shared.stats.count_error(&error);
+                self.counters(command).failed.add(1);
             }
         }
         for key in &blocked.keys {

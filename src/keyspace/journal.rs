@@ -130,6 +130,11 @@ impl Journal {
         }
     }
 
+    /// The names of the keys that are watched.
+    pub fn watched_keys(&self) -> std::vec::IntoIter<Box<[u8]>> {
+        self.watched.keys().cloned().collect::<Vec<_>>().into_iter()
+    }
+
     /// Has `mark` set when `key` changes.
     pub fn watch(&mut self, key: &[u8], mark: &WatchMark) {
         match self.watched.get_mut(key) {

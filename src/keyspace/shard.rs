@@ -463,7 +463,13 @@ impl Shard {
     }
 
     /// Exchanges the keys of two shards; the counters stay.
-    pub fn swap(&mut self, other: &mut Shard) {
+    pub fn swap(&mut self, other: &mut Shard, now: UnixMs) {
+        // What has expired is not there for who watches its name, neither before nor after.
+        for name in self.journal.watched_keys().chain(other.journal.watched_keys()) {
+            let key = self.table.key(&name);
+            self.meet(key, now, false);
+            other.meet(key, now, false);
+        }
         let (one, two) = (&self.table, &other.table);
         for journal in [&mut self.journal, &mut other.journal] {
             journal.changed_where(|key| one.has(key) || two.has(key));

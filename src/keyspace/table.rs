@@ -453,6 +453,11 @@ impl Table {
         self.depths[depth] = u32::try_from(self.segments).unwrap_or(u32::MAX);
     }
 
+    /// A key with its hash.
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        self.hasher.key(bytes)
+    }
+
     /// Hash of `key`.
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)

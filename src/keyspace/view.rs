@@ -860,7 +860,7 @@ impl<'a> View<'a> {
         let first = lower.iter_mut().filter(|held| held.db == a);
         let second = upper.iter_mut().filter(|held| held.db == b);
         for (one, other) in first.zip(second) {
-            one.guard.swap(&mut other.guard);
+            one.guard.swap(&mut other.guard, self.now);
         }
         self.keyspace.pressure().note_replaced();
     }

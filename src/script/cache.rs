@@ -297,6 +297,11 @@ impl ScriptCache {
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Relaxed)
     }
+
+    /// Counts those from zero.
+    pub fn reset_evicted(&self) {
+        self.evicted.store(0, Relaxed);
+    }
 }
 
 #[cfg(test)]

@@ -409,6 +409,9 @@ fn readers_of_a_group_are_told_that_their_stream_has_expired() {
     assert_eq!(of_group.served(), "blocked");
     c.serve_late();
     assert_eq!(of_group.served(), "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option");
+    let failed = "cmdstat_xreadgroup:calls=1,usec=";
+    let stats = c.ask("INFO commandstats");
+    assert!(stats.lines().any(|line| line.starts_with(failed) && line.ends_with(",failed_calls=1")), "{stats}");
     assert_eq!([of_all.served(), of_list.served()], ["blocked"; 2]);
     c.check("RPUSH s a", ":1");
     assert_eq!(of_list.served(), "[$s, $a]");

@@ -137,6 +137,7 @@ fn config_resetstat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
     args.finish()?;
     ctx.shared.stats.reset();
     ctx.shared.history.clear();
+    ctx.shared.scripts.cache.reset_evicted();
     ctx.shared.keyspace.reclaimer().stats().freed.store(0, Relaxed);
     ctx.db.reset_stats();
     ctx.shared.keyspace.engine().reset_exceeded();
