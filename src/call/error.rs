@@ -59,10 +59,10 @@ impl CommandError {
         }
     }
 
-    /// The word before the first space, as `errorstats` counts it; ERR where the first 32 bytes have none.
+    /// The word before the first space or line break, as `errorstats` counts it; ERR where the first 32 bytes have none.
     pub fn code(&self) -> String {
         let text = self.reply_text();
-        let space = text.iter().take(32).position(|byte| *byte == b' ');
+        let space = text.iter().take(32).position(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
         let word = space.map_or(&b"ERR"[..], |space| &text[..space]);
         String::from_utf8_lossy(word).into_owned()
     }

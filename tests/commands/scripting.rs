@@ -225,3 +225,24 @@ fn the_slow_log_has_what_scripts_and_transactions_run() {
     c.check("EXEC", "[$6]");
     c.check("SLOWLOG LEN", ":3"); // RESET, MULTI, GET: EXEC stands for nothing of its own
 }
+
+/// The arguments were still on the stack of the interpreter when the reply was to be put there.
+#[test]
+fn a_command_may_have_as_many_arguments_as_unpack_gives() {
+    both(|c| {
+        let push = "local a = {} for i = 1, 7999 do a[i] = i end return";
+        c.check(&format!("EVAL \"{push} redis.call('RPUSH', KEYS[1], unpack(a))\" 1 l"), ":7999");
+        c.check(&format!("EVAL \"{push} redis.pcall('RPUSH', KEYS[1], unpack(a))\" 1 l"), ":15998");
+        c.check("EVAL \"local t = redis.call('LRANGE', KEYS[1], 0, -1) return {#t, t[15998]}\" 1 l", "[:15998, $7999]");
+    });
+}
+
+/// A code that a line break ends was counted with all that follows it up to a space.
+#[test]
+fn a_line_break_ends_an_error_code() {
+    both(|c| {
+        let reply = c.ask(r#"EVAL "error(redis.error_reply('-MINE\r\n-FAKE x'))" 0"#);
+        assert!(reply.starts_with("-MINE  -FAKE x"), "{reply}");
+        assert!(c.ask("INFO errorstats").contains("errorstat_MINE:count=1\r\n"));
+    });
+}

@@ -54,6 +54,8 @@ unsafe fn command(state: *mut lua_State, raises: bool) -> c_int {
         if !run_command(inner) {
             return raise(state, "internal error");
         }
+        // The request has its own copies; of a call with nearly as many arguments as the stack has room for, the reply needs their place.
+        ffi::lua_settop(state, 0);
         let reply: *const [u8] = match inner.out.contiguous() {
             Some(bytes) => bytes,
             None => {
