@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::keyspace::attention::Attention;
 use crate::persistence::aof::writer::{Fault, Log, LogFile};
 use crate::persistence::disk::{Disk, RealDisk};
+use crate::persistence::rdb::save::Progress;
 use crate::protocol::batch::RequestView;
 use crate::protocol::reply::Reply;
 use crate::util::clock::{Ticks, UnixMs};
@@ -22,7 +23,9 @@ use files::Files;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
+};
 use std::time::Duration;
 
 /// A write that takes longer than this is slow: the next ones are left to the log's own thread.
@@ -44,8 +47,8 @@ pub enum Policy {
 
 /// What the log's keeper is asked for.
 pub enum Task {
-    /// New files in place of what the log has grown to.
-    Rewrite,
+    /// New files in place of what the log has grown to, unless [`AppendLog::wish`] has another number by then.
+    Rewrite(u64),
     /// `DEBUG LOADAOF`, for this client.
     Load(Arc<Blocked>),
 }
@@ -160,6 +163,10 @@ pub struct AppendLog {
     tasks: Mutex<VecDeque<Task>>,
     files: Mutex<Files>,
     report: Mutex<Report>,
+    /// How often rewrites were called off.
+    wish: AtomicU64,
+    /// The rewrite in flight.
+    rewrite: Mutex<Arc<Progress>>,
 }
 
 impl Default for AppendLog {
@@ -190,6 +197,8 @@ impl AppendLog {
             tasks: Mutex::default(),
             files: Mutex::default(),
             report: Mutex::default(),
+            wish: AtomicU64::new(0),
+            rewrite: Mutex::default(),
         }
     }
 
@@ -461,6 +470,32 @@ impl AppendLog {
     /// The next task.
     pub fn next_task(&self) -> Option<Task> {
         self.tasks.lock().pop_front()
+    }
+
+    // Rewrites that are not wanted any more
+
+    /// The number of a rewrite that is wanted now; see [`begin_rewrite`](AppendLog::begin_rewrite).
+    pub fn wish(&self) -> u64 {
+        self.wish.load(SeqCst)
+    }
+
+    /// What is to be asked during a rewrite that was wanted under this number: whether it still is.
+    pub fn begin_rewrite(&self, wish: u64) -> Arc<Progress> {
+        let progress = Arc::new(Progress::default());
+        *self.rewrite.lock() = Arc::clone(&progress);
+        // Whoever calls it off counts first, and looks for the rewrite in flight then.
+        progress.cancelled.store(self.wish() != wish, SeqCst);
+        progress
+    }
+
+    /// Neither the rewrite in flight nor those that were asked for are wanted any more. Returns what the report said of them.
+    pub fn call_off(&self) -> Report {
+        let mut report = self.report.lock();
+        self.wish.fetch_add(1, SeqCst);
+        self.rewrite.lock().cancelled.store(true, SeqCst);
+        let was = *report;
+        (report.rewriting, report.scheduled, report.since) = (false, false, None);
+        was
     }
 
     // Reports

@@ -13,7 +13,7 @@ use crate::persistence::rdb::save::{Options, Progress, SaveError, recorder, save
 use crate::util::clock::{Ticks, UnixMs};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::time::Duration;
 
 /// What nobody waits for is written within this time; and so often the keeper looks whether a rewrite is due.
@@ -250,16 +250,17 @@ fn keep_always(shared: &'static Shared) {
         log.keeping.wait((log.is_on() || shared.config.appendonly()).then_some(TICK));
         while let Some(task) = log.next_task() {
             match task {
-                Task::Rewrite => rewrite(shared, false),
+                Task::Rewrite(wish) => rewrite(shared, false, wish),
                 Task::Load(blocked) => replay::load_again(shared, &blocked),
             }
         }
+        let wish = log.wish(); // before the options: whoever changes them calls off what was wanted by then
         let ready = !shared.loading.is_on() && UnixMs::now() >= log.report().not_before;
         if ready && shared.config.appendonly() && !log.is_on() {
-            rewrite(shared, true);
+            rewrite(shared, true, wish);
         }
         if log.is_on() && !shared.cron_paused.load(Relaxed) && is_due(shared) {
-            rewrite(shared, false);
+            rewrite(shared, false, wish);
         }
     }
 }
@@ -284,19 +285,28 @@ fn is_due(shared: &Shared) -> bool {
     due
 }
 
-/// Replaces the files of the log by a base of what there is now; with `begin` the log itself begins with it.
-fn rewrite(shared: &'static Shared, begin: bool) {
+/// Replaces the files of the log by a base of what there is now; with `begin` the log itself begins with it. Does nothing, or ends
+/// without a trace, when what was wanted under the number `wish` is called off.
+fn rewrite(shared: &'static Shared, begin: bool, wish: u64) {
     let log = &shared.append_log;
-    while shared.keyspace.is_cutting() && !shared.shutdown.requested.load(Acquire) {
+    let progress = log.begin_rewrite(wish);
+    let called_off = || progress.cancelled.load(SeqCst);
+    while shared.keyspace.is_cutting() && !called_off() && !shared.shutdown.requested.load(Acquire) {
         std::thread::sleep(LOOK);
     }
     let started = UnixMs::now();
     {
-        let mut report = log.report();
+        let mut report = log.report(); // who calls it off holds this
+        if called_off() {
+            return;
+        }
         (report.rewriting, report.scheduled, report.since) = (true, false, Some(started));
     }
     tracing::info!("Background append only file rewriting started");
-    let result = try_rewrite(shared, begin);
+    let result = try_rewrite(shared, begin, &progress);
+    if called_off() {
+        return clear_away(shared);
+    }
     let mut report = log.report();
     (report.rewriting, report.since, report.ok) = (false, None, result.is_ok());
     let ended = UnixMs::now();
@@ -315,6 +325,16 @@ fn rewrite(shared: &'static Shared, begin: bool) {
     }
 }
 
+/// Sees to it that a rewrite which was called off leaves nothing: a log that was to begin with it may have begun as it was switched off.
+fn clear_away(shared: &Shared) {
+    let log = &shared.append_log;
+    tracing::info!("Background AOF rewrite ended: it is not wanted any more");
+    if log.is_on() && !shared.config.appendonly() {
+        let _ = log.stop(shared, shared.keyspace.attention()); // nothing was acknowledged for what it holds
+        log.files().close();
+    }
+}
+
 /// How long to wait after so many failures: at first not at all, then twice as long each time; where the log waits for it, not long.
 fn pause_ms(failures: u64, urgent: bool) -> i64 {
     let doubled = |times: u64| 1_i64.checked_shl(u32::try_from(times).unwrap_or(u32::MAX)).unwrap_or(i64::MAX);
@@ -325,7 +345,7 @@ fn pause_ms(failures: u64, urgent: bool) -> i64 {
     }
 }
 
-fn try_rewrite(shared: &'static Shared, begin: bool) -> Result<u64, String> {
+fn try_rewrite(shared: &'static Shared, begin: bool, progress: &Progress) -> Result<u64, String> {
     let (log, config) = (&shared.append_log, &shared.config);
     let (disk, rdb) = (&*log.disk, config.aof_use_rdb_preamble());
     let told = |error: io::Error| error.to_string();
@@ -336,16 +356,26 @@ fn try_rewrite(shared: &'static Shared, begin: bool) -> Result<u64, String> {
     }
     let file = logs.then(|| log.files().begin_rewrite(disk, config, begin)).transpose().map_err(told)?;
     let (temporary, path) = log.files().next_base(disk, config, rdb).map_err(told)?;
-    let (base, kept_bytes) = save(shared, begin, file, (&path, &temporary)).map_err(|error| error.to_string())?;
+    let saved = save(shared, begin, file, (&path, &temporary), progress).map_err(|error| error.to_string());
     let renaming = Ticks::now();
-    log.files().install_base(disk, config, rdb, usize::from(logs), base).map_err(told)?;
+    {
+        let mut files = log.files();
+        // Whoever switches the log off calls this off, and closes the files then: so the manifest never changes after that.
+        if progress.cancelled.load(SeqCst) {
+            let _ = disk.remove(&path); // perhaps there is none; no manifest names it
+            return Err(SaveError::Cancelled.to_string());
+        }
+        let (base, _) = saved.as_ref().map_err(String::clone)?;
+        files.install_base(disk, config, rdb, usize::from(logs), *base).map_err(told)?;
+        log.has_begun();
+    }
+    let (_, kept_bytes) = saved?;
     shared.note_latency("aof-rename", Ticks::now().nanos_since(renaming));
     if log.log.is_faulty() {
         log.log.start_over();
         tracing::warn!("The append-only file has new files: the server can write again");
     }
     log.writing.ring();
-    log.has_begun();
     let mut files = log.files();
     files.base_bytes = files.bytes(log.log.file_bytes());
     if !logs {
@@ -360,13 +390,15 @@ fn save(
     begin: bool,
     mut file: Option<LogFile>,
     (path, temporary): (&Path, &Path),
+    progress: &Progress,
 ) -> Result<(u64, u64), SaveError> {
     let (log, config) = (&shared.append_log, &shared.config);
     let (disk, rdb, mut functions) = (&*log.disk, config.aof_use_rdb_preamble(), Vec::new());
     let cut = loop {
         let record = if rdb { recorder(&shared.keyspace, config.maxmemory_policy()) } else { commands::recorder() };
         let cut = shared.keyspace.cut(record, &mut || {
-            if let Some(file) = file.take() {
+            let wanted = !progress.cancelled.load(SeqCst);
+            if let Some(file) = file.take_if(|_| wanted) {
                 log.switch_to(file);
                 if begin {
                     log.attach(shared);
@@ -376,18 +408,20 @@ fn save(
         });
         match cut {
             Ok(cut) => break cut,
+            Err(_) if progress.cancelled.load(SeqCst) => return Err(SaveError::Cancelled),
             Err(_) if shared.shutdown.requested.load(Acquire) => return Err(SaveError::Cancelled),
             Err(_) => std::thread::sleep(LOOK),
         }
     };
-    let progress = Progress::default();
     if rdb {
         let options = Options { config, functions: &functions, aof_base: true };
-        let saved = save_file(disk, (path, temporary), cut, options, &progress)?;
+        let saved = save_file(disk, (path, temporary), cut, options, progress)?;
         return Ok((saved.bytes, saved.kept_bytes));
     }
     let kept_bytes = cut.saved_bytes();
-    let written = commands::save(disk, temporary, cut, &functions, config.aof_rewrite_incremental_fsync());
+    let stamp_s = config.aof_timestamp_enabled().then(|| UnixMs::now().seconds());
+    let base = commands::Base { functions: &functions, stamp_s, syncs: config.aof_rewrite_incremental_fsync() };
+    let written = commands::save(disk, temporary, cut, base, &progress.cancelled);
     let installed = written.and_then(|bytes| {
         disk.install(temporary, path)?;
         Ok(bytes)

@@ -52,9 +52,10 @@ fn bgrewriteaof<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcom
     let scheduled = shared.keyspace.is_cutting() || ctx.blocking == Blocking::Refused;
     let asked = std::mem::replace(&mut report.scheduled, scheduled);
     report.rewriting = !scheduled;
+    let task = Task::Rewrite(shared.append_log.wish());
     drop(report);
     if !asked {
-        shared.append_log.ask(Task::Rewrite);
+        shared.append_log.ask(task);
     }
     let what = if scheduled { "scheduled" } else { "started" };
     ctx.reply.simple(&format!("Background append only file rewriting {what}"));

@@ -125,7 +125,7 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
         // Within a transaction the next turn of eviction does: it holds shards, for which others that evict wait.
         ctx.shared.keyspace.engine().follow(&ctx.shared.keyspace);
     }
-    follow_log(ctx.shared);
+    follow_log(ctx.shared, changes.iter().any(|change| change.name == "appendonly"));
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -201,18 +201,36 @@ fn refused(error: &SetError, pairs: &[(&[u8], &[u8])]) -> CommandError {
     CommandError::Bytes([head.as_bytes(), given, b"'"].concat())
 }
 
-/// Puts into effect what the options say of the append-only file. Waits for the disk when it is switched off.
-fn follow_log(shared: &Shared) {
+/// Puts into effect what the options say of the append-only file, which was `switched` on or off or stays as it was. Waits for the
+/// disk when it is switched off.
+fn follow_log(shared: &Shared, switched: bool) {
     let (log, on) = (&shared.append_log, shared.config.appendonly());
+    if switched {
+        call_off_rewrites(shared); // none is of use: the log begins with one of its own, or there is no log
+    }
     log.follow(&shared.config);
     if on && !log.is_on() && !shared.loading.is_on() {
-        log.report().rewriting = true;
+        let mut report = log.report();
+        if report.since.is_none() {
+            report.scheduled = shared.saving.running().is_some();
+            report.rewriting = !report.scheduled;
+        }
+        drop(report);
         log.keeping.ring();
     } else if !on && log.is_on() {
         if let Err(fault) = log.stop(shared, shared.keyspace.attention()) {
             tracing::warn!("The end of the append-only file may be lost: {}", fault.text());
         }
         log.files().close();
+    }
+}
+
+fn call_off_rewrites(shared: &Shared) {
+    let was = shared.append_log.call_off();
+    if was.rewriting {
+        tracing::info!("Killing running AOF rewrite child: a thread, which ends of itself");
+    } else if was.scheduled {
+        tracing::info!("The scheduled rewrite of the append-only file is not wanted any more");
     }
 }
 

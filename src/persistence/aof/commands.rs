@@ -14,6 +14,7 @@ use crate::util::turns::take_short_turns;
 use crate::value::walk::Part;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Bytes that are written at once.
@@ -79,13 +80,32 @@ fn put_restore(head: &Pieces, value: &Pieces, out: &mut Vec<u8>) {
     encode([&b"RESTORE"[..], key, deadline, &payload, b"ABSTTL"].into_iter(), out);
 }
 
-/// Writes a base into the file at `path`, and syncs it; returns its length. `functions` are the texts of libraries; with `syncs` it
-/// is synced piece by piece. Blocks.
+/// What a base is written with, beside what there was at the cut.
+#[derive(Clone, Copy)]
+pub struct Base<'b> {
+    /// Texts of libraries of functions.
+    pub functions: &'b [Box<[u8]>],
+    /// The time that it begins with, in seconds; `None` for no time.
+    pub stamp_s: Option<i64>,
+    /// It is synced piece by piece.
+    pub syncs: bool,
+}
+
+/// Writes a base into the file at `path`, and syncs it; returns its length. Ends early once it is `cancelled`. Blocks.
 ///
 /// # Errors
 /// What the system says, or that nobody wants the cut any more.
-pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8]>], syncs: bool) -> io::Result<u64> {
+pub fn save(
+    disk: &dyn Disk,
+    path: &Path,
+    mut cut: Cut<'_>,
+    Base { functions, stamp_s, syncs }: Base<'_>,
+    cancelled: &AtomicBool,
+) -> io::Result<u64> {
     let mut out = Out { file: disk.create_long(path)?, buffer: Vec::new(), written: 0, unsynced: 0, syncs };
+    if let Some(stamp_s) = stamp_s {
+        out.buffer.extend_from_slice(format!("#TS:{stamp_s}\r\n").as_bytes());
+    }
     for code in functions {
         encode([&b"FUNCTION"[..], b"LOAD", code].into_iter(), &mut out.buffer);
     }
@@ -94,7 +114,7 @@ pub fn save(disk: &dyn Disk, path: &Path, mut cut: Cut<'_>, functions: &[Box<[u8
     loop {
         std::thread::sleep(REST);
         let Some((db, given)) = cut.turn(TURN_NANOS, &mut pieces) else { break };
-        if cut.is_cancelled() {
+        if cut.is_cancelled() || cancelled.load(Relaxed) {
             return Err(io::Error::other("cancelled"));
         }
         if selected != Some(db) && !pieces.is_empty() {
