@@ -1,6 +1,7 @@
 //! What one request sees of the keyspace: the shards of its keys, locked.
 
 use super::entry::{Entry, EntryRef};
+use super::evict::pressure::{FREQUENCY, Pressure};
 use super::reclaim::{Flushed, Garbage, Why};
 use super::shard::{Shard, ShardStats, Stale, access_seconds};
 use super::table::Occupied;
@@ -527,9 +528,24 @@ impl<'a> View<'a> {
         empty && self.remove(key)
     }
 
-    /// Makes a key look as if it had last been used so many seconds ago.
+    /// Makes a key look as if it had been used so often, by the logarithmic counter of the LFU policies; without one of them, which
+    /// alone count uses, nothing.
+    pub fn set_frequency(&mut self, key: Key<'_>, counter: u8) {
+        let now = self.now;
+        if self.keyspace.pressure().mode() & FREQUENCY == 0 {
+            return;
+        }
+        if let Some(mut entry) = self.shard(self.db, key.hash).change(key, now) {
+            entry.set_access(Pressure::with_frequency(counter, now));
+        }
+    }
+
+    /// Makes a key look as if it had last been used so many seconds ago, unless uses are counted instead.
     pub fn set_idle(&mut self, key: Key<'_>, seconds: i64) {
         let now = self.now;
+        if self.keyspace.pressure().mode() & FREQUENCY != 0 {
+            return;
+        }
         let used = access_seconds(UnixMs(now.0.saturating_sub(seconds.saturating_mul(1000))));
         if let Some(mut entry) = self.shard(self.db, key.hash).change(key, now) {
             entry.set_access(used);

@@ -102,7 +102,7 @@ fn load(shared: &'static Shared, source: Source) -> Result<(), String> {
     match source {
         Source::Snapshot(path) => match load_snapshot(shared, &RealDisk::default(), &path) {
             Ok(_) => Ok(()),
-            Err(error) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(format!("{error}. Terminating server after rdb file reading failure."))),
         },
         Source::Log(plan) => append_log::load(shared, plan).map_err(failed),
     }

@@ -125,3 +125,44 @@ fn digests_have_scores_in_their_shortest_form() {
         assert!(digest.contains("a51597e3db76b9cea644d870806cf74800343bb7"), "{digest}");
     });
 }
+
+/// FREQ was read and forgotten.
+#[test]
+fn the_frequency_of_a_restored_key_counts_where_frequencies_do() {
+    let mut client = Client::new(Resp::V2);
+    client.ask("SET k bar");
+    let dump = client.bytes(&[b"DUMP", b"k"]);
+    client.check("CONFIG SET maxmemory-policy allkeys-lfu", "+OK");
+    assert_eq!(client.bytes(&[b"RESTORE", b"f", b"0", &dump, b"FREQ", b"100"]), b"+OK\r\n");
+    client.check("OBJECT FREQ f", ":100");
+    assert_eq!(client.bytes(&[b"RESTORE", b"i", b"0", &dump, b"IDLETIME", b"100"]), b"+OK\r\n");
+    client.check("OBJECT FREQ i", ":5");
+    client.check("CONFIG SET maxmemory-policy allkeys-lru", "+OK");
+    assert_eq!(client.bytes(&[b"RESTORE", b"l", b"0", &dump, b"FREQ", b"100"]), b"+OK\r\n");
+    client.check("OBJECT IDLETIME l", ":0");
+}
+
+#[test]
+fn a_payload_of_a_later_version_is_restored_where_that_is_allowed() {
+    let mut client = Client::new(Resp::V2);
+    let later = b"\x00\x03bar\xde\x00\x0fYUza\xd3\xec\xe0";
+    let refused = b"-ERR DUMP payload version or checksum are wrong\r\n";
+    assert_eq!(client.bytes(&[b"RESTORE", b"k", b"0", later]), refused);
+    client.check("CONFIG SET rdb-version-check relaxed", "+OK");
+    assert_eq!(client.bytes(&[b"RESTORE", b"k", b"0", later]), b"+OK\r\n");
+    client.check("GET k", "$bar");
+}
+
+/// A ziplist says where its last entry begins. Nobody looked.
+#[test]
+fn a_ziplist_with_a_wrong_tail_is_refused() {
+    let mut client = Client::new(Resp::V2);
+    client.ask("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1");
+    let mut payload =
+        b"\x0c\x19\x19\x00\x00\x00\x16\x00\x00\x00\x06\x00\x00\xf1\x02\xf1\x02\x02_1\x04\xf2\x02\xf3\x02\xf3\xff"
+            .to_vec();
+    payload.extend_from_slice(b"\x09\x00\0\0\0\0\0\0\0\0");
+    assert_eq!(client.bytes(&[b"RESTORE", b"z", b"0", &payload]), b"+OK\r\n");
+    payload[6] = 2;
+    assert_eq!(client.bytes(&[b"RESTORE", b"y", b"0", &payload]), b"-ERR Bad data format\r\n");
+}

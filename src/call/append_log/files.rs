@@ -78,7 +78,7 @@ pub fn plan(disk: &dyn Disk, config: &Config) -> Result<Option<Plan>, String> {
     for part in manifest.parts() {
         let path = names.path(&part.name);
         let bytes = disk.len(&path).map_err(|error| told(&path, error))?;
-        let missing = || format!("The AOF manifest names {}, which is not there", path.display());
+        let missing = || format!("The AOF manifest names {} but: No such file or directory", path.display());
         parts.push((path.clone(), bytes.ok_or_else(missing)?));
     }
     Ok(Some(Plan { names, manifest, parts }))

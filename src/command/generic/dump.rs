@@ -10,7 +10,7 @@ use crate::call::limits;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, KeyFlags, KeySpec, Outcome};
 use crate::keyspace::Key;
 use crate::keyspace::Ttl;
-use crate::persistence::rdb::dump::{self, Refusal};
+use crate::persistence::rdb::dump::{self, Checks, Refusal};
 use crate::persistence::rdb::value::Loaded;
 use crate::util::clock::UnixMs;
 use crate::util::number;
@@ -130,12 +130,13 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     let Some(time) = time.filter(|_| ttl >= 0) else {
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
     };
-    let checked = !ctx.shared.loading.skip_checksums.load(Relaxed);
-    let value =
-        dump::restore(bytes, checked, &limits::values(&ctx.shared.config)).map_err(|refusal| match refusal {
-            Refusal::Envelope => CommandError::text("ERR DUMP payload version or checksum are wrong"),
-            Refusal::Content => CommandError::text("ERR Bad data format"),
-        })?;
+    let config = &ctx.shared.config;
+    let checksum = !ctx.shared.loading.skip_checksums.load(Relaxed);
+    let checks = Checks { checksum, version: !config.rdb_version_check_relaxed() };
+    let value = dump::restore(bytes, checks, &limits::values(config)).map_err(|refusal| match refusal {
+        Refusal::Envelope => CommandError::text("ERR DUMP payload version or checksum are wrong"),
+        Refusal::Content => CommandError::text("ERR Bad data format"),
+    })?;
     let deadline = (ttl != 0).then_some(UnixMs(time));
     let replaced = options.replace && ctx.db.remove(key);
     if deadline.is_some_and(|deadline| deadline <= ctx.now) {
@@ -153,6 +154,9 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     }
     if let Some(seconds) = options.idle_seconds {
         ctx.db.set_idle(key, seconds);
+    }
+    if let Some(counter) = options.frequency.and_then(|frequency| u8::try_from(frequency).ok()) {
+        ctx.db.set_frequency(key, counter);
     }
     ctx.touch(key, Event::Generic("restore"));
     log_restore(ctx, key, deadline);

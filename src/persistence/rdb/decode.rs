@@ -162,7 +162,12 @@ impl Decoder<'_, '_> {
             return if is_empty(found.kind, value) {
                 Ok(Fate::Empty)
             } else {
-                Err(format!("the value of key '{}', of type {}, is damaged", name(bytes, found), found.kind))
+                let (kind, key) = (value::name_of(found.kind), name(bytes, found));
+                tracing::error!("{kind} integrity check failed.");
+                Err(format!(
+                    "the value of key '{key}', of type {}, is damaged: {kind} integrity check failed",
+                    found.kind
+                ))
             };
         };
         if !options.keep_expired && !entry.get().is_live(options.now) {

@@ -51,19 +51,36 @@ pub fn seal(kind: u8, value: &Pieces) -> Vec<u8> {
     out
 }
 
-/// The value that `bytes` hold, their checksum verified if `checked`. O(size); allocates about what the value takes.
-pub fn restore<'a>(bytes: &'a [u8], checked: bool, limits: &Limits) -> Result<Loaded<'a>, Refusal> {
+/// How strict [`restore`] is.
+#[derive(Clone, Copy, Debug)]
+pub struct Checks {
+    /// The checksum is verified.
+    pub checksum: bool,
+    /// Only versions of the format that are known are read.
+    pub version: bool,
+}
+
+/// The value that `bytes` hold. O(size); allocates about what the value takes.
+pub fn restore<'a>(bytes: &'a [u8], checks: Checks, limits: &Limits) -> Result<Loaded<'a>, Refusal> {
     let (content, envelope) =
         bytes.len().checked_sub(ENVELOPE_BYTES).map(|at| bytes.split_at(at)).ok_or(Refusal::Envelope)?;
     let mut envelope = Reader::new(envelope);
     let version = envelope.array().map(u16::from_le_bytes).map_err(|_| Refusal::Envelope)?;
     let sum = envelope.array().map(u64::from_le_bytes).map_err(|_| Refusal::Envelope)?;
-    let known = version <= LATEST_REDIS || version == VALKEY;
-    if !known || checked && checksum(&bytes[..bytes.len() - size_of::<u64>()]) != sum {
+    let known = version <= LATEST_REDIS || version == VALKEY || !checks.version;
+    if !known || checks.checksum && checksum(&bytes[..bytes.len() - size_of::<u64>()]) != sum {
         return Err(Refusal::Envelope);
     }
     let mut reader = Reader::new(content);
     let kind = reader.byte().map_err(|_| Refusal::Content)?;
-    let value = value::load(kind, version, &mut reader, limits).map_err(|_| Refusal::Content)?;
-    if reader.rest().is_empty() { Ok(value) } else { Err(Refusal::Content) }
+    match value::load(kind, version, &mut reader, limits) {
+        Ok(value) if reader.rest().is_empty() => Ok(value),
+        _ => {
+            tracing::warn!(
+                "RESTORE was given a payload that is damaged: {} integrity check failed.",
+                value::name_of(kind)
+            );
+            Err(Refusal::Content)
+        }
+    }
 }

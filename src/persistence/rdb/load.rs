@@ -12,7 +12,7 @@ use super::feed::{Dry, Feed};
 use super::queue::{Block, Queue};
 use super::records::{self, Found, HEADER_BYTES, Record, Version};
 use super::value::Limits;
-use super::walk::{Stop, Walk};
+use super::walk::{Stop, UNKNOWN_TYPE, Walk};
 use crate::keyspace::{Keyspace, View};
 use crate::persistence::disk::Disk;
 use crate::util::clock::UnixMs;
@@ -166,6 +166,18 @@ pub fn load_held(
     open(disk, path, |source, total| run(source, total, (Some(keyspace), Some(view)), options, progress))
 }
 
+/// Whether a file can be one that is loaded, by its first bytes.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_version(disk: &dyn Disk, path: &Path, options: &Options) -> Result<(), LoadError> {
+    let wrong = |what: String| LoadError { path: path.to_owned(), offset: 0, what };
+    let mut header = [0; HEADER_BYTES];
+    let read = disk.open(path).and_then(|mut source| source.read_exact(&mut header));
+    read.map_err(|error| wrong(error.to_string()))?;
+    Version::read(&header, options.any_version).map(|_| ()).map_err(wrong)
+}
+
 fn open(
     disk: &dyn Disk,
     path: &Path,
@@ -248,6 +260,19 @@ fn help<'scope>(scope: &'scope Scope<'scope, '_>, number: usize, job: &'scope Jo
     }
 }
 
+/// What is said of a type of value that is not known, here and in the log.
+fn unknown(kind: u8, version: Version) -> String {
+    let number = version.number;
+    match version.origin() {
+        Some("foreign") => tracing::error!("Can't handle foreign type or opcode {kind} in RDB with version {number}"),
+        _ => tracing::error!("Unknown type or opcode when loading DB. Unrecoverable error, aborting now."),
+    }
+    match version.origin() {
+        Some(origin) => format!("Unknown object type {kind} in RDB file with {origin} version {number}"),
+        None => format!("Invalid object type: {kind}"),
+    }
+}
+
 fn fault_of(feed: &Feed<'_>, place: usize, dry: Dry) -> Fault {
     let what = match dry {
         Dry::End => "the file ends too early".to_owned(),
@@ -305,7 +330,9 @@ impl<'j, 'd, 'a, 's> Reading<'j, 'd, 'a, 's> {
                 }
                 Err(Stop::More(least)) => self.more(least)?,
                 Err(Stop::Bad(what)) => {
-                    return Err(Fault { offset: self.feed.offset(walk.at()), what: what.to_owned() });
+                    let kind = (what == UNKNOWN_TYPE).then(|| records::kind_at(self.feed.bytes(), self.at)).flatten();
+                    let what = kind.map_or_else(|| what.to_owned(), |kind| unknown(kind, self.job.version));
+                    return Err(Fault { offset: self.feed.offset(walk.at()), what });
                 }
             }
         }

@@ -26,6 +26,9 @@ pub const HEADER_BYTES: usize = 9;
 /// The versions of Redis that are read, up to this.
 const LATEST_REDIS: u16 = 12;
 
+/// The first version of Redis that is not open to everybody: from here to Valkey's own numbers they are foreign to Valkey.
+const FIRST_FOREIGN: u16 = 12;
+
 /// The first version that ends with a checksum.
 const WITH_CHECKSUM: u16 = 5;
 
@@ -40,20 +43,37 @@ pub struct Version {
 
 impl Version {
     /// Reads a header. `any`: versions that are not known are tried too.
-    pub fn read(header: &[u8], any: bool) -> Result<Version, &'static str> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(header: &[u8], any: bool) -> Result<Version, String> {
+        const SIGNATURE: &str = "Wrong signature trying to load DB from file: this is no snapshot";
         let (digits, valkey) = match (header.strip_prefix(b"REDIS"), header.strip_prefix(b"VALKEY")) {
             (Some(digits), _) => (digits, false),
             (_, Some(digits)) => (digits, true),
-            _ => return Err("wrong signature: this is no snapshot file"),
+            _ => return Err(SIGNATURE.to_owned()),
         };
         let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-        let number =
-            digits.and_then(|digits| digits.parse().ok()).ok_or("wrong signature: this is no snapshot file")?;
-        let known = if valkey { number == VALKEY } else { (1..=LATEST_REDIS).contains(&number) };
-        if known || any && number > 0 {
-            Ok(Version { number, valkey })
+        let number = digits.and_then(|digits| digits.parse().ok()).ok_or(SIGNATURE)?;
+        let version = Version { number, valkey };
+        if version.is_known() || any && number > 0 {
+            Ok(version)
         } else {
-            Err("can't handle this version of the format")
+            Err(format!("Can't handle RDB format version {number}"))
+        }
+    }
+
+    /// Whether it is read without being asked to try.
+    pub fn is_known(self) -> bool {
+        if self.valkey { self.number == VALKEY } else { (1..=LATEST_REDIS).contains(&self.number) }
+    }
+
+    /// What it is called when it is not one of those of Valkey 9 or of the open versions of Redis.
+    pub fn origin(self) -> Option<&'static str> {
+        match self.number {
+            FIRST_FOREIGN..VALKEY if !self.valkey => Some("foreign"),
+            number if number > VALKEY => Some("future"),
+            _ => None,
         }
     }
 
@@ -156,6 +176,21 @@ fn entry(walk: &mut Walk<'_>) -> Result<Found, Stop> {
                 return Ok(Found { kind, key, value: start..walk.at(), deadline, idle_s, frequency });
             }
         }
+    }
+}
+
+/// The type of the value of the entry that begins at `place`, if so much is there.
+pub fn kind_at(bytes: &[u8], place: usize) -> Option<u8> {
+    let mut walk = Walk::new(bytes, place);
+    loop {
+        let passed = match walk.byte().ok()? {
+            0xfc => walk.skip(8),
+            0xfd => walk.skip(4),
+            0xf8 => walk.number().map(|_| ()),
+            0xf9 => walk.skip(1),
+            kind => return Some(kind),
+        };
+        passed.ok()?;
     }
 }
 

@@ -85,6 +85,27 @@ pub fn type_of(entry: EntryRef<'_>) -> u8 {
     }
 }
 
+/// What a type byte stands for, in the words of Valkey's log.
+pub fn name_of(kind: u8) -> &'static str {
+    match kind {
+        0 => "String",
+        1 | 14 | 18 => "List",
+        2 => "Set",
+        3 | 5 => "Zset",
+        4 | 22 | 24 | 25 => "Hash",
+        9 => "Zipmap",
+        10 => "List ziplist",
+        11 => "Intset",
+        12 => "Zset ziplist",
+        13 => "Hash ziplist",
+        15 | 19 | 21 => "Stream listpack",
+        16 => "Hash listpack",
+        17 => "Zset listpack",
+        20 => "Set listpack",
+        _ => "Unknown type",
+    }
+}
+
 /// Appends the value of an entry as of `now`, its type left out. O(size).
 pub fn save(entry: EntryRef<'_>, now: UnixMs, out: &mut Pieces) {
     match entry.object() {

@@ -12,6 +12,9 @@ pub enum Stop {
     Bad(&'static str),
 }
 
+/// The reason why a walk stops at a type of value that is not known.
+pub const UNKNOWN_TYPE: &str = "a type of value that is not known";
+
 /// A place in bytes of which more may come.
 #[derive(Clone, Copy, Debug)]
 pub struct Walk<'a> {
@@ -139,7 +142,7 @@ impl<'a> Walk<'a> {
             }
             25 => self.skip(8).and_then(|()| self.string()),
             6 | 7 => Err(Stop::Bad("a value of a module, and there are no modules here")),
-            _ => Err(Stop::Bad("a type of value that is not known")),
+            _ => Err(Stop::Bad(UNKNOWN_TYPE)),
         }
     }
 

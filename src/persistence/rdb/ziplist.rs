@@ -1,7 +1,7 @@
 //! Ziplists and zipmaps, which Redis before 7.0 wrote for small collections: read only.
 //!
 //! ```text
-//! ziplist = bytes u32, tail u32, count u16, entries, 0xff
+//! ziplist = bytes u32, tail u32 (where the last entry begins), count u16, entries, 0xff
 //! entry   = length of the entry before (1 byte, or 0xfe and 4), encoding, data
 //! zipmap  = count u8, (field length, field, value length, free u8, value, free bytes)*, 0xff
 //! ```
@@ -15,15 +15,16 @@ use std::borrow::Cow;
 pub fn ziplist(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Malformed> {
     let mut reader = Reader::new(bytes);
     let total = u32::from_le_bytes(reader.array()?) as usize;
-    let _tail: [u8; 4] = reader.array()?;
+    let tail = u32::from_le_bytes(reader.array()?) as usize;
     let count = u16::from_le_bytes(reader.array()?);
     if total != bytes.len() {
         return Err(Malformed);
     }
     let mut elements = Vec::new();
-    let mut before = 0;
+    let (mut before, mut last) = (0, bytes.len() - reader.rest().len());
     while reader.rest().first() != Some(&0xff) {
         let start = reader.rest().len();
+        last = bytes.len() - start;
         let previous = match reader.byte()? {
             0xfe => u32::from_le_bytes(reader.array()?) as usize,
             short => usize::from(short),
@@ -35,7 +36,7 @@ pub fn ziplist(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Malformed> {
         before = start - reader.rest().len();
     }
     let counted = count == u16::MAX || usize::from(count) == elements.len();
-    if reader.rest().len() == 1 && counted { Ok(elements) } else { Err(Malformed) }
+    if reader.rest().len() == 1 && counted && tail == last { Ok(elements) } else { Err(Malformed) }
 }
 
 fn element<'a>(reader: &mut Reader<'a>) -> Result<Cow<'a, [u8]>, Malformed> {
@@ -82,7 +83,10 @@ pub fn zipmap(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Malformed> {
 fn zipmap_len(reader: &mut Reader<'_>) -> Result<Option<usize>, Malformed> {
     Ok(match reader.byte()? {
         0xff => None,
-        0xfe => Some(u32::from_le_bytes(reader.array()?) as usize),
+        0xfe => match u32::from_le_bytes(reader.array()?) {
+            0..=0xfd => return Err(Malformed), // nobody writes what fits a byte in this form
+            len => Some(len as usize),
+        },
         len => Some(usize::from(len)),
     })
 }

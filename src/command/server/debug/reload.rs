@@ -13,7 +13,7 @@ use crate::call::shared::Shared;
 use crate::call::spec::Outcome;
 use crate::command::scripting::restore_libraries;
 use crate::keyspace::{LockPlan, View};
-use crate::persistence::rdb::load::{Loaded, load_held};
+use crate::persistence::rdb::load::{Loaded, check_version, load_held};
 use crate::script::library::RestorePolicy;
 use crate::util::clock::UnixMs;
 use std::path::PathBuf;
@@ -84,6 +84,10 @@ fn run(ctx: &mut Context<'_>, options: &Options) -> Result<(), CommandError> {
     if !options.save && is_missing() {
         return Ok(()); // as in Valkey
     }
+    // Nothing is given up for a file of which no key would be read.
+    if !options.save {
+        check_version(&*shared.saving.disk, &file(shared), &loading::options(&shared.config, now)).map_err(refused)?;
+    }
     let mut view = if options.save { save(shared, now)? } else { lock(shared, now)? };
     let databases = if options.flush { shared.keyspace.databases() } else { 0 };
     // Freed while the file is loaded, so that there is no need of twice the memory.
@@ -96,10 +100,12 @@ fn run(ctx: &mut Context<'_>, options: &Options) -> Result<(), CommandError> {
         ctx.ready.extend(view.rouse_all(db).into_iter().map(|key| (db, key)));
     }
     drop(view);
-    loaded.map_err(|error| {
-        tracing::error!("DEBUG RELOAD: {error}");
-        CommandError::text("ERR Error trying to load the RDB dump, check server logs.")
-    })
+    loaded.map_err(refused)
+}
+
+fn refused(error: impl std::fmt::Display) -> CommandError {
+    tracing::error!("DEBUG RELOAD: {error}");
+    CommandError::text("ERR Error trying to load the RDB dump, check server logs.")
 }
 
 /// Locks everything as it is.
