@@ -27,12 +27,29 @@ pub struct LongRun {
     pub wrote: AtomicBool,
     /// Whether it is to end.
     pub killed: AtomicBool,
+    /// Whether the log has it.
+    pub noted: AtomicBool,
 }
 
 impl LongRun {
     /// What others are told once it has run over its time.
     pub fn busy(&self) -> &'static str {
         if self.function { FUNCTION_BUSY } else { SCRIPT_BUSY }
+    }
+
+    /// Says in the log, once, that it has run for longer than `threshold_ms`, if it has; 0 for no threshold.
+    pub fn note(&self, threshold_ms: u64) {
+        let millis = self.millis();
+        if threshold_ms == 0 || millis < threshold_ms || self.noted.swap(true, Relaxed) {
+            return;
+        }
+        let (kill, name) = match self.function {
+            true => ("FUNCTION KILL", self.name.escape_ascii().to_string()),
+            false => ("SCRIPT KILL", "a script".to_owned()),
+        };
+        tracing::warn!(
+            "Slow script detected: {name} has run for {millis} milliseconds. {kill} ends it unless it has written."
+        );
     }
 
     /// Milliseconds since it began.

@@ -43,6 +43,9 @@ pub fn run(shared: &'static Shared) {
         shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
         as_own(|| sample(shared, now, &mut samples));
         evict_clients(shared);
+        if let Some(run) = shared.scripts.long.first() {
+            run.note(shared.config.busy_reply_threshold_ms());
+        }
         saving::look(shared, now);
         as_own(|| shared.census.step(&mut pass, &shared.keyspace, now));
         if count % TICKS_A_SECOND == 0 {

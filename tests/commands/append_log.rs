@@ -246,3 +246,20 @@ fn a_rewrite_is_asked_for_once() {
     c.check("BGREWRITEAOF", "-ERR Background append only file rewriting already in progress");
     c.check("BGREWRITEAOF x", "-ERR wrong number of arguments for 'bgrewriteaof' command");
 }
+
+/// Replicas and logs of Valkey have each FLUSHDB and FLUSHALL, whatever there was; here those of an empty database were left out.
+#[test]
+fn a_flush_of_nothing_is_logged() {
+    for sync in ["", " SYNC", " ASYNC"] {
+        let (mut c, paper) = logging();
+        for line in ["FLUSHDB", "FLUSHALL"] {
+            c.check(&format!("{line}{sync}"), "+OK");
+        }
+        c.ask("MULTI");
+        c.ask(&format!("FLUSHDB{sync}"));
+        c.ask("EXEC");
+        c.shared.append_log.log.write().expect("a file with room");
+        let text = String::from_utf8(paper.bytes()).expect("text").to_ascii_uppercase();
+        assert_eq!((text.matches("FLUSHDB").count(), text.matches("FLUSHALL").count()), (2, 1), "{sync}: {text}");
+    }
+}

@@ -95,6 +95,85 @@ def test_check_aof(start, tmp_path):
     status, text = check("--fix", manifest)
     assert status == 0 and "Successfully truncated AOF" in text
     assert check(manifest)[0] == 0
+    # The words and the line that valkey-check-aof has.
+    with open(path, "ab") as file:
+        file.write(b"*1\r\n$4\r\nPING!!")
+    status, text = check(manifest)
+    lines = ["Start checking Multi Part AOF", "Start to check BASE AOF (RDB format).", "RDB preamble is OK, proceeding with AOF tail...",
+             "BASE AOF appendonly.aof.1.base.rdb is valid", "Start to check INCR files.", "Expected \\r\\n, got: 2121", "ok_up_to_line=15, diff=",
+             "AOF appendonly.aof.1.incr.aof is not valid. Use the --fix option"]
+    places = [text.find(line) for line in lines]
+    assert status == 1 and -1 not in places and places == sorted(places), text
+    assert "Start checking Old-Style AOF" in check(path)[1]
+    assert check("--fix", manifest)[1].endswith("All AOF files and manifest are valid\n")
     # It said nothing of what it could not open.
     status, text = check(tmp_path / "missing")
     assert status == 1 and "missing" in text and "No such file" in text
+
+
+def test_a_time_to_go_back_to_is_in_the_last_file(tmp_path):
+    base, last, manifest = (tmp_path / name for name in ("a.1.base.aof", "a.1.incr.aof", "a.manifest"))
+    manifest.write_text(f"file {base.name} seq 1 type b\nfile {last.name} seq 1 type i\n")
+    timed = b"#TS:5\r\n" + encode("SET", "a", "1") + b"#TS:9\r\n" + encode("SET", "b", "1")
+    for path, other in ((base, last), (last, base)):
+        path.write_bytes(timed)
+        other.write_bytes(encode("SET", "c", "1"))
+        status, text = check("--truncate-to-timestamp", "7", manifest)
+        whole = len(timed) // 2
+        if path == base:
+            assert status == 1 and f"Failed to truncate AOF {base.name} to timestamp 7 to offset {whole} because it is not the last file" in text, text
+            assert path.read_bytes() == timed
+        else:
+            assert status == 0 and f"Successfully truncated AOF {last.name} to timestamp 7" in text, text
+            assert f"Truncate nothing in AOF {base.name} to timestamp 7" in text and path.read_bytes() == timed[:whole]
+    assert "aborting" in check("--truncate-to-timestamp", "1", manifest)[1]
+
+
+def test_switching_the_log_off_ends_its_rewrite(start):
+    """The rewrite went on, another one was refused meanwhile, and the log began all the same when it had been switched off while it waited to begin."""
+    server = start(appendonly="yes")
+    with server.connect() as client:
+        for number in range(100):
+            client("SET", f"k{number}", "v")
+        client("CONFIG", "SET", "rdb-key-save-delay", "1000000")
+        client("BGREWRITEAOF")
+        until(lambda: persistence(client)["aof_rewrite_in_progress"] == "1")
+        client("CONFIG", "SET", "appendonly", "no")
+        report = persistence(client)
+        assert (report["aof_rewrite_in_progress"], report["aof_enabled"], report["aof_last_bgrewrite_status"]) == ("0", "0", "ok")
+        # Twice, each time before the first base is there.
+        for _ in range(2):
+            client("CONFIG", "SET", "appendonly", "yes")
+            until(lambda: persistence(client)["aof_enabled"] == "1")
+            client("SET", "one_more", "v")
+            client("CONFIG", "SET", "appendonly", "no")
+            assert persistence(client)["aof_enabled"] == "0"
+        client("CONFIG", "SET", "rdb-key-save-delay", "0")
+        client("CONFIG", "SET", "appendonly", "yes")
+        until(lambda: persistence(client)["aof_enabled"] == "1" and persistence(client)["aof_rewrite_in_progress"] == "0")
+        client("SET", "last", "1")
+        assert client("WAITAOF", "1", "0", "5000")[0] == 1
+    assert not [name for name in os.listdir(log_of(server)) if name.startswith("temp")]
+    kill(server)
+    again = restart(start, server, appendonly="yes")
+    with again.connect() as client:
+        assert client("DBSIZE") == 102 and client("GET", "last") == b"1"
+
+
+def test_a_log_that_is_wanted_during_a_snapshot_waits_for_its_end(start):
+    server = start()
+    with server.connect() as client:
+        for number in range(100):
+            client("SET", f"k{number}", "v")
+        client("CONFIG", "SET", "rdb-key-save-delay", "1000000")
+        client("BGSAVE")
+        client("CONFIG", "SET", "appendonly", "yes")
+        report = persistence(client)
+        assert (report["aof_rewrite_scheduled"], report["aof_rewrite_in_progress"]) == ("1", "0")
+        client("CONFIG", "SET", "appendonly", "no")
+        assert persistence(client)["aof_rewrite_scheduled"] == "0"
+        client("CONFIG", "SET", "appendonly", "yes")
+        client("CONFIG", "SET", "rdb-key-save-delay", "0")
+        client("BGSAVE", "CANCEL")
+        until(lambda: persistence(client)["aof_enabled"] == "1" and persistence(client)["aof_rewrite_in_progress"] == "0")
+        assert len(os.listdir(log_of(server))) == 3

@@ -133,6 +133,7 @@ impl LongScript {
             started,
             wrote: AtomicBool::new(standing.wrote),
             killed: AtomicBool::new(false),
+            noted: AtomicBool::new(false),
         });
         let (shared, worker) = (ctx.shared, ctx.session.client.worker);
         shared.keyspace.set_patience(false);
@@ -223,6 +224,7 @@ impl Drop for LongScript {
                 runner => runner.give_back(self.shared, self.worker),
             }
         }
+        self.run.note(self.shared.config.busy_reply_threshold_ms());
         self.shared.scripts.long.end(&self.run);
         self.shared.keyspace.set_patience(!self.shared.scripts.long.any());
         self.shared.clients.wake_paused();

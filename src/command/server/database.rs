@@ -138,6 +138,7 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
     let lazy = is_lazy(ctx, args)?;
     let databases = ctx.db.keyspace().databases();
     let flushed = (0..databases).map(|db| flush(ctx, db)).collect();
+    log_flush(ctx);
     ctx.touch_all(!waits(ctx, lazy));
     note_flushed(ctx.shared);
     Ok(free(ctx, flushed, lazy))
@@ -147,8 +148,17 @@ fn flushall<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, C
 fn flushdb<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     let lazy = is_lazy(ctx, args)?;
     let flushed = vec![flush(ctx, ctx.session.db)];
+    log_flush(ctx);
     ctx.touch_all(!waits(ctx, lazy));
     Ok(free(ctx, flushed, lazy))
+}
+
+/// A flush is logged though there was nothing, as in Valkey: it is what somebody wanted at this point.
+fn log_flush(ctx: &mut Context<'_>) {
+    if ctx.dirty == 0 && ctx.logs() {
+        let request = ctx.request;
+        ctx.effect(&request.iter().collect::<Vec<_>>());
+    }
 }
 
 fn is_lazy(ctx: &Context<'_>, args: &mut Args<'_>) -> Result<bool, CommandError> {
