@@ -122,11 +122,12 @@ fn start(arguments: &[OsString]) -> Result<Option<Ready>, Box<dyn std::error::Er
         rustix::process::setsid().map_err(|error| format!("Can't leave the terminal: {error}"))?;
     }
     std::env::set_current_dir(config.dir()).map_err(|error| format!("Can't change to 'dir': {error}"))?;
+    let config = Arc::new(config);
     let log = Log::start(&config).map_err(|error| format!("Can't open the log file: {error}"))?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    Ok(Some((Arc::new(config), log)))
+    Ok(Some((config, log)))
 }
 
 /// Tells the program that it is the one in the background.

@@ -51,7 +51,7 @@ pub struct Report {
     pub kept_bytes: u64,
     /// Nanoseconds for which the last cut held locks.
     pub cut_nanos: u64,
-    /// How many cuts there were.
+    /// How many cuts there were for snapshots in the background.
     pub cuts: u64,
 }
 
@@ -230,9 +230,10 @@ impl Shared {
         progress.total.store(cut.keys(), Relaxed);
         let running = Arc::new(Running { progress, background, since, outcome: Mutex::default() });
         let mut report = self.saving.report.lock();
-        report.cut_nanos = cut.cut_nanos();
-        report.cuts += 1;
         if background {
+            // SAVE forks nowhere.
+            report.cut_nanos = cut.cut_nanos();
+            report.cuts += 1;
             report.tried_at = since;
         }
         self.saving.plans.lock().running = Some(Arc::clone(&running));

@@ -10,6 +10,8 @@ use super::hot::HotKeys;
 use super::loading::Loading;
 use super::logs::{CommandLogs, LatencyMonitor};
 use super::notify;
+use super::oom_score::OomScores;
+use super::outside::Outside;
 use super::pubsub::PubSub;
 use super::saving::Saving;
 use super::spec::CommandSpec;
@@ -23,9 +25,9 @@ use crate::persistence::disk::Disk;
 use crate::script::Scripts;
 use crate::util::clock::UnixMs;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, Semaphore};
 
 /// What is known about the process from its start on.
@@ -145,6 +147,10 @@ pub struct Shared {
     pub cron_paused: AtomicBool,
     /// How the server is asked to stop.
     pub shutdown: Shutdown,
+    /// What the kernel knows of its importance.
+    pub oom_scores: OomScores,
+    /// Sockets and the log; nothing in a server that has neither.
+    pub outside: OnceLock<Box<dyn Outside>>,
 }
 
 impl Shared {
@@ -186,6 +192,8 @@ impl Shared {
             expiring: Semaphore::new((workers / 2).max(1)),
             cron_paused: AtomicBool::new(false),
             shutdown: Shutdown::default(),
+            oom_scores: OomScores::default(),
+            outside: OnceLock::new(),
         };
         notify::attend(&shared);
         shared

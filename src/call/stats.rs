@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const GROUPING_POWER: u8 = 4;
 const MAX_VALUE_POWER: u8 = 40;
 
-/// More different error codes than this are counted together, under a code of their own, as Valkey does.
+/// Once there are so many different error codes, further ones of scripts are counted together, under a code of their own, as Valkey does.
 const MAX_ERROR_CODES: usize = 128;
 const OTHER_ERROR_CODES: &str = "ERRORSTATS_OVERFLOW";
 
@@ -216,7 +216,9 @@ impl Stats {
         self.error_replies.fetch_add(1, Relaxed);
         let mut errors = self.errors.lock();
         let code = error.code();
-        let has_room = errors.contains_key(&code) || errors.len() < MAX_ERROR_CODES;
+        // Scripts, whose codes may be any word, give their errors as bytes.
+        let ours = !matches!(error, CommandError::Bytes(_)) || code == "ERR";
+        let has_room = ours || errors.len() < MAX_ERROR_CODES || errors.contains_key(&code);
         *errors.entry(if has_room { code } else { OTHER_ERROR_CODES.to_owned() }).or_default() += 1;
     }
 

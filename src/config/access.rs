@@ -87,6 +87,39 @@ impl LogLevel {
     }
 }
 
+/// The shape of a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `<pid>:M <time> <sign> <message>`.
+    Legacy,
+    /// `name=value` pairs.
+    Logfmt,
+    /// An object.
+    Json,
+}
+
+/// The shape of the time in a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogTime {
+    /// `21 Nov 2026 04:14:00.123`.
+    Legacy,
+    /// `2026-11-21T04:14:00.123+00:00`.
+    Iso8601,
+    /// Milliseconds since 1970.
+    Milliseconds,
+}
+
+/// What the kernel is told of whom to kill when memory runs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OomScore {
+    /// Nothing.
+    Untouched,
+    /// An addition to the score that the process had.
+    Relative,
+    /// A score.
+    Absolute,
+}
+
 /// Who may do something that is refused by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
@@ -240,6 +273,39 @@ impl Config {
     /// File for the log; `None` is standard output.
     pub fn logfile(&self) -> Option<PathBuf> {
         self.path(const { row("logfile") })
+    }
+
+    /// Shape of log lines.
+    pub fn log_format(&self) -> LogFormat {
+        match self.number(const { row("log-format") }) {
+            1 => LogFormat::Logfmt,
+            2 => LogFormat::Json,
+            _ => LogFormat::Legacy,
+        }
+    }
+
+    /// Shape of the time in log lines.
+    pub fn log_timestamp_format(&self) -> LogTime {
+        match self.number(const { row("log-timestamp-format") }) {
+            1 => LogTime::Iso8601,
+            2 => LogTime::Milliseconds,
+            _ => LogTime::Legacy,
+        }
+    }
+
+    /// How the kernel's out-of-memory score is set.
+    pub fn oom_score_adj(&self) -> OomScore {
+        match self.number(const { row("oom-score-adj") }) {
+            1 | 2 => OomScore::Relative,
+            3 => OomScore::Absolute,
+            _ => OomScore::Untouched,
+        }
+    }
+
+    /// The score of a primary, -2000 to 2000.
+    pub fn oom_score_adj_value(&self) -> i64 {
+        let text = self.text(const { row("oom-score-adj-values") });
+        text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
     }
 
     /// Whether keys and arguments stay out of the log.

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use parking_lot::{Mutex, RwLock};
 
 use crate::util::glob;
-pub use access::{EvictionPolicy, LogLevel, Permission};
+pub use access::{EvictionPolicy, LogFormat, LogLevel, LogTime, OomScore, Permission};
 use options::{ROWS, find, row};
 use parse::Loaded;
 pub use parse::{CommandLine, ConfigError};

@@ -200,10 +200,10 @@ pub const GROUPS: &[Group] = &[
     ] },
     Group { title: "Network", rows: &[
         list("bind", Kind::Addresses, "127.0.0.1 -::1",
-            "Addresses to listen on; a leading - makes one optional, * and ::* stand for all of a family.").check(at_start),
+            "Addresses to listen on; a leading - makes one optional, * and ::* stand for all of a family."),
         text("bind-source-addr", "", "Local address of outgoing connections.").later(REPLICATION),
         flag("protected-mode", "yes", "Serves only this machine as long as the default user has no password."),
-        int("port", 0, 65535, "6379", "TCP port to listen on; 0 listens on none.").check(at_start),
+        int("port", 0, 65535, "6379", "TCP port to listen on; 0 listens on none."),
         int("tcp-backlog", 0, I32, "511", "Connections that the kernel may queue before they are accepted.").startup(),
         text("unixsocket", "", "Path of a unix socket to listen on as well.").startup(),
         Row::new("unixsocketperm", Kind::Octal { max: 0o777 }, "0",
@@ -257,9 +257,10 @@ pub const GROUPS: &[Group] = &[
         text("pidfile", "", "File that holds the process id while the server runs.").startup(),
         pick("loglevel", LEVELS, "notice", "Least important messages that are logged: debug, verbose, notice, warning or nothing."),
         text("logfile", "", "File to append the log to; empty logs to standard output.").startup(),
-        pick("log-format", &["legacy", "logfmt", "json"], "legacy", "Shape of log lines.").later("other log formats"),
-        pick("log-timestamp-format", &["legacy", "iso8601", "milliseconds"], "legacy", "Shape of the time in log lines.")
-            .later("other log formats"),
+        pick("log-format", &["legacy", "logfmt", "json"], "legacy",
+            "Shape of log lines: legacy, logfmt or json."),
+        pick("log-timestamp-format", &["legacy", "iso8601", "milliseconds"], "legacy",
+            "Shape of the time in log lines: legacy, iso8601 or milliseconds since 1970."),
         flag("syslog-enabled", "no", "Logs to syslog as well.").startup().later(OS),
         text("syslog-ident", "larder", "Name under which syslog shows the server.").startup().later(OS),
         pick("syslog-facility",
@@ -384,8 +385,9 @@ pub const GROUPS: &[Group] = &[
         flag("lazyfree-lazy-user-flush", "yes", "Lets FLUSHALL and FLUSHDB free in the background unless told SYNC."),
     ] },
     Group { title: "Kernel", rows: &[
-        pick("oom-score-adj", &["no", "yes", "relative", "absolute"], "no", "Whether to tell the kernel whom to kill first.").later(OS),
-        list("oom-score-adj-values", Kind::OomScores, "0 200 800", "Scores of primary, replica and children.").later(OS),
+        pick("oom-score-adj", &["no", "yes", "relative", "absolute"], "no", 
+            "Whether to tell the kernel whom to kill first: relative to the score at the start, absolute, or no; yes is relative."),
+        list("oom-score-adj-values", Kind::OomScores, "0 200 800", "Scores of primary, replica and children; larder is always a primary."),
         flag("disable-thp", "yes", "Turns transparent huge pages off for the process.").startup()
             .unneeded("larder does not fork, so huge pages do not hurt it"),
         text("server-cpulist", "", "Cores for the worker threads.").alias(&["server_cpulist"]).startup().later(OS),
@@ -597,11 +599,6 @@ fn ipv6(value: &Value, _: Origin) -> Result<(), &'static str> {
 
 /// Words in braces that a process title may hold.
 const TITLE_WORDS: [&str; 7] = ["title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file"];
-
-/// What is decided at the start, though others can change it later: values are looked at all the same.
-fn at_start(_: &Value, origin: Origin) -> Result<(), &'static str> {
-    if origin == Origin::Startup { Ok(()) } else { Err("can't set immutable config") }
-}
 
 fn title_template(value: &Value, _: Origin) -> Result<(), &'static str> {
     const BAD: &str = "template format is invalid or contains unknown variables";

@@ -1,10 +1,12 @@
 //! Listening sockets, and the admission of connections.
 
+use super::log::Log;
 use super::socket::RawSocket;
 use super::worker::{Arrival, Workers};
 use crate::call::clients::Peer;
+use crate::call::outside::{CannotListen, Outside};
 use crate::call::shared::Shared;
-use crate::config::Config;
+use crate::config::{Config, LogLevel};
 use crate::util::clock::UnixMs;
 use crate::util::memory::flush_drift;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket as Socket2, TcpKeepalive, Type};
@@ -14,8 +16,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What a refused connection is told before it is closed.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -27,31 +31,51 @@ protected-mode no' from the machine itself) if no stranger can reach this port.\
 /// How long accepting rests when the process is out of files.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
+/// How long CONFIG SET waits for the thread that accepts; it has nothing long to do.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// All listening sockets.
 pub struct Listeners {
-    tcp: Vec<TcpListener>,
+    tcp: Vec<Door>,
     unix: Option<UnixListener>,
+    wishes: UnboundedReceiver<Wish>,
+}
+
+/// One TCP socket, and what the configuration calls it.
+struct Door {
+    address: String,
+    port: u16,
+    listener: TcpListener,
+}
+
+/// That of CONFIG SET to listen elsewhere; it waits for the answer.
+type Wish = mpsc::SyncSender<Result<(), CannotListen>>;
+
+/// What CONFIG SET has at hand of the thread that accepts, and of the log.
+pub struct Hall {
+    wishes: UnboundedSender<Wish>,
+    log: Log,
+}
+
+impl Outside for Hall {
+    fn listen(&self) -> Result<(), CannotListen> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        // A server that ends listens nowhere any more.
+        self.wishes.send(answer).map_err(|_| CannotListen)?;
+        answered.recv_timeout(PATIENCE).unwrap_or(Err(CannotListen))
+    }
+
+    fn log_from(&self, level: LogLevel) {
+        self.log.set_level(level);
+    }
 }
 
 impl Listeners {
     /// Opens every socket of the configuration; an address that begins with `-` may be missing on this machine.
-    pub fn bind(config: &Config) -> Result<Listeners, String> {
+    pub fn bind(config: &Config, log: Log) -> Result<(Listeners, Hall), String> {
         let mut tcp = Vec::new();
-        let port = config.port();
-        let addresses = if port == 0 { Vec::new() } else { config.bind() };
-        for address in &addresses {
-            let (name, optional) = match address.strip_prefix('-') {
-                Some(name) => (name, true),
-                None => (address.as_str(), false),
-            };
-            match bind_tcp(name, port, config.tcp_backlog()) {
-                Ok(listener) => tcp.push(listener),
-                Err(error) if optional && is_missing_address(&error) => {}
-                Err(error) => {
-                    tracing::warn!("Warning: Could not create server TCP listening socket {name}:{port}: {error}");
-                    return Err(format!("Failed listening on port {port} (tcp), aborting."));
-                }
-            }
+        if open(config, &mut tcp).is_err() {
+            return Err(format!("Failed listening on port {} (tcp), aborting.", config.port()));
         }
         let unix = match config.unixsocket() {
             Some(path) => Some(
@@ -63,31 +87,101 @@ impl Listeners {
         if tcp.is_empty() && unix.is_none() {
             return Err("Configured to not listen anywhere, exiting.".to_owned());
         }
-        Ok(Listeners { tcp, unix })
+        let (sender, wishes) = unbounded_channel();
+        Ok((Listeners { tcp, unix, wishes }, Hall { wishes: sender, log }))
     }
 
     /// Says in the log where the server listens.
     pub fn announce(&self) {
-        for listener in &self.tcp {
-            if let Ok(address) = listener.local_addr() {
+        for door in &self.tcp {
+            if let Ok(address) = door.listener.local_addr() {
                 tracing::info!("The server listens on {address}");
             }
         }
     }
 
-    /// Accepts connections until the future is dropped.
-    pub async fn accept(self, shared: &'static Shared, workers: &Workers) {
-        let tcp = self.tcp.iter().map(|listener| accept_tcp(listener, shared, workers));
-        let unix = self.unix.iter().map(|listener| accept_unix(listener, shared, workers));
-        let mut all: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
-        all.extend(tcp.map(|one| Box::pin(one) as _));
-        all.extend(unix.map(|one| Box::pin(one) as _));
-        std::future::poll_fn(|cx| {
-            all.retain_mut(|one| one.as_mut().poll(cx).is_pending());
-            if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-        .await;
+    /// Accepts connections until the future is dropped, on other sockets when CONFIG SET says so.
+    pub async fn accept(mut self, shared: &'static Shared, workers: &Workers) {
+        loop {
+            let Listeners { tcp, unix, wishes } = &mut self;
+            let wish = tokio::select! {
+                wish = wishes.recv() => wish,
+                () = accept_all(tcp, unix.as_ref(), shared, workers) => None,
+            };
+            let Some(wish) = wish else { return };
+            let _ = wish.send(self.follow(&shared.config));
+        }
     }
+
+    /// Listens where the configuration says. What it names already stays open; the others are closed when the new ones are there, or before, where
+    /// they stand in each other's way.
+    fn follow(&mut self, config: &Config) -> Result<(), CannotListen> {
+        let (port, addresses) = (config.port(), addresses(config));
+        let keeps = |door: &Door| door.port == port && addresses.contains(&door.address);
+        let (mut tcp, old): (Vec<Door>, Vec<Door>) = std::mem::take(&mut self.tcp).into_iter().partition(keeps);
+        let kept = tcp.len();
+        if open(config, &mut tcp).is_ok() {
+            self.tcp = tcp;
+            return Ok(());
+        }
+        tcp.truncate(kept);
+        let before: Vec<(String, u16)> = old.iter().map(|door| (door.address.clone(), door.port)).collect();
+        drop(old);
+        let opened = open(config, &mut tcp);
+        if opened.is_err() {
+            tcp.truncate(kept);
+            for (address, port) in before {
+                // It was there a moment ago; if it is not, the log says so.
+                let _ = open_one(&address, port, config.tcp_backlog(), &mut tcp);
+            }
+        }
+        self.tcp = tcp;
+        opened
+    }
+}
+
+/// Accepts on all of these. Never ends.
+async fn accept_all(tcp: &[Door], unix: Option<&UnixListener>, shared: &'static Shared, workers: &Workers) {
+    let mut all: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
+    all.extend(tcp.iter().map(|door| Box::pin(accept_tcp(&door.listener, shared, workers)) as _));
+    all.extend(unix.iter().map(|listener| Box::pin(accept_unix(listener, shared, workers)) as _));
+    std::future::poll_fn(|cx| {
+        all.iter_mut().for_each(|one| {
+            let _ = one.as_mut().poll(cx);
+        });
+        std::task::Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Where TCP is to be listened on.
+fn addresses(config: &Config) -> Vec<String> {
+    if config.port() == 0 { Vec::new() } else { config.bind() }
+}
+
+/// Opens what the configuration names and is not among `tcp` yet.
+fn open(config: &Config, tcp: &mut Vec<Door>) -> Result<(), CannotListen> {
+    let (port, kept) = (config.port(), tcp.len());
+    for address in addresses(config) {
+        if !tcp[..kept].iter().any(|door| door.address == address) {
+            open_one(&address, port, config.tcp_backlog(), tcp)?;
+        }
+    }
+    Ok(())
+}
+
+/// Opens one address; one that begins with `-` may be missing on this machine.
+fn open_one(address: &str, port: u16, backlog: u32, tcp: &mut Vec<Door>) -> Result<(), CannotListen> {
+    let name = address.strip_prefix('-').unwrap_or(address);
+    match bind_tcp(name, port, backlog) {
+        Ok(listener) => tcp.push(Door { address: address.to_owned(), port, listener }),
+        Err(error) if name != address && is_missing_address(&error) => {}
+        Err(error) => {
+            tracing::warn!("Warning: Could not create server TCP listening socket {name}:{port}: {error}");
+            return Err(CannotListen);
+        }
+    }
+    Ok(())
 }
 
 fn bind_tcp(name: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {

@@ -20,6 +20,7 @@ mod threads;
 mod worker;
 
 use crate::call::open_files;
+use crate::call::outside::Outside;
 use crate::call::saving;
 use crate::call::shared::{Identity, Shared, random_id};
 use crate::command::GROUPS;
@@ -32,7 +33,7 @@ use crate::util::turns::{give_way, stand_back};
 use listener::Listeners;
 use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use worker::Workers;
 
@@ -48,12 +49,11 @@ const CLOSING_NICE: i32 = 10;
 
 /// Runs the server until it is asked to stop; the exit status says whether it could start and stop well.
 pub fn run(config: Arc<Config>, log: log::Log) -> ExitCode {
-    let _log = log;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("Can't start the runtime: {error}")),
     };
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, log))
 }
 
 fn fail(why: &str) -> ExitCode {
@@ -61,15 +61,15 @@ fn fail(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(config: Arc<Config>) -> ExitCode {
+async fn serve(config: Arc<Config>, log: log::Log) -> ExitCode {
     let pid = std::process::id();
     tracing::warn!("larder is starting: version {}, Redis {REDIS_VERSION}, PID: {pid}", env!("CARGO_PKG_VERSION"));
     shutdown::ignore_others();
     if let Err(why) = open_files::adjust_maxclients(&config) {
         return fail(&why);
     }
-    let listeners = match Listeners::bind(&config) {
-        Ok(listeners) => listeners,
+    let (listeners, hall) = match Listeners::bind(&config, log) {
+        Ok(bound) => bound,
         Err(why) => return fail(&why),
     };
     let (keyspace, reclaiming) = keyspace(&config);
@@ -82,6 +82,10 @@ async fn serve(config: Arc<Config>) -> ExitCode {
     }
     let (disk, closing) = RealDisk::with_closer();
     shared.use_disk(Arc::new(disk));
+    if let Err(error) = shared.oom_scores.follow(&config) {
+        tracing::warn!("Unable to set oom_score_adj: {error}");
+    }
+    shared.outside = OnceLock::from(Box::new(hall) as Box<dyn Outside>);
     // Lives as long as the process: every thread refers to it, and none outlives it.
     let shared: &'static Shared = Box::leak(Box::new(shared));
     if let Err(error) = start_threads(shared, reclaiming, closing) {

@@ -169,6 +169,14 @@ fn error_codes_beyond_128_are_counted_together() {
             assert!(text.contains(&format!("errorstat_{code}:count={count}\r\n")), "{text}");
         }
         assert_eq!(text.matches("errorstat_").count(), 129, "{text}");
+        // Those of commands are counted by their own names all the same.
+        c.ask("SET a b c d");
+        c.ask("SET s x");
+        c.ask("LPUSH s x");
+        let text = c.ask("INFO errorstats");
+        for (code, count) in [("ERR", 1), ("WRONGTYPE", 1), ("ERRORSTATS_OVERFLOW", 13)] {
+            assert!(text.contains(&format!("errorstat_{code}:count={count}\r\n")), "{text}");
+        }
     });
 }
 

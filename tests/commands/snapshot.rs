@@ -513,6 +513,7 @@ fn wait_for_the_background(c: &Client) {
 fn saves_and_says_so() {
     let (mut c, disk) = on_a_faulty_disk(&["--rdb-key-save-delay", "0"]);
     c.check("SAVE", "+OK");
+    assert!(c.ask("INFO stats").contains("latest_fork_usec:0\r\ntotal_forks:0\r\n"), "elsewhere SAVE does not fork");
     let bytes = file(&c, &disk);
     assert_eq!(&bytes[..9], b"REDIS0010");
     let (content, sum) = bytes.split_at(bytes.len() - 8);
@@ -528,6 +529,7 @@ fn saves_and_says_so() {
     c.check("BGSAVE SCHEDULE", "-ERR Background save already in progress");
     c.check("SAVE", "-ERR Background save already in progress");
     assert!(c.ask("INFO persistence").contains("rdb_bgsave_in_progress:1\r\n"));
+    assert!(c.ask("INFO stats").contains("total_forks:1\r\n"));
     c.check("BGSAVE CANCEL", "+Background saving cancelled");
     wait_for_the_background(&c);
     c.check("BGSAVE CANCEL", "-ERR Background saving is currently not in progress or scheduled");

@@ -183,6 +183,7 @@ def test_unblock(server, client):
     assert client("CLIENT", "UNBLOCK", number, "ERROR") == 1
     with pytest.raises(ReplyError, match="^UNBLOCKED client unblocked via CLIENT UNBLOCK$"):
         waiter.read()
+    assert b"errorstat_UNBLOCKED:count=1\r\n" in client("INFO", "errorstats")
     waiter.send("BLPOP", "q", "0")
     assert until(lambda: blocked(client) == 1)
     assert client("CLIENT", "UNBLOCK", number, "TIMEOUT") == 1 and waiter.read() is None

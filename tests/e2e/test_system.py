@@ -1,4 +1,5 @@
 """The server and the system around it: limits of open files, signals, the background, files that Redis and Valkey have rewritten."""
+import json
 import os
 import shlex
 import signal
@@ -52,6 +53,96 @@ def test_without_files_for_clients_it_does_not_start(monkeypatch):
         assert "not enough for the server to start" in server.log()
     finally:
         server.close()
+
+
+def refuses(port, address="127.0.0.1"):
+    try:
+        socket.create_connection((address, port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_it_listens_elsewhere_when_it_is_told_to():
+    with Server() as server, server.connect() as client, socket.socket() as other:
+        first, second = server.port, free_port()
+        assert client("CONFIG", "SET", "port", second) == "OK"
+        assert refuses(first) and not refuses(second)
+        assert b",port=%d" % second in client("INFO", "server")
+        # What cannot be had changes nothing.
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        with pytest.raises(ReplyError, match=r"argument 'port'\) - Unable to listen on this port. Check server logs.$"):
+            client("CONFIG", "SET", "port", taken)
+        with pytest.raises(ReplyError, match=r"argument 'bind'\) - Failed to bind to specified addresses.$"):
+            client("CONFIG", "SET", "bind", "127.0.0.1 999.999.999.999", "hz", "50")
+        # Nor does one of several options that does not go.
+        with pytest.raises(ReplyError, match="Unable to listen on this port"):
+            client("CONFIG", "SET", "port", taken, "maxclients", "50", "loglevel", "debug")
+        assert client("CONFIG", "GET", "port") == [b"port", b"%d" % second]
+        assert client("CONFIG", "GET", "bind", "hz") == [b"bind", b"127.0.0.1", b"hz", b"10"]
+        assert client("CONFIG", "GET", "loglevel") == [b"loglevel", b"notice"]
+        assert not refuses(second) and "Could not create server TCP listening socket" in server.log()
+        # Another address, and one that takes the place of all.
+        assert client("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2") == "OK"
+        assert not refuses(second) and not refuses(second, "127.0.0.2")
+        assert client("CONFIG", "SET", "bind", "*", "port", first) == "OK"
+        assert refuses(second) and not refuses(first, "127.0.0.3")
+        assert client("CONFIG", "SET", "bind", "127.0.0.2") == "OK"
+        assert refuses(first) and not refuses(first, "127.0.0.2")
+        # An address too many in the way of one that is wanted and one that cannot be had: the old ones come back.
+        with pytest.raises(ReplyError, match="Failed to bind"):
+            client("CONFIG", "SET", "bind", "0.0.0.0 999.999.999.999")
+        assert not refuses(first, "127.0.0.2")
+        assert client("CONFIG", "SET", "bind", "") == "OK"
+        assert refuses(first) and refuses(first, "127.0.0.2")
+        assert client("CONFIG", "SET", "bind", "127.0.0.1") == "OK"
+        with server.connect() as again:
+            assert again("PING") == "PONG" and client("PING") == "PONG"
+        assert client("CONFIG", "SET", "port", "0") == "OK"
+        assert refuses(first) and client("PING") == "PONG"
+
+
+def test_the_log_follows_its_options():
+    with Server(enable_debug_command="yes") as server, server.connect() as client:
+        assert client("CONFIG", "SET", "loglevel", "warning") == "OK"
+        client("DEBUG", "LOG", "first")
+        assert client("CONFIG", "SET", "loglevel", "notice", "log-format", "json", "log-timestamp-format", "iso8601") == "OK"
+        client("DEBUG", "LOG", 'a "b"')
+        client("CONFIG", "SET", "loglevel", "nothing")
+        client("DEBUG", "LOG", "third")
+        lines = server.log().splitlines()
+        found = json.loads(lines[-1])
+        assert found["pid"] == server.process.pid and found["role"] == "primary" and found["level"] == "warning"
+        assert found["message"] == 'DEBUG LOG: a "b"' and found["timestamp"].endswith("+00:00")
+
+
+def oom_score(server):
+    with open(f"/proc/{server.process.pid}/oom_score_adj") as file:
+        return int(file.read())
+
+
+def test_the_kernel_is_told_of_its_importance():
+    with open("/proc/self/oom_score_adj") as file:
+        base = int(file.read())
+    with Server(oom_score_adj="yes", oom_score_adj_values=["5", "6", "7"]) as server, server.connect() as client:
+        assert oom_score(server) == min(base + 5, 1000)
+        assert client("CONFIG", "SET", "oom-score-adj-values", "9 9 9") == "OK"
+        assert oom_score(server) == min(base + 9, 1000)
+        assert client("CONFIG", "SET", "oom-score-adj-values", "999 9 9", "oom-score-adj", "absolute") == "OK"
+        assert oom_score(server) == 999
+        assert client("CONFIG", "SET", "oom-score-adj", "no") == "OK"
+        assert oom_score(server) == base
+        client("CONFIG", "SET", "oom-score-adj-values", "-1000 1 1")
+        assert oom_score(server) == base
+        try:
+            client("CONFIG", "SET", "oom-score-adj", "absolute")
+        except ReplyError as error:  # not allowed to everybody
+            assert "argument 'oom-score-adj') - Failed to set current oom_score_adj. Check server logs." in str(error)
+            assert client("CONFIG", "GET", "oom-score-adj") == [b"oom-score-adj", b"no"] and oom_score(server) == base
+        else:
+            assert oom_score(server) == -1000
 
 
 def test_signals_that_mean_nothing_to_it_do_not_end_it():

@@ -617,6 +617,10 @@ fn unblock<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
     let ended = blocked.is_some_and(|blocked| {
         blocked.end(if error { Bytes::from_static(UNBLOCKED) } else { blocked.timeout_reply() })
     });
+    if ended && error {
+        // It is the waiting client's error, made here; nobody else will count it.
+        ctx.shared.stats.count_error(&CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK"));
+    }
     ctx.reply.integer(i64::from(ended));
     Ok(Outcome::Done)
 }

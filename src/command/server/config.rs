@@ -10,6 +10,7 @@ use crate::call::error::CommandError;
 use crate::call::help::help;
 use crate::call::notify;
 use crate::call::open_files;
+use crate::call::outside::CannotListen;
 use crate::call::shared::Shared;
 use crate::call::spec::{Categories, CommandSpec, Flags, Group, Outcome, Scope};
 use crate::config::{ChangedOption, Config, SetError};
@@ -93,8 +94,9 @@ const SUBCOMMAND: CommandSpec = CommandSpec {
 ///
 /// Replies a map of the options that any pattern matches and their values. O(patterns x options).
 fn config_get<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
-    let found = ctx.shared.config.matching(&rest(args)?);
+    let mut found = ctx.shared.config.matching(&rest(args)?);
     ctx.reply.map(found.len());
+    found.sort(); // as Valkey 9.1 does
     for (name, value) in found {
         ctx.reply.bulk(name.as_bytes());
         ctx.reply.bulk(&value);
@@ -115,8 +117,9 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     let config = &ctx.shared.config;
     let changes =
         config.set_many_from(&pairs, ctx.session.client.is_local()).map_err(|error| refused(&error, &pairs))?;
-    if let Err(error) = apply(config, &changes) {
+    if let Err(error) = apply(ctx.shared, &changes) {
         config.undo(&changes);
+        let _ = apply(ctx.shared, &changes); // what was in effect before was so without an error
         return Err(refused(&error, &pairs));
     }
     notify::attend(ctx.shared);
@@ -235,7 +238,8 @@ fn call_off_rewrites(shared: &Shared) {
 }
 
 /// Puts into effect what nobody reads from the configuration later on.
-fn apply(config: &Config, changes: &[ChangedOption]) -> Result<(), SetError> {
+fn apply(shared: &Shared, changes: &[ChangedOption]) -> Result<(), SetError> {
+    let config: &Config = &shared.config;
     for change in changes {
         if change.name == "dir" {
             std::env::set_current_dir(config.dir()).map_err(|error| {
@@ -250,6 +254,33 @@ fn apply(config: &Config, changes: &[ChangedOption]) -> Result<(), SetError> {
                 SetError::not_applied(change, format!("{why} {room}"))
             })?;
         }
+        if change.name.starts_with("oom-score-adj") {
+            shared.oom_scores.follow(config).map_err(|error| {
+                tracing::warn!("Unable to set oom_score_adj: {error}");
+                SetError::not_applied(change, "Failed to set current oom_score_adj. Check server logs.")
+            })?;
+        }
+        if change.name == "loglevel"
+            && let Some(outside) = shared.outside.get()
+        {
+            outside.log_from(config.loglevel());
+        }
     }
-    Ok(())
+    // Once for both.
+    match changes.iter().find(|change| matches!(change.name, "bind" | "port")) {
+        Some(change) => listen(shared, change),
+        None => Ok(()),
+    }
+}
+
+/// Listens where the options say.
+fn listen(shared: &Shared, change: &ChangedOption) -> Result<(), SetError> {
+    let Some(outside) = shared.outside.get() else { return Ok(()) };
+    outside.listen().map_err(|CannotListen| {
+        let why = match change.name {
+            "bind" => "Failed to bind to specified addresses.",
+            _ => "Unable to listen on this port. Check server logs.",
+        };
+        SetError::not_applied(change, why)
+    })
 }
