@@ -90,15 +90,6 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The next argument as a key that its row finds behind a word; a syntax error when the row has found another one, because
-    /// the word stands twice.
-    pub fn key_behind_word(&mut self) -> Result<Key<'a>, CommandError> {
-        let index = self.next;
-        let bytes = self.bytes()?;
-        let declared = self.keys.iter().find(|key| key.index == index).ok_or(CommandError::Syntax)?;
-        Ok(Key { bytes, hash: declared.hash })
-    }
-
     /// The next argument as a string to store; a large one keeps its own allocation.
     #[inline]
     pub fn value(&mut self) -> Result<StringSource<'a>, CommandError> {

@@ -83,8 +83,11 @@ fn uncommon(spec: &CommandSpec, key: &KeySpec, request: RequestView<'_>) -> Resu
     let begin = match key.begin {
         Begin::Index(index) => index,
         Begin::Keyword(word, from) => {
-            let told = spec.behind_keyword.and_then(|find| find(request));
-            match told.or_else(|| behind_keyword(request, word, from)) {
+            let found = match spec.behind_keyword {
+                Some(find) => find(request, word),
+                None => behind_keyword(request, word, from),
+            };
+            match found {
                 Some(index) => index,
                 None => return Ok(None),
             }
@@ -101,7 +104,7 @@ fn uncommon(spec: &CommandSpec, key: &KeySpec, request: RequestView<'_>) -> Resu
 
 /// The index behind `word`, which is looked for from argument `from`, or from the end backwards when negative. The last
 /// argument cannot be the word, since nothing follows it.
-fn behind_keyword(request: RequestView<'_>, word: &str, from: i32) -> Option<usize> {
+pub fn behind_keyword(request: RequestView<'_>, word: &str, from: i32) -> Option<usize> {
     let start = from.unsigned_abs() as usize;
     let is_word = |index: &usize| request.arg(*index).eq_ignore_ascii_case(word.as_bytes());
     let end = request.argc().checked_sub(1)?;

@@ -379,6 +379,9 @@ impl Scope {
     }
 }
 
+/// See [`CommandSpec::behind_keyword`]: given the request and the word, as its row has it.
+pub type BehindKeyword = fn(RequestView<'_>, &str) -> Option<usize>;
+
 /// See [`CommandSpec::own_keys`].
 pub type OwnKeys = fn(RequestView<'_>, &mut dyn FnMut(usize, KeyFlags));
 
@@ -396,9 +399,9 @@ pub struct CommandSpec {
     pub keys: &'static [KeySpec],
     /// What is done with the keys marked [`KeyFlags::VARIABLE_FLAGS`] by a given request, for `COMMAND GETKEYSANDFLAGS`.
     pub variable_flags: Option<fn(RequestView<'_>) -> KeyFlags>,
-    /// The index behind the word of a [`Begin::Keyword`] in a given request, where its first occurrence may be a value; `None`
-    /// from it means the first occurrence after all.
-    pub behind_keyword: Option<fn(RequestView<'_>) -> Option<usize>>,
+    /// The index behind the word of a [`Begin::Keyword`] in a given request, for rows where its first occurrence is not always
+    /// the one that counts.
+    pub behind_keyword: Option<BehindKeyword>,
     /// Calls the function given with the index and flags of every key of a request at a place that is [`Begin::Unknown`].
     pub own_keys: Option<OwnKeys>,
     /// Index of the argument that names an element of the collection at the key in argument 1 (a field, a member), by which

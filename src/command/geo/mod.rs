@@ -10,6 +10,7 @@ use crate::call::context::Context;
 use crate::call::error::CommandError;
 use crate::call::spec::{Begin, Categories, CommandSpec, Find, Flags, Group, KeyFlags, KeySpec, Outcome};
 use crate::command::sorted_set::add::{Pairs, add};
+use crate::protocol::batch::RequestView;
 use crate::protocol::reply::Reply;
 use crate::value::geo::Point;
 use crate::value::sorted_set::{Rules, SortedSet};
@@ -23,6 +24,21 @@ const fn stored_behind(word: &'static str, from: i32) -> KeySpec {
         find: Find::Range { last: 0, step: 1, limit: 0 },
         notes: "",
     }
+}
+
+/// The index behind the last STORE or STOREDIST, if that is `word`: of several destinations the last one is written, and it
+/// alone is a key.
+fn last_destination(request: RequestView<'_>, word: &str) -> Option<usize> {
+    let (mut at, mut last) = (5, None);
+    while at + 1 < request.argc() {
+        let argument = request.arg(at);
+        if argument.eq_ignore_ascii_case(b"STORE") || argument.eq_ignore_ascii_case(b"STOREDIST") {
+            last = Some(at);
+            at += 1;
+        }
+        at += 1;
+    }
+    last.filter(|at| request.arg(*at).eq_ignore_ascii_case(word.as_bytes())).map(|at| at + 1)
 }
 
 /// The rows.
@@ -101,6 +117,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         syntax: "key:key#0 longitude:double latitude:double radius:double unit<m=M|km=KM|ft=FT|mi=MI> [withcoord=WITHCOORD] [withdist=WITHDIST] [withhash=WITHHASH] [count-block(COUNT count:integer [any=ANY@6.2.0])] [order<asc=ASC|desc=DESC>] [store<STORE storekey~key:key#1|STOREDIST storedistkey~key:key#2>]",
         history: &[("6.2.0", "ANY."), ("7.0.0", "Units in any letter case.")],
         variable_flags: Some(|_| KeyFlags::OW.and(KeyFlags::UPDATE)),
+        behind_keyword: Some(last_destination),
         run: georadius,
         ..CommandSpec::DEFAULT
     },
@@ -136,6 +153,7 @@ pub const COMMANDS: &[CommandSpec] = &[
         syntax: "key:key#0 member:string radius:double unit<m=M|km=KM|ft=FT|mi=MI> [withcoord=WITHCOORD] [withdist=WITHDIST] [withhash=WITHHASH] [count-block(COUNT count:integer [any=ANY])] [order<asc=ASC|desc=DESC>] [store<STORE storekey~key:key#1|STOREDIST storedistkey~key:key#2>]",
         history: &[("6.2.0", "ANY."), ("7.0.0", "Units in any letter case.")],
         variable_flags: Some(|_| KeyFlags::OW.and(KeyFlags::UPDATE)),
+        behind_keyword: Some(last_destination),
         run: georadiusbymember,
         ..CommandSpec::DEFAULT
     },

@@ -140,7 +140,7 @@ impl<'a> Query<'a> {
         let plain = args.word("STORE");
         let found = plain || args.word("STOREDIST");
         if found {
-            self.destination = Some(args.key_behind_word()?);
+            self.destination = Some(args.key()?);
             self.store_distance = !plain;
         }
         Ok(found)
@@ -334,8 +334,7 @@ fn finish<'a>(ctx: &mut Context<'a>, source: Key<'a>, query: Query<'a>) -> Resul
 /// `GEORADIUS key longitude latitude radius M|KM|FT|MI [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC|DESC]
 /// [STORE key|STOREDIST key]`
 ///
-/// Replies the members in a circle, or stores them. Unlike in Redis, STORE and STOREDIST each stand once at most: the key
-/// that is written is the one that COMMAND GETKEYS tells.
+/// Replies the members in a circle, or stores them: at the last of several destinations, as the row says too.
 pub(super) fn georadius<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     around_place(ctx, args, Family::Radius)
 }

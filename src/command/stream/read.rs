@@ -10,6 +10,7 @@ use crate::call::args::Args;
 use crate::call::blocking::OnTimeout;
 use crate::call::context::{Blocking, Context};
 use crate::call::error::CommandError;
+use crate::call::keys::behind_keyword;
 use crate::call::spec::Outcome;
 use crate::keyspace::{Key, View, WrongType};
 use crate::protocol::batch::{OwnedRequest, RequestView};
@@ -92,18 +93,19 @@ fn only_grouped(word: &str, grouped: bool) -> Result<(), CommandError> {
     Err(CommandError::from(text))
 }
 
-/// The index behind the word STREAMS, which may also be the name of a group or a consumer.
-pub(super) fn behind_streams(request: RequestView<'_>) -> Option<usize> {
+/// The index behind the word STREAMS, which may also be the name of a group or a consumer. The first one of a request that
+/// has something else before it.
+pub(super) fn behind_streams(request: RequestView<'_>, word: &str) -> Option<usize> {
     let mut at = 1;
     loop {
-        let word = request.get(at)?;
-        let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+        let argument = request.get(at)?;
+        let is = |name: &[u8]| argument.eq_ignore_ascii_case(name);
         at += match () {
-            () if is(b"STREAMS") => return Some(at + 1),
+            () if is(word.as_bytes()) => return Some(at + 1),
             () if is(b"BLOCK") || is(b"COUNT") => 2,
             () if is(b"GROUP") => 3,
             () if is(b"NOACK") => 1,
-            () => return None,
+            () => return behind_keyword(request, word, 1),
         };
     }
 }
