@@ -130,9 +130,9 @@ impl Journal {
         }
     }
 
-    /// The names of the keys that are watched.
-    pub fn watched_keys(&self) -> std::vec::IntoIter<Box<[u8]>> {
-        self.watched.keys().cloned().collect::<Vec<_>>().into_iter()
+    /// The keys that are watched.
+    pub fn watched(&self) -> impl Iterator<Item = &[u8]> {
+        self.watched.keys().map(|key| &**key)
     }
 
     /// Has `mark` set when `key` changes.

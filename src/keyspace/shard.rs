@@ -463,10 +463,12 @@ impl Shard {
     }
 
     /// Exchanges the keys of two shards; the counters stay.
+    ///
+    /// Of the keys that somebody watches those that have expired go first: one in place of none, or of another, is no change.
     pub fn swap(&mut self, other: &mut Shard, now: UnixMs) {
-        // What has expired is not there for who watches its name, neither before nor after.
-        for name in self.journal.watched_keys().chain(other.journal.watched_keys()) {
-            let key = self.table.key(&name);
+        let watched: Vec<Box<[u8]>> = self.journal.watched().chain(other.journal.watched()).map(Box::from).collect();
+        for key in &watched {
+            let key = self.table.key(key);
             self.meet(key, now, false);
             other.meet(key, now, false);
         }

@@ -528,25 +528,16 @@ impl<'a> View<'a> {
         empty && self.remove(key)
     }
 
-    /// Makes a key look as if it had been used so often, by the logarithmic counter of the LFU policies; without one of them, which
-    /// alone count uses, nothing.
-    pub fn set_frequency(&mut self, key: Key<'_>, counter: u8) {
+    /// Makes a key look as if it had last been used `idle_seconds` ago or, where uses are counted, as if its counter stood at
+    /// `frequency`; the other of the two says nothing.
+    pub fn set_use(&mut self, key: Key<'_>, idle_seconds: Option<i64>, frequency: Option<u8>) {
         let now = self.now;
-        if self.keyspace.pressure().mode() & FREQUENCY == 0 {
-            return;
-        }
-        if let Some(mut entry) = self.shard(self.db, key.hash).change(key, now) {
-            entry.set_access(Pressure::with_frequency(counter, now));
-        }
-    }
-
-    /// Makes a key look as if it had last been used so many seconds ago, unless uses are counted instead.
-    pub fn set_idle(&mut self, key: Key<'_>, seconds: i64) {
-        let now = self.now;
-        if self.keyspace.pressure().mode() & FREQUENCY != 0 {
-            return;
-        }
-        let used = access_seconds(UnixMs(now.0.saturating_sub(seconds.saturating_mul(1000))));
+        let used = if self.keyspace.pressure().mode() & FREQUENCY != 0 {
+            frequency.map(|counter| Pressure::with_frequency(counter, now.wall()))
+        } else {
+            idle_seconds.map(|seconds| access_seconds(UnixMs(now.0.saturating_sub(seconds.saturating_mul(1000)))))
+        };
+        let Some(used) = used else { return };
         if let Some(mut entry) = self.shard(self.db, key.hash).change(key, now) {
             entry.set_access(used);
         }
@@ -870,7 +861,7 @@ impl<'a> View<'a> {
 
     /// Exchanges the keys of two databases. All shards must be held.
     pub fn swap(&mut self, a: usize, b: usize) {
-        let (a, b) = (a.min(b), a.max(b));
+        let (a, b, now) = (a.min(b), a.max(b), self.now);
         let split = self.held.partition_point(|held| held.db < b);
         let (lower, upper) = self.held.split_at_mut(split);
         let first = lower.iter_mut().filter(|held| held.db == a);

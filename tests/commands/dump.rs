@@ -68,6 +68,32 @@ fn options_and_refusals() {
     assert_ne!(client.ask("PTTL n"), ":-1");
 }
 
+/// FREQ was read and forgotten, and IDLETIME was taken for a counter of uses where those are counted.
+#[test]
+fn restore_takes_the_use_that_the_policy_counts() {
+    let mut client = Client::new(Resp::V2);
+    client.ask("SET k hello");
+    let dump = client.bytes(&[b"DUMP", b"k"]);
+    let restore = |client: &mut Client, words: &[&[u8]]| {
+        let mut all: Vec<&[u8]> = vec![b"RESTORE", b"k", b"0", &dump, b"REPLACE"];
+        all.extend_from_slice(words);
+        assert_eq!(client.bytes(&all), b"+OK\r\n");
+    };
+    restore(&mut client, &[b"FREQ", b"100"]);
+    client.check("OBJECT IDLETIME k", ":0");
+    client.check("CONFIG SET maxmemory-policy allkeys-lfu", "+OK");
+    for (words, frequency) in [
+        (&[b"FREQ".as_slice(), b"100"][..], ":100"),
+        (&[b"FREQ", b"0"], ":0"),
+        (&[b"FREQ", b"255"], ":255"),
+        (&[b"IDLETIME", b"50"], ":5"),
+        (&[], ":5"),
+    ] {
+        restore(&mut client, words);
+        client.check("OBJECT FREQ k", frequency);
+    }
+}
+
 /// What Valkey 9.1.2 says: a write that finds nothing to do has used the key.
 #[test]
 fn a_write_that_changes_nothing_is_a_use() {

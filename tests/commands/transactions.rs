@@ -1,6 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
-use super::harness::both;
+use super::harness::{Client, both};
 
 const REFUSED: &str = "-EXECABORT Transaction discarded because of previous errors.";
 
@@ -218,6 +218,43 @@ fn the_server_can_be_asked_about_inside() {
         }
         let replies = c.ask("EXEC");
         assert!(!replies.contains("-ERR") && replies.ends_with(", []]"), "{replies}");
+    });
+}
+
+/// A key that had expired, and came with the other database in place of none, ended the transaction of who watched it.
+#[test]
+fn expired_keys_that_are_exchanged_are_no_change() {
+    both(|c| {
+        c.ask("CONFIG SET enable-debug-command yes");
+        c.check("DEBUG SET-ACTIVE-EXPIRE 0", "+OK");
+        let run = |c: &mut Client, lines: &[&str], result: &str| {
+            c.check("FLUSHALL", "+OK");
+            c.check("SELECT 1", "+OK");
+            lines.iter().for_each(|line| c.check(line, "+OK"));
+            std::thread::sleep(std::time::Duration::from_millis(3));
+            for (line, reply) in [
+                ("SELECT 1", "+OK"),
+                ("WATCH x", "+OK"),
+                ("SWAPDB 0 1", "+OK"),
+                ("MULTI", "+OK"),
+                ("PING", "+QUEUED"),
+                ("EXEC", result),
+            ] {
+                c.check(line, reply);
+            }
+        };
+        run(c, &["SELECT 0", "SET x foo PX 1"], "[+PONG]");
+        run(c, &["SET x foo PX 1", "SELECT 0", "SET x bar PX 1"], "[+PONG]");
+        run(c, &["SET x foo PX 1", "SELECT 0", "SET x bar"], "nil");
+        run(c, &["SET x foo", "SELECT 0", "SET x bar PX 1"], "nil");
+        // What expires between WATCH and SWAPDB has changed.
+        c.check("FLUSHALL", "+OK");
+        c.check("SET x foo PX 100", "+OK");
+        c.check("WATCH x", "+OK");
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        c.check("SWAPDB 0 1", "+OK");
+        c.check("MULTI", "+OK");
+        c.check("EXEC", "nil");
     });
 }
 

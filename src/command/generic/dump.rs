@@ -76,7 +76,7 @@ struct Options {
     replace: bool,
     absolute: bool,
     idle_seconds: Option<i64>,
-    frequency: Option<i64>,
+    frequency: Option<u8>,
 }
 
 impl Options {
@@ -94,10 +94,8 @@ impl Options {
                     return Err(CommandError::text("ERR Invalid IDLETIME value, must be >= 0"));
                 }
             } else if more && options.idle_seconds.is_none() && args.word("freq") {
-                options.frequency = Some(args.integer()?);
-                if !options.frequency.is_some_and(|frequency| (0..=255).contains(&frequency)) {
-                    return Err(CommandError::text("ERR Invalid FREQ value, must be >= 0 and <= 255"));
-                }
+                const RANGE: CommandError = CommandError::text("ERR Invalid FREQ value, must be >= 0 and <= 255");
+                options.frequency = Some(u8::try_from(args.integer()?).map_err(|_| RANGE)?);
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -152,12 +150,7 @@ fn restore<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, Co
         Loaded::Text(text) => ctx.db.put_string(key, StringSource::new(&text), ttl),
         Loaded::Object(object) => ctx.db.put_object(key, object, ttl),
     }
-    if let Some(seconds) = options.idle_seconds {
-        ctx.db.set_idle(key, seconds);
-    }
-    if let Some(counter) = options.frequency.and_then(|frequency| u8::try_from(frequency).ok()) {
-        ctx.db.set_frequency(key, counter);
-    }
+    ctx.db.set_use(key, options.idle_seconds, options.frequency);
     ctx.touch(key, Event::Generic("restore"));
     log_restore(ctx, key, deadline);
     ctx.reply.ok();

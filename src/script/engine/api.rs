@@ -285,10 +285,13 @@ struct Arguments {
     flags: ScriptFlags,
 }
 
-/// `register_function`, in a library that loads.
+/// `register_function`, in a library that loads; a function of one that has kept its `server` is refused.
 pub unsafe extern "C-unwind" fn register_function(state: *mut lua_State) -> c_int {
     // SAFETY: called by the interpreter. The record is made after the last call that may fail.
     unsafe {
+        if !inner_of(state).loading {
+            return raise(state, "server.register_function can only be called on FUNCTION LOAD command");
+        }
         let arguments = match ffi::lua_gettop(state) {
             1 => named_arguments(state),
             2 => plain_arguments(state),

@@ -431,11 +431,13 @@ fn libraries() {
         "#!lua name=x\nlocal n = 0 redis.register_function('count', function() n = n + 1 return n end)
         server.register_function{function_name='f', callback=function(keys, args) return {keys[1], args[1]} end,
             flags={'no-writes'}, description='desc'}
-        redis.register_function('gl', function() y = 1 end) redis.register_function('s', function() return string.rep('x', 2) end)",
+        redis.register_function('gl', function() y = 1 end) redis.register_function('s', function() return string.rep('x', 2) end)
+        local kept = server
+        server.register_function('late', function() kept.register_function('later', function() end) end)",
     )
     .unwrap_or_else(|text| panic!("{text}"));
     let names: Vec<_> = loaded.iter().map(|function| String::from_utf8_lossy(&function.name).into_owned()).collect();
-    assert_eq!(names, ["count", "f", "gl", "s"]);
+    assert_eq!(names, ["count", "f", "gl", "s", "late"]);
     assert_eq!((loaded[1].flags, loaded[1].description.as_deref()), (ScriptFlags::NO_WRITES, Some(&b"desc"[..])));
     let request = OwnedRequest::from_args([&b"k"[..], b"a"]);
     let mut call = |chunk: Chunk| {
@@ -451,4 +453,8 @@ fn libraries() {
         "-ERR user_function:5: Attempt to modify a readonly table script: on @user_function:5."
     );
     assert_eq!(call(loaded[3].chunk), "$2 xx");
+    assert_eq!(
+        call(loaded[4].chunk),
+        "-ERR server.register_function can only be called on FUNCTION LOAD command script: on @user_function:7."
+    );
 }
