@@ -130,6 +130,10 @@ pub struct WorkerStats {
     pub expire_nanos: Counter,
     /// Slices of active expiry that ended with more to do.
     pub expire_caps: Counter,
+    /// Looks at the sockets.
+    pub turns: Counter,
+    /// Nanoseconds of work between them.
+    pub turn_nanos: Counter,
     /// Clients it serves.
     pub clients: AtomicU64,
 }
@@ -170,6 +174,10 @@ pub struct Rates {
     pub net_in: u64,
     /// Bytes a second sent.
     pub net_out: u64,
+    /// Looks of all workers at their sockets a second.
+    pub turns: u64,
+    /// Nanoseconds of work between two of them.
+    pub turn_nanos: u64,
 }
 
 impl Stats {
@@ -184,6 +192,8 @@ impl Stats {
             writes: Counter::default(),
             expire_nanos: Counter::default(),
             expire_caps: Counter::default(),
+            turns: Counter::default(),
+            turn_nanos: Counter::default(),
             clients: AtomicU64::new(0),
         };
         Stats {
@@ -205,6 +215,11 @@ impl Stats {
     /// Sum of a counter over the workers.
     pub fn sum(&self, counter: impl Fn(&WorkerStats) -> u64) -> u64 {
         self.workers.iter().map(counter).sum()
+    }
+
+    /// Nanoseconds that all commands together have taken.
+    pub fn command_nanos(&self) -> u64 {
+        self.sum(|worker| worker.commands.iter().map(|command| command.nanos.load()).sum())
     }
 
     /// Counts an error reply under its code word.
@@ -232,7 +247,8 @@ impl Stats {
         for worker in &self.workers {
             worker.commands.iter().for_each(CommandStats::reset);
             let WorkerStats { net_in, net_out, processed, reads, writes, expire_nanos, expire_caps, .. } = worker;
-            for counter in [net_in, net_out, processed, reads, writes, expire_nanos, expire_caps] {
+            let WorkerStats { turns, turn_nanos, .. } = worker;
+            for counter in [net_in, net_out, processed, reads, writes, expire_nanos, expire_caps, turns, turn_nanos] {
                 counter.reset();
             }
         }

@@ -27,6 +27,8 @@ struct Traffic {
     commands: u64,
     net_in: u64,
     net_out: u64,
+    turns: u64,
+    turn_nanos: u64,
 }
 
 /// Runs for ever. Blocks, on locks too, and so must not run where connections are accepted: while a script holds locks for long, somebody
@@ -106,6 +108,8 @@ fn sample(shared: &Shared, now: UnixMs, samples: &mut VecDeque<Traffic>) {
         commands: stats.sum(|worker| worker.processed.load()),
         net_in: stats.sum(|worker| worker.net_in.load()),
         net_out: stats.sum(|worker| worker.net_out.load()),
+        turns: stats.sum(|worker| worker.turns.load()),
+        turn_nanos: stats.sum(|worker| worker.turn_nanos.load()),
     };
     samples.push_back(newest);
     if samples.len() > SAMPLES {
@@ -114,10 +118,13 @@ fn sample(shared: &Shared, now: UnixMs, samples: &mut VecDeque<Traffic>) {
     let Some(oldest) = samples.front() else { return };
     let ms = u64::try_from(now.0.saturating_sub(oldest.at.0)).unwrap_or(0).max(1);
     let rate = |new: u64, old: u64| new.saturating_sub(old).saturating_mul(1000) / ms;
+    let turns = newest.turns.saturating_sub(oldest.turns);
     *stats.rates.lock() = Rates {
         commands: rate(newest.commands, oldest.commands),
         net_in: rate(newest.net_in, oldest.net_in),
         net_out: rate(newest.net_out, oldest.net_out),
+        turns: rate(newest.turns, oldest.turns),
+        turn_nanos: newest.turn_nanos.saturating_sub(oldest.turn_nanos) / turns.max(1),
     };
 }
 

@@ -47,6 +47,8 @@ pub struct Pace {
     /// Nanoseconds of rest in it, and when the present rest began.
     rest: AtomicU64,
     rest_began: AtomicU64,
+    /// When the last one ended.
+    rest_ended: AtomicU64,
     /// Reads since the last look, and requests in them.
     fresh: AtomicU32,
     requests: AtomicU32,
@@ -67,6 +69,7 @@ impl Pace {
             senders: AtomicU32::new(0),
             rest: AtomicU64::new(0),
             rest_began: AtomicU64::new(0),
+            rest_ended: AtomicU64::new(0),
             fresh: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             worth: AtomicBool::new(false),
@@ -92,13 +95,15 @@ impl Pace {
         self.requests.store(self.requests.load(Relaxed).saturating_add(count), Relaxed);
     }
 
-    /// Called when there is nothing left to do: pauses for `pause_us` at most where that is worth while.
-    pub fn before_look(&self, pause_us: u64) {
+    /// Called when there is nothing left to do: pauses for `pause_us` at most where that is worth while. Returns the nanoseconds of work since the
+    /// last look.
+    pub fn before_look(&self, pause_us: u64) -> u64 {
         let now = Ticks::now().nanos_since(self.start);
         self.rest_began.store(now, Relaxed);
+        let worked = now.saturating_sub(self.rest_ended.load(Relaxed));
         let fresh = self.fresh.load(Relaxed);
         if fresh == 0 {
-            return;
+            return worked;
         }
         self.fresh.store(0, Relaxed);
         let requests = self.requests.load(Relaxed);
@@ -117,6 +122,7 @@ impl Pace {
         if pause_us > 0 && self.wants_more(fresh, requests) {
             std::thread::sleep(Duration::from_micros(pause_us));
         }
+        worked
     }
 
     fn wants_more(&self, reads: u32, requests: u32) -> bool {
@@ -126,6 +132,7 @@ impl Pace {
     /// Called when there is something to do again.
     pub fn after_look(&self) {
         let now = Ticks::now().nanos_since(self.start);
+        self.rest_ended.store(now, Relaxed);
         let since = self.rest_began.load(Relaxed).max(self.began.load(Relaxed));
         self.rest.store(self.rest.load(Relaxed) + now.saturating_sub(since), Relaxed);
     }
@@ -210,6 +217,20 @@ mod tests {
             (pace.enough.load(Relaxed), pace.senders.load(Relaxed))
         };
         assert_eq!([16, 20, 50, 1000].map(enough), [(8, 16), (10, 20), (24, 50), (24, 1000)]);
+    }
+
+    #[test]
+    fn work_is_what_lies_between_two_looks() {
+        const SLEPT: u64 = 3_000_000;
+        let pace = Pace::new();
+        pace.after_look();
+        std::thread::sleep(Duration::from_nanos(SLEPT));
+        let first = pace.before_look(0);
+        std::thread::sleep(Duration::from_nanos(SLEPT));
+        pace.after_look();
+        let second = pace.before_look(0);
+        assert!(first >= SLEPT);
+        assert!(first + second + SLEPT <= Ticks::now().nanos_since(pace.start), "the second time was one of rest");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Workers {
         for number in 0..shared.stats.workers.len() {
             let (sender, arrivals) = unbounded_channel();
             let pace = Arc::new(Pace::new());
-            let runtime = runtime(shared, &pace)?;
+            let runtime = runtime(shared, number, &pace)?;
             threads::start(&format!("larder-{number}"), move || {
                 let tasks = tokio::task::LocalSet::new();
                 if !be_punctual() {
@@ -100,11 +100,14 @@ impl Workers {
 }
 
 /// A runtime that asks `pace` before it looks at the sockets.
-fn runtime(shared: &'static Shared, pace: &Arc<Pace>) -> io::Result<Runtime> {
-    let (before, after) = (Arc::clone(pace), Arc::clone(pace));
+fn runtime(shared: &'static Shared, number: usize, pace: &Arc<Pace>) -> io::Result<Runtime> {
+    let (before, after, stats) = (Arc::clone(pace), Arc::clone(pace), &shared.stats.workers[number]);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(move || before.before_look(shared.config.coalesce_us()))
+        .on_thread_park(move || {
+            stats.turn_nanos.add(before.before_look(shared.config.coalesce_us()));
+            stats.turns.add(1);
+        })
         .on_thread_unpark(move || after.after_look())
         .build()
 }

@@ -272,15 +272,6 @@ fn a_pause_is_neither_shortened_nor_narrowed() {
 }
 
 #[test]
-fn options_are_shown_in_the_order_of_their_names() {
-    both(|c| {
-        let reply = String::from_utf8(c.bytes(&[b"CONFIG", b"GET", b"zset-*", b"*"])).unwrap();
-        let names: Vec<&str> = reply.lines().filter(|line| !line.starts_with('$')).step_by(2).collect();
-        assert!(names.is_sorted() && names.len() > 200, "{names:?}");
-    });
-}
-
-#[test]
 fn modes_are_on_or_off() {
     both(|c| {
         c.check("CLIENT NO-EVICT maybe", SYNTAX);

@@ -242,7 +242,9 @@ const FIELDS: &[(&str, &str)] = &[
          io_threaded_freed_objects io_threaded_accept_processed io_threaded_poll_processed \
          io_threaded_total_prefetch_batches io_threaded_total_prefetch_entries \
          client_query_buffer_limit_disconnections client_output_buffer_limit_disconnections \
-         acl_access_denied_auth acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel",
+         acl_access_denied_auth acl_access_denied_cmd acl_access_denied_key acl_access_denied_channel \
+         eventloop_cycles eventloop_duration_sum eventloop_duration_cmd_sum instantaneous_eventloop_cycles_per_sec \
+         instantaneous_eventloop_duration_usec",
     ),
     ("keyspace", "db0"),
 ];

@@ -44,6 +44,12 @@ pub fn stats(lines: &mut Lines, ctx: &mut Context<'_>) {
     replies(lines, stats);
     lines.field("acl_access_denied_auth", stats.errors().get("WRONGPASS").copied().unwrap_or(0));
     lines.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    // Of all workers together.
+    lines.field("eventloop_cycles", stats.sum(|worker| worker.turns.load()));
+    lines.field("eventloop_duration_sum", stats.sum(|worker| worker.turn_nanos.load()) / 1000);
+    lines.field("eventloop_duration_cmd_sum", stats.command_nanos() / 1000);
+    lines.field("instantaneous_eventloop_cycles_per_sec", rates.turns);
+    lines.field("instantaneous_eventloop_duration_usec", rates.turn_nanos / 1000);
 }
 
 fn keys(lines: &mut Lines, ctx: &mut Context<'_>) {
