@@ -861,7 +861,7 @@ impl<'a> View<'a> {
 
     /// Exchanges the keys of two databases. All shards must be held.
     pub fn swap(&mut self, a: usize, b: usize) {
-        let (a, b, now) = (a.min(b), a.max(b), self.now);
+        let (a, b) = (a.min(b), a.max(b));
         let split = self.held.partition_point(|held| held.db < b);
         let (lower, upper) = self.held.split_at_mut(split);
         let first = lower.iter_mut().filter(|held| held.db == a);

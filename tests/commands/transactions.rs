@@ -271,28 +271,3 @@ fn many_keys_are_watched_in_time_that_grows_with_their_number() {
         assert_eq!(c.ask(&format!("BLPOP {} 0", keys.join(" "))), "blocked");
     });
 }
-
-/// What has expired and is still there was a change for who watches its name.
-#[test]
-fn exchanging_databases_changes_nothing_where_all_has_expired() {
-    both(|c| {
-        let mut other = c.beside();
-        c.check("DEBUG SET-ACTIVE-EXPIRE 0", "+OK");
-        for (db, change) in [(0, "SET x 1 PX 1"), (1, "SET x 2 PX 1"), (0, "SET y 1 PX 1"), (1, "SET y 2")] {
-            other.check(&format!("SELECT {db}"), "+OK");
-            other.check(change, "+OK");
-        }
-        std::thread::sleep(std::time::Duration::from_millis(3));
-        for (watched, executed) in [("x", "[+PONG]"), ("z", "[+PONG]"), ("x y", "nil")] {
-            c.check(&format!("WATCH {watched}"), "+OK");
-            other.check("SWAPDB 0 1", "+OK");
-            c.check("MULTI", "+OK");
-            c.check("PING", "+QUEUED");
-            c.check("EXEC", executed);
-        }
-        c.check("WATCH x", "+OK");
-        other.check("FLUSHALL", "+OK");
-        c.check("MULTI", "+OK");
-        c.check("EXEC", "[]");
-    });
-}
