@@ -159,8 +159,6 @@ impl fmt::Display for Json<'_> {
                 '\n' => f.write_str("\\n")?,
                 '\r' => f.write_str("\\r")?,
                 '\t' => f.write_str("\\t")?,
-                '\u{8}' => f.write_str("\\b")?,
-                '\u{c}' => f.write_str("\\f")?,
                 '\0'..='\u{1f}' => write!(f, "\\u{:04x}", u32::from(letter))?,
                 _ => f.write_char(letter)?,
             }
@@ -268,7 +266,7 @@ mod tests {
                 config.set_many(&[(b"log-format", format), (b"log-timestamp-format", time)]).unwrap();
             };
             shape(b"json", b"milliseconds");
-            tracing::debug!("a \"b\" \\ \r\n\t\u{8}\u{c}\u{1}é");
+            tracing::debug!("a \"b\" \\ \r\n\t\u{1}é");
             shape(b"logfmt", b"iso8601");
             tracing::info!("a \"b\"\r\nc");
         });
@@ -282,7 +280,7 @@ mod tests {
         let (ms, rest) = rest.split_once('"').unwrap();
         assert_eq!(head, format!(r#"{{"pid":{pid},"role":"primary""#));
         assert!(ms.parse::<u64>().unwrap() > 1_700_000_000_000);
-        assert_eq!(rest, r#","level":"info","message":"a \"b\" \\ \r\n\t\b\f\u0001é"}"#);
+        assert_eq!(rest, r#","level":"info","message":"a \"b\" \\ \r\n\t\u0001é"}"#);
         let (head, rest) = lines[4].split_once(" timestamp=").unwrap();
         assert_eq!(head, format!("pid={pid} role=primary"));
         assert_eq!(&rest[24..], r#"+00:00" level=notice message="a 'b'  c""#);

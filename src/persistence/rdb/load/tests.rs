@@ -177,7 +177,10 @@ fn faults_have_a_place_and_a_reason() {
     assert!(fault.offset == 9 && fault.what.contains("more than 16 databases"), "{fault:?}");
     let damaged = Maker::new("REDIS0010").raw(b"\x10").text(b"h\xff").text(b"no listpack").string(b"a", b"b").finish();
     let fault = run(&damaged, 2).0.expect_err("no listpack");
-    assert_eq!((fault.offset, &fault.what[..]), (13, "the value of key 'h\\xff', of type 16, is damaged"));
+    assert_eq!(
+        (fault.offset, &fault.what[..]),
+        (13, "the value of key 'h\\xff', of type 16, is damaged: Hash listpack integrity check failed")
+    );
     let mut flipped = sample();
     flipped[14] ^= 1;
     assert!(run(&flipped, 2).0.expect_err("a wrong checksum").what.starts_with("RDB CRC error"));
