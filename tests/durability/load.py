@@ -396,19 +396,30 @@ class Space(Writer):
                 found[(db, key)] = (read_value(client, key), deadline_of(client, key))
         return found
 
-    def settle(self, client):
+    def settle(self, client, faulty=False):
         """Finds the numbers of operations after which the content was what the server has; the content becomes that.
 
-        Returns (first, last) of them; None when the server has what it never had. Operations that were refused had no effect.
+        Returns (first, last) of them; None when the server has what it never had. Operations that were refused had no effect. On a
+        `faulty` disk some of those that nobody answered may have been refused too, one behind the other: a connection that sends
+        several at once can be closed before the refusals leave, behind a later one that was taken and could not be synced.
         """
-        found, content, matches = self.read(client), copy.deepcopy(self.content), []
+        found = self.read(client)
+        settled = self.match(found, self.refused)
+        for first in range(self.acked + 1, self.sent + 1) if faulty else ():
+            for last in range(first, self.sent + 1):
+                settled = settled or self.match(found, {*self.refused, *range(first, last + 1)})
+        return settled
+
+    def match(self, found, refused):
+        """As `settle`, for what the server was found to have, when these operations were refused."""
+        content, matches = copy.deepcopy(self.content), []
         wrong = differing(content.expect(), found)
         if not wrong:
             matches.append(self.base)
             settled = copy.deepcopy(content)
         self.nearest = (len(wrong), self.base, sorted(wrong, key=repr)[:3])
         for n in range(self.base + 1, self.sent + 1):
-            if n in self.refused:
+            if n in refused:
                 if not wrong:
                     matches.append(n)
                 continue
@@ -486,8 +497,8 @@ class Bank(Writer):
             return [(b"EVAL", MOVE, b"3", account(a), account(b), self.mark, b"%d" % x, b"%d" % n)]
         return [(b"MULTI",), add(a, -x), add(b, x), (b"SET", self.mark, b"%d" % n), (b"EXEC",)]
 
-    def settle(self, client):
-        """The last transfer that the server has, twice, as `Space.settle`."""
+    def settle(self, client, faulty=False):
+        """The last transfer that the server has, twice, as `Space.settle`; which ones before it were refused makes no difference."""
         client("SELECT", 0)
         last = int(client("GET", self.mark) or 0)
         self.nearest = (1, last, "the mark of a transfer that was not sent in this life")

@@ -333,7 +333,10 @@ class Round:
         with self.server.connect() as client:
             for writer in self.writers:
                 if writer.settle(client) is None:
-                    raise service.Failure(f"the running server has what it never had: {writer.nearest}")
+                    told = f"acknowledged {writer.acked}, sent {writer.sent}, refused {sorted(writer.refused)[:20]}, nearest {writer.nearest}"
+                    if writer.settle(client, faulty=True) is None:
+                        raise service.Failure(f"the running server has what it never had: {told}")
+                    self.seen["refused unanswered"] += 1
                 writer.begin()
                 writer.refused.clear()
         driver = load.Driver(self.server.port, self.writers)
@@ -359,7 +362,7 @@ class Round:
         self.server.start()
         with self.server.connect() as client:
             load.check_preload(client, self.args.keys, 1)
-            seen = verdict.examine(client, self.writers, time.monotonic())
+            seen = verdict.examine(client, self.writers, time.monotonic(), faulty=True)
         if seen.lost:
             raise service.Failure(f"{seen.lost} of {seen.acked} acknowledged operations are gone: {seen.first}")
 

@@ -14,17 +14,17 @@ class Verdict:
         self.first = ""      # of a connection that lost something: its first operation that is gone
 
 
-def examine(client, writers, cut_at, total=load.ACCOUNTS * load.START_BALANCE):
+def examine(client, writers, cut_at, total=load.ACCOUNTS * load.START_BALANCE, faulty=False):
     """Looks at a restarted server. Raises `Failure` when it has what it never had; counts what it lost.
 
-    `cut_at` is the moment of the crash, by which the age of a lost operation is told.
+    `cut_at` is the moment of the crash, by which the age of a lost operation is told; `faulty` as for `Space.settle`.
     """
     verdict = Verdict()
     money = load.bank_sum(client)
     if money != total:
         raise Failure(f"the accounts hold {money}, not {total}")
     for writer in writers:
-        found = writer.settle(client)
+        found = writer.settle(client, faulty)
         if found is None:
             raise Failure(f"connection {writer.number} has what it never had (base {writer.base}, acknowledged {writer.acked}, sent {writer.sent}); nearest: {writer.nearest}")
         verdict.survived[writer] = found

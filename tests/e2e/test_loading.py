@@ -305,7 +305,8 @@ def test_clients_hear_that_data_is_being_loaded(start, tmp_path):
     server = start(dir=str(tmp_path), key_load_delay=1000)
     with server.connect() as client:
         text = "LOADING Valkey is loading the dataset in memory"
-        for request in (["PING"], ["GET", "key:1"], ["SET", "a", "b"], ["EVAL", "return 1", 0], ["DBSIZE"], ["SAVE"], ["FLUSHALL"]):
+        for request in (["PING"], ["GET", "key:1"], ["SET", "a", "b"], ["EVAL", "return 1", 0], ["DBSIZE"], ["SAVE"], ["FLUSHALL"],
+                        ["CONFIG", "SET", "dir", "nowhere"], ["CONFIG", "SET", "maxclients", "20", "AppendOnly", "yes"]):
             assert client.error(*request) == text, request
         # What the file says of itself is known as soon as its first bytes are.
         assert support.until(lambda: support.parse_info(client("INFO", "persistence"))["loading_rdb_used_mem"] != "0")
@@ -316,6 +317,7 @@ def test_clients_hear_that_data_is_being_loaded(start, tmp_path):
         assert info["loading_rdb_used_mem"] == "1048576" and abs(int(info["loading_start_time"]) - time.time()) < 10
         assert 0 < float(info["loading_loaded_perc"]) < 100 and int(info["loading_eta_seconds"]) >= 1
         assert client("CONFIG", "GET", "port") == [b"port", str(server.port).encode()]
+        assert client("CONFIG", "SET", "loglevel", "debug") == "OK"
         assert client("SELECT", 1) == "OK" and client("MULTI") == "OK"
         assert client.error("GET", "a") == text
         assert client.error("EXEC") == "EXECABORT Transaction discarded because of previous errors."

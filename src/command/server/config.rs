@@ -104,6 +104,9 @@ fn config_get<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     Ok(Outcome::Done)
 }
 
+/// Options that say which files are loaded: they stay as they are until that is done.
+const SETTLED_BY_LOADING: [&str; 3] = ["appendonly", "dir", "repl-diskless-load"];
+
 /// `CONFIG SET option value [option value ...]`
 ///
 /// Replies OK. O(options).
@@ -115,6 +118,10 @@ fn config_set<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome,
     }
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let config = &ctx.shared.config;
+    let waits = |name: &[u8]| SETTLED_BY_LOADING.iter().any(|option| name.eq_ignore_ascii_case(option.as_bytes()));
+    if ctx.shared.loading.is_on() && pairs.iter().any(|(name, _)| waits(name)) {
+        return Err(CommandError::Loading);
+    }
     let changes =
         config.set_many_from(&pairs, ctx.session.client.is_local()).map_err(|error| refused(&error, &pairs))?;
     if let Err(error) = apply(ctx.shared, &changes) {

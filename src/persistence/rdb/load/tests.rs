@@ -185,7 +185,9 @@ fn faults_have_a_place_and_a_reason() {
     flipped[14] ^= 1;
     assert!(run(&flipped, 2).0.expect_err("a wrong checksum").what.starts_with("RDB CRC error"));
     assert_eq!(run(b"RODIS0009", 1).0.expect_err("no header").offset, 0);
-    for (opcode, word) in [(6_u8, "module"), (0xf6, "release candidate"), (0xf7, "module"), (99, "Invalid object type: 99")] {
+    for (opcode, word) in
+        [(6_u8, "module"), (0xf6, "release candidate"), (0xf7, "module"), (99, "Invalid object type: 99")]
+    {
         let file = Maker::new("REDIS0010").raw(&[opcode]).text(b"x").finish();
         let fault = run(&file, 1).0.expect_err("an opcode");
         assert!(fault.what.contains(word), "{opcode}: {fault:?}");
