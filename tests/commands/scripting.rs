@@ -254,3 +254,15 @@ fn a_line_break_ends_an_error_code() {
         assert!(c.ask("INFO errorstats").contains("errorstat_MINE:count=1\r\n"));
     });
 }
+
+/// It answered OK, and changed nothing.
+#[test]
+fn what_is_denied_to_scripts_cannot_be_allowed() {
+    both(|c| {
+        c.check("DEBUG SET-DISABLE-DENY-SCRIPTS 0", "+OK");
+        let refused = "-ERR Commands that are denied to scripts cannot be allowed on this server";
+        c.check("DEBUG SET-DISABLE-DENY-SCRIPTS 1", refused);
+        let reply = c.ask("EVAL \"return redis.call('DEBUG', 'SLEEP', '0')\" 0");
+        assert!(reply.contains("not allowed from script"), "{reply}");
+    });
+}

@@ -332,6 +332,7 @@ impl Lines {
         Ok(number.ok_or_else(|| Some("Expected a number".to_owned())))
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

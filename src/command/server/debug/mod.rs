@@ -68,6 +68,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("REPLYBUFFER", 2, 2, reply_buffer),
     Subcommand("SDSLEN", 1, 1, keys::sdslen),
     Subcommand("SET-ACTIVE-EXPIRE", 1, 1, set_active_expire),
+    Subcommand("SET-DISABLE-DENY-SCRIPTS", 1, 1, set_disable_deny_scripts),
     Subcommand("SET-SKIP-CHECKSUM-VALIDATION", 1, 1, set_skip_checksums),
     Subcommand("SLEEP", 1, 1, sleep),
     Subcommand("STRUCTSIZE", 0, 0, struct_size),
@@ -82,7 +83,6 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("FORCE-FREE-PRIMARY-ASYNC", 1, 1, nothing_to_switch),  // no replicas
     Subcommand("HASHTABLE-CAN-ABORT-SHRINK", 1, 1, nothing_to_switch), // the table is never resized as a whole
     Subcommand("PAUSE-AFTER-FORK", 1, 1, nothing_to_switch),          // never forks
-    Subcommand("SET-DISABLE-DENY-SCRIPTS", 1, 1, nothing_to_switch),  // no scripts
     // Refused.
     Subcommand("ASSERT", 0, ANY, refused_crash),
     Subcommand("CRASH-AND-RECOVER", 0, ANY, refused_crash),
@@ -220,6 +220,14 @@ fn nothing_to_switch<'a>(ctx: &mut Context<'a>, _: &mut Args<'a>) -> Result<Outc
     done(ctx)
 }
 
+/// `DEBUG SET-DISABLE-DENY-SCRIPTS 0`: it is always so. A script holds locks, for which commands denied to it would wait.
+fn set_disable_deny_scripts<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
+    match args.bytes()? {
+        b"0" => done(ctx),
+        _ => Err(CommandError::text("ERR Commands that are denied to scripts cannot be allowed on this server")),
+    }
+}
+
 /// `DEBUG QUICKLIST-PACKED-THRESHOLD size`: checked as in Redis; there are no quicklists to apply it to.
 fn packed_threshold<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Outcome, CommandError> {
     const TEXT: &str = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
@@ -293,6 +301,8 @@ const HELP: &[&str] = &[
     "    Show lengths of <key> and its value.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether expired keys are reclaimed before somebody looks at them.",
+    "SET-DISABLE-DENY-SCRIPTS <0>",
+    "    Scripts call no commands that are denied to them; that cannot be switched off.",
     "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
     "    Whether RESTORE and RELOAD take bytes whose checksum is wrong.",
     "SLEEP <seconds>",
@@ -300,8 +310,7 @@ const HELP: &[&str] = &[
     "STRUCTSIZE",
     "    Show sizes of data structures.",
     "AOF-FLUSH-SLEEP, CLIENT-ENFORCE-REPLY-LIST, DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING,",
-    "HASHTABLE-CAN-ABORT-SHRINK, PAUSE-AFTER-FORK, QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER,",
-    "SET-DISABLE-DENY-SCRIPTS",
+    "HASHTABLE-CAN-ABORT-SHRINK, PAUSE-AFTER-FORK, QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER",
     "    Accepted without effect: larder has nothing for them to switch.",
 ];
 
