@@ -1,4 +1,5 @@
 """What a client asks for, announces or leaves behind does not grow the server's memory for good, and what is slow is not idle."""
+import random
 import re
 import threading
 import time
@@ -143,6 +144,33 @@ def test_what_many_keys_leave_goes_back_to_the_system(start):
             client("FLUSHALL")
             assert until(lambda: server.resident_bytes() < empty + (full - empty) / 4, timeout=5), (empty, full, server.resident_bytes())
         look()
+
+
+def test_values_of_changing_sizes_leave_no_holes(start):
+    """Half of the keys go, and as many of other sizes come, again and again: what lies between the blocks in use goes back, as far as
+    it is more than a tenth of these or 16 MB (src/server/compaction.rs)."""
+    server, chance = start(), random.Random(7)
+
+    def store(client, numbers, lengths):
+        for at in range(0, len(numbers), 1000):
+            some = numbers[at:at + 1000]
+            client.raw(b"".join(encode("SET", f"key:{number}", b"v" * chance.randint(*lengths)) for number in some))
+            assert [client.read() for _ in some] == ["OK"] * len(some)
+
+    with server.connect(timeout=30) as client:
+        keys = list(range(300_000))
+        store(client, keys, (16, 40))
+        for lengths in [(100, 200), (500, 1000), (40, 100), (16, 40)]:
+            gone = chance.sample(keys, len(keys) // 2)
+            for at in range(0, len(gone), 1000):
+                some = gone[at:at + 1000]
+                assert client("DEL", *(f"key:{number}" for number in some)) == len(some)
+            store(client, gone, lengths)
+
+        def holes():
+            return server.resident_bytes() - used(client) * 1.1
+
+        assert until(lambda: holes() < 32 << 20, timeout=20, pause=0.2), (server.resident_bytes(), used(client))
 
 
 def own(client):
