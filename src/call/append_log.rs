@@ -410,6 +410,13 @@ impl AppendLog {
         self.delayed.load(Relaxed)
     }
 
+    /// `CONFIG RESETSTAT`: as if no rewrite and no late write had been counted.
+    pub fn reset_stats(&self) {
+        let mut report = self.report();
+        (report.rewrites, report.failures) = (0, 0);
+        self.delayed.store(0, Relaxed);
+    }
+
     /// Whether a sync is in progress.
     pub fn is_syncing(&self) -> bool {
         self.sync_runs.load(Relaxed)

@@ -122,6 +122,12 @@ impl Saving {
         }
     }
 
+    /// `CONFIG RESETSTAT`: as if no snapshot had been counted.
+    pub fn reset_stats(&self) {
+        let mut report = self.report.lock();
+        (report.saves, report.cuts, report.cut_nanos) = (0, 0, 0);
+    }
+
     /// How the last snapshots went.
     pub fn report(&self) -> Report {
         *self.report.lock()

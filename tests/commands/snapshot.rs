@@ -549,6 +549,8 @@ fn saves_and_says_so() {
     {
         assert!(info.contains(line), "{line}: {info}");
     }
+    c.check("CONFIG RESETSTAT", "+OK");
+    assert!(c.ask("INFO persistence").contains("rdb_saves:0\r\n") && c.ask("INFO stats").contains("total_forks:0\r\n"));
     assert!(file(&c, &disk).len() > bytes.len());
 }
 

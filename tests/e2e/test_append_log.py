@@ -61,6 +61,8 @@ def test_the_log_is_switched_on_and_rewritten_while_the_server_runs(start):
         assert until(lambda: int(persistence(client)["aof_current_size"]) < written - 19_000)
         client("SET", "after", "1")
         assert len([name for name in os.listdir(log_of(server)) if name.endswith(".base.rdb")]) == 1
+        assert client("CONFIG", "RESETSTAT") == "OK"
+        assert int(persistence(client)["aof_rewrites"]) == 0
     kill(server)
     with restart(start, server, appendonly="yes").connect() as client:
         assert client("MGET", "before", "key", "after") == [b"1", b"1999", b"1"]

@@ -151,6 +151,8 @@ fn config_resetstat<'a>(ctx: &mut Context<'a>, args: &mut Args<'a>) -> Result<Ou
     ctx.shared.keyspace.reclaimer().stats().freed.store(0, Relaxed);
     ctx.db.reset_stats();
     ctx.shared.keyspace.engine().reset_exceeded();
+    ctx.shared.saving.reset_stats();
+    ctx.shared.append_log.reset_stats();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
