@@ -363,7 +363,7 @@ impl Client {
     /// Bytes that it takes, the arguments of a running request not counted.
     pub fn memory_bytes(&self) -> usize {
         let entered = [&self.queued_bytes, &self.watched_bytes, &self.blocked_bytes, &self.listening_bytes];
-        let entered: usize = entered.iter().map(|bytes| bytes.load(Relaxed)).sum();
+        let entered = entered.iter().map(|bytes| bytes.load(Relaxed)).sum::<usize>() + self.tracked.prefix_bytes();
         size_of::<Client>() + self.query_bytes.load(Relaxed) + self.waiting_bytes() + entered
     }
 

@@ -5,7 +5,7 @@
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// The names of channels, patterns and prefixes, shared by those who listen.
 pub type Name = Arc<[u8]>;
@@ -34,7 +34,12 @@ pub struct Tracked {
     bits: AtomicU32,
     redirect: AtomicU64,
     prefixes: Mutex<BTreeSet<Name>>,
+    /// See [`Tracked::prefix_bytes`].
+    prefix_bytes: AtomicUsize,
 }
+
+/// What a prefix takes beside its text: its places in the tables of the client and of the server.
+const PREFIX_BYTES: usize = 128;
 
 impl Tracked {
     /// Bits of [`mode`]; one load.
@@ -84,11 +89,20 @@ impl Tracked {
 
     /// Adds a prefix of broadcasting.
     pub fn add_prefix(&self, prefix: Name) {
-        self.prefixes.lock().insert(prefix);
+        let bytes = prefix.len() + PREFIX_BYTES;
+        if self.prefixes.lock().insert(prefix) {
+            self.prefix_bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// Bytes that the prefixes take, those of tables estimated.
+    pub fn prefix_bytes(&self) -> usize {
+        self.prefix_bytes.load(Relaxed)
     }
 
     /// Takes the prefixes out.
     pub fn take_prefixes(&self) -> BTreeSet<Name> {
+        self.prefix_bytes.store(0, Relaxed);
         std::mem::take(&mut *self.prefixes.lock())
     }
 

@@ -178,11 +178,11 @@ impl Tracking {
     }
 
     /// The oldest key of some part that has one, beside `kept`.
-    fn take_old(&self, kept: &[u8]) -> Option<(Name, Readers)> {
+    fn take_old(&self, kept: Option<&[u8]>) -> Option<(Name, Readers)> {
         for _ in 0..2 * PARTS {
             let part = &self.parts[self.next_part.fetch_add(1, Relaxed) % PARTS];
             let mut part = part.lock();
-            if part.readers.len() == 1 && part.readers.contains_key(kept) {
+            if part.readers.len() == 1 && kept.is_some_and(|kept| part.readers.contains_key(kept)) {
                 continue;
             }
             if let Some((name, readers)) = part.take_oldest() {
@@ -256,13 +256,22 @@ impl Shared {
         let (mut own, tracking) = (false, &self.tracking);
         for key in keys {
             let new_key = tracking.enter(key, client.id);
-            let most = self.config.tracking_table_max_keys();
-            while new_key && most != 0 && tracking.keys() as u64 > most {
-                let Some((name, readers)) = tracking.take_old(key) else { break };
-                own |= self.tell_readers(&readers, &name, client.id, false);
+            if new_key {
+                own |= self.forget_old_reads(Some(key), client.id);
             }
         }
         own
+    }
+
+    /// Forgets the oldest of the keys beyond `tracking-table-max-keys`, but for `kept`, and tells who has read them; whether that is client
+    /// `own` too. Needs no lock: it is no loss to forget what was read again behind the news.
+    pub fn forget_old_reads(&self, kept: Option<&[u8]>, own: u64) -> bool {
+        let (mut told, most) = (false, self.config.tracking_table_max_keys());
+        while most != 0 && self.tracking.keys() as u64 > most {
+            let Some((name, readers)) = self.tracking.take_old(kept) else { break };
+            told |= self.tell_readers(&readers, &name, own, false);
+        }
+        told
     }
 
     /// Tells those who have read `key` that it has changed, and puts it into `changed` for those to whom prefixes are broadcast; `own` is

@@ -249,7 +249,9 @@ impl<'a> RequestView<'a> {
     /// A copy that outlives the read buffer; owned arguments are shared, not copied. O(bytes).
     #[must_use]
     pub fn to_owned_request(&self) -> OwnedRequest {
-        let mut request = OwnedRequest::with_capacity(self.argc(), self.payload_bytes());
+        let copied =
+            (0..self.argc()).filter(|index| self.owned(*index).is_none()).map(|index| self.arg(index).len()).sum();
+        let mut request = OwnedRequest::with_capacity(self.argc(), copied);
         for index in 0..self.argc() {
             match self.owned(index) {
                 Some(bytes) => request.push_owned(bytes.clone()),

@@ -45,6 +45,8 @@ pub fn run(shared: &'static Shared) {
         shared.stats.peak_memory.fetch_max(used_bytes(), Relaxed);
         as_own(|| sample(shared, now, &mut samples));
         evict_clients(shared);
+        // More than the limit where that was lowered.
+        shared.forget_old_reads(None, 0);
         if let Some(run) = shared.scripts.long.first() {
             run.note(shared.config.busy_reply_threshold_ms());
         }

@@ -146,6 +146,21 @@ def test_what_many_keys_leave_goes_back_to_the_system(start):
         look()
 
 
+def test_large_arguments_that_wait_for_exec_count_once(start):
+    """Room for a copy was kept beside each that had been taken over without one."""
+    server = start()
+    with server.connect() as client, server.connect() as other:
+        number = client("CLIENT", "ID")
+        before = used(other)
+        client("MULTI")
+        for _ in range(4):
+            assert client("SET", "key", b"v" * 1_000_000) == "QUEUED"
+        listed = other("CLIENT", "LIST", "ID", number)
+        assert 4_000_000 < int(re.search(rb"multi-mem=(\d+)", listed).group(1)) < 4_100_000, listed
+        assert used(other) < before + 5_500_000
+        assert client("EXEC") == ["OK"] * 4
+
+
 def test_values_of_changing_sizes_leave_no_holes(start):
     """Half of the keys go, and as many of other sizes come, again and again: what lies between the blocks in use goes back, as far as
     it is more than a tenth of these or 16 MB (src/server/compaction.rs)."""

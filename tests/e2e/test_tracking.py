@@ -3,6 +3,7 @@
 The same tests pass against Valkey (`LARDER=$VALKEY_SERVER`).
 """
 import random
+import re
 import select
 import threading
 import time
@@ -129,3 +130,33 @@ def test_a_client_is_told_of_its_own_flush_behind_the_reply(server):
         while len(received) < len(expected):
             received += client.socket.recv(len(expected) - len(received))
         assert received == expected, words
+
+
+def test_a_lower_limit_of_remembered_reads_is_told_at_once(module_server):
+    """It took effect only when somebody read another key."""
+    with module_server.connect() as reader, module_server.connect() as other:
+        reader("HELLO", "3")
+        assert reader("CLIENT", "TRACKING", "ON") == "OK"
+        other("MSET", *(word for number in range(5) for word in (f"limit{number}", "1")))
+        reader("MGET", *(f"limit{number}" for number in range(5)))
+        try:
+            other("CONFIG", "SET", "tracking-table-max-keys", "1")
+            forgotten = {reader.read()[1][0] for _ in range(4)}
+            assert len(forgotten) == 4 and forgotten < {b"limit%d" % number for number in range(5)}
+            assert until(lambda: parse_info(other("INFO", "stats"))["tracking_total_keys"] == "1")
+        finally:
+            other("CONFIG", "SET", "tracking-table-max-keys", "1000000")
+
+
+def test_prefixes_are_charged_to_who_named_them(module_server):
+    def charged():
+        return int(re.search(rb"tot-mem=(\d+)", client("CLIENT", "INFO")).group(1))
+
+    with module_server.connect() as client:
+        before = charged()
+        for number in range(0, 1000, 2):
+            prefixes = ("PREFIX", f"a{number:09}", "PREFIX", f"b{number:09}")
+            assert client("CLIENT", "TRACKING", "ON", *prefixes, "BCAST") == "OK"
+        assert charged() > before + 1000 * 10
+        client("CLIENT", "TRACKING", "OFF")
+        assert charged() < before + 1000
