@@ -156,7 +156,7 @@ impl Turns<'_> {
         Turns { shared, shares, load, started: Ticks::now(), looked: Ticks::now() }
     }
 
-    /// Called between two segments: rests if the stretch is over. Returns whether to go on: not where busy workers have filled what was lost.
+    /// Called between two segments: rests if the stretch is over. Returns whether to go on: not when busy workers have filled what was lost, nor when nobody wants it any more.
     fn go_on(&mut self) -> bool {
         if Ticks::now().nanos_since(self.started) <= STRETCH_NANOS && !gives_way(self.shared) {
             return true;
@@ -175,7 +175,7 @@ impl Turns<'_> {
                 None => return !busy,
             }
         }
-        true
+        self.shared.config.compaction()
     }
 }
 
