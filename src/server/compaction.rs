@@ -25,7 +25,7 @@ const MOST_LOOKS: u32 = 1024;
 /// Less loss than this is nobody's concern, in bytes.
 const LEAST_LOSS: u64 = 16 << 20;
 
-/// One stretch of work; the thread then sleeps for a multiple of it.
+/// One stretch of work; how long the thread sleeps behind it, [`rest_for`] says.
 const STRETCH_NANOS: u64 = 500_000;
 const STRETCH: Duration = Duration::from_nanos(STRETCH_NANOS);
 
@@ -156,7 +156,8 @@ impl Turns<'_> {
         Turns { shared, shares, load, started: Ticks::now(), looked: Ticks::now() }
     }
 
-    /// Called between two segments: rests if the stretch is over. Returns whether to go on: not when busy workers have filled what was lost, nor when nobody wants it any more.
+    /// Called between two segments: rests if the stretch is over. Returns whether to go on: not when busy workers have filled what was
+    /// lost, nor when nobody wants it any more.
     fn go_on(&mut self) -> bool {
         if Ticks::now().nanos_since(self.started) <= STRETCH_NANOS && !gives_way(self.shared) {
             return true;
