@@ -227,14 +227,17 @@ impl Shared {
     pub fn begin_save(&'static self, background: bool) -> Result<Job, NoCut> {
         let (mut functions, mut dirty) = (Vec::new(), 0);
         let record = recorder(&self.keyspace, self.config.maxmemory_policy());
+        let (since, progress) = (UnixMs::now(), Progress::default());
+        let running = Arc::new(Running { progress, background, since, outcome: Mutex::default() });
         let cut = self.keyspace.cut(record, &mut || {
             functions = self.function_texts();
             dirty = self.stats.dirty.load(Relaxed);
+            // What is wanted from here on, this one does not have.
+            let mut plans = self.saving.plans.lock();
+            plans.wanted &= !background;
+            plans.running = Some(Arc::clone(&running));
         })?;
-        let since = UnixMs::now();
-        let progress = Progress::default();
-        progress.total.store(cut.keys(), Relaxed);
-        let running = Arc::new(Running { progress, background, since, outcome: Mutex::default() });
+        running.progress.total.store(cut.keys(), Relaxed);
         let mut report = self.saving.report.lock();
         if background {
             // SAVE forks nowhere.
@@ -242,7 +245,6 @@ impl Shared {
             report.cuts += 1;
             report.tried_at = since;
         }
-        self.saving.plans.lock().running = Some(Arc::clone(&running));
         Ok(Job { shared: self, cut, functions, dirty, running })
     }
 
@@ -293,7 +295,9 @@ impl Job {
             }
         }
         let outcome = result.map(|_| ()).map_err(|error| error.to_string());
-        shared.saving.plans.lock().running = None;
+        let mut plans = shared.saving.plans.lock();
+        plans.running.take_if(|other| Arc::ptr_eq(other, &running)); // the next may have begun
+        drop(plans);
         *running.outcome.lock() = Some(outcome.clone());
         outcome
     }
@@ -335,7 +339,6 @@ pub fn run(shared: &'static Shared) {
         match shared.begin_save(true) {
             Ok(job) => {
                 tracing::info!("Background saving started");
-                saving.plans.lock().wanted = false;
                 let _ = job.run(); // as above
             }
             Err(NoCut::InFlight | NoCut::Locked) => std::thread::sleep(LOOK),
