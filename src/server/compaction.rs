@@ -104,7 +104,7 @@ fn shares_for(Loss { allocated, lost }: Loss) -> Option<Shares> {
     match lost {
         _ if lost < LEAST_LOSS || lost < allocated / 10 => None,
         _ if lost > allocated / 2 => Some(Shares { idle: 80, busy: 50 }),
-        _ if lost > allocated / 4 => Some(Shares { idle: 25, busy: 4 }),
+        _ if lost > allocated / 4 => Some(Shares { idle: 25, busy: 2 }),
         _ => Some(Shares { idle: 10, busy: 1 }),
     }
 }
@@ -127,13 +127,13 @@ impl Load {
         Load { since: Ticks::now(), worked: 0, is_high: false }
     }
 
-    /// Whether the workers were busy for more than half of the last [`LOAD_SPAN_NANOS`] or more.
+    /// Whether the workers were busy for more than a quarter of the last [`LOAD_SPAN_NANOS`] or more.
     fn is_high(&mut self, shared: &Shared) -> bool {
         let (now, workers) = (Ticks::now(), shared.stats.workers.len() as u64);
         let span = now.nanos_since(self.since);
         if span >= LOAD_SPAN_NANOS {
             let worked = shared.stats.sum(|worker| worker.turn_nanos.load());
-            self.is_high = worked.saturating_sub(self.worked) > span * workers / 2;
+            self.is_high = worked.saturating_sub(self.worked) > span * workers / 4;
             (self.since, self.worked) = (now, worked);
         }
         self.is_high
@@ -239,7 +239,7 @@ mod tests {
             (10, 25, None), // too little to matter
             (1000, 1099, None),
             (1000, 1100, Some((10, 1))),
-            (1000, 1251, Some((25, 4))),
+            (1000, 1251, Some((25, 2))),
             (100, 200, Some((80, 50))),
             (2, 1, None), // the figures are not of one moment
         ] {
@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn rests_leave_the_share() {
         assert_eq!(
-            [1, 4, 10, 25, 50, 80].map(rest_for).map(|rest| rest.as_micros()),
-            [49_500, 12_000, 4_500, 1_500, 500, 125]
+            [1, 2, 10, 25, 50, 80].map(rest_for).map(|rest| rest.as_micros()),
+            [49_500, 24_500, 4_500, 1_500, 500, 125]
         );
     }
 
