@@ -108,10 +108,7 @@ impl Client {
 
     /// Sends arguments and returns the reply as it is, without the head of a bulk string.
     pub fn bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
-        let mut out = Output::new();
-        let request = OwnedRequest::from_args(words.iter().copied());
-        let _ = self.dispatcher.run_one(&request, &mut self.session, &mut out);
-        let reply = out.to_vec();
+        let reply = self.run(&OwnedRequest::from_args(words.iter().copied()));
         let head = reply.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         if reply.starts_with(b"$") { reply[head..reply.len() - 2].to_vec() } else { reply }
     }
@@ -124,10 +121,7 @@ impl Client {
 
     /// As [`Client::ask`], for requests with any number of replies, the messages that the client sends itself among them.
     pub fn ask_all(&mut self, line: &str) -> String {
-        let request = OwnedRequest::from_args(line.split(' ').map(str::as_bytes));
-        let mut out = Output::new();
-        let _ = self.dispatcher.run_one(&request, &mut self.session, &mut out);
-        show_all(&out.to_vec())
+        show_all(&self.run(&OwnedRequest::from_args(line.split(' ').map(str::as_bytes))))
     }
 
     /// What others have left for this client.
@@ -196,20 +190,26 @@ impl Client {
 
     /// Sends a request and returns the reply as [`show`] shows it.
     pub fn send(&mut self, request: &OwnedRequest) -> String {
-        let mut out = Output::new();
-        match self.dispatcher.run_one(request, &mut self.session, &mut out) {
-            Next::Slices(mut slices) => while !self.dispatcher.resume(&mut *slices, &mut self.session, &mut out) {},
-            Next::Block(blocked) => {
-                self.blocked = Some(blocked);
-                return "blocked".to_owned();
-            }
-            _ => {}
+        let bytes = self.run(request);
+        if self.blocked.is_some() {
+            return "blocked".to_owned();
         }
-        let bytes = out.to_vec();
         let mut rest = &bytes[..];
         let shown = show(&mut rest);
         assert!(rest.is_empty(), "one reply a request");
         shown
+    }
+
+    /// Runs a request to its end, however many slices that takes, or until it blocks. Returns what was replied.
+    fn run(&mut self, request: &OwnedRequest) -> Vec<u8> {
+        let mut out = Output::new();
+        self.blocked = None;
+        match self.dispatcher.run_one(request, &mut self.session, &mut out) {
+            Next::Slices(mut slices) => while !self.dispatcher.resume(&mut *slices, &mut self.session, &mut out) {},
+            Next::Block(blocked) => self.blocked = Some(blocked),
+            _ => {}
+        }
+        out.to_vec()
     }
 }
 
