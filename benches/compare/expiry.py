@@ -5,13 +5,14 @@ usage: expiry.py [--keys 5000000] [--fields 2000000] [--rate 2000] --server NAME
 
 Stores KEYS strings with one deadline, and then hashes of 50 fields, FIELDS in all, with one deadline for every field. A
 probe sends RATE GETs a second meanwhile. Prints, for each server: how long after the deadline 99 % and all were gone (looked
-at every 20 ms), the processor time that took, and the probe's replies from the deadline until all was gone. Gives up after
-60 seconds. Needs about 1 GB of memory for 5,000,000 keys.
+at every 20 ms), the processor time that took, and the probe's replies from the deadline until all was gone; and for how many
+milliseconds at most the machine itself kept a process that did nothing but run from it, in a second before and in one behind
+(`machine_ms`). Gives up after 60 seconds. Needs about 1 GB of memory for 5,000,000 keys.
 """
 import argparse
 import time
 
-from servers import SUMMARY, Connection, Probe, Server
+from servers import SUMMARY, Connection, Probe, Server, longest_gap_ms
 
 PATIENCE_S = 60
 FIELDS = 50
@@ -58,6 +59,8 @@ def measure(server, name, fill, count, rate):
     look = Connection(server.port)
     if time.time() > deadline:
         raise RuntimeError("filling took longer than expected")
+    time.sleep(max(0.0, deadline - time.time() - 3.5))
+    before_ms = longest_gap_ms()
     time.sleep(max(0.0, deadline - time.time() - 1.5))
     probe = Probe(server, rate)
     time.sleep(max(0.0, deadline - time.time()))
@@ -72,10 +75,11 @@ def measure(server, name, fill, count, rate):
         time.sleep(0.02)
     cpu = server.cpu_s() - cpu
     probe.stop()
+    gaps = f"{before_ms:.2f} {longest_gap_ms():.2f}"
     show = lambda seconds: "never" if seconds is None else f"{seconds:.2f}"
     print(f"{server.label}\t{name}, before\t\t\t\t{probe.summary(end=deadline)}", flush=True)
     busy = probe.summary(deadline, deadline + (all_gone or PATIENCE_S))
-    print(f"{server.label}\t{name}\t{show(most)}\t{show(all_gone)}\t{cpu:.2f}\t{busy}", flush=True)
+    print(f"{server.label}\t{name}\t{show(most)}\t{show(all_gone)}\t{cpu:.2f}\t{busy}\t{gaps}", flush=True)
 
 
 def main():
@@ -85,7 +89,7 @@ def main():
     parser.add_argument("--rate", type=float, default=2000)
     parser.add_argument("--server", action="append", required=True)
     options = parser.parse_args()
-    print(f"server\twhat\t99%_gone_s\tall_gone_s\tcpu_s\t{SUMMARY}", flush=True)
+    print(f"server\twhat\t99%_gone_s\tall_gone_s\tcpu_s\t{SUMMARY}\tmachine_ms", flush=True)
     for spec in options.server:
         with Server(spec) as server:
             server.connection.call("SET", "probe", "1")

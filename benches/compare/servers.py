@@ -141,6 +141,24 @@ class Probe:
                     yield tuple(float(word) for word in rest.split())
 
 
+def longest_gap_ms(seconds=1.0):
+    """How long this machine itself keeps a process from running at most, whatever a server does: processes that do nothing but look at the clock,
+    one on each processor, ahead of others where that is allowed. To be asked while nothing else runs."""
+    words = [sys.executable, os.path.abspath(__file__), "gap", str(seconds)]
+    watchers = [subprocess.Popen(FIRST + words + [str(cpu)], stdout=subprocess.PIPE) for cpu in os.sched_getaffinity(0)]
+    return max(float(watcher.communicate()[0]) for watcher in watchers)
+
+
+def watch_for_gaps(seconds, cpu):
+    os.sched_setaffinity(0, {cpu})
+    longest, last = 0.0, time.monotonic()
+    end = last + seconds
+    while last < end:
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    print(longest * 1000)
+
+
 def stolen_ms():
     """Milliseconds of processor time that the host gave to others while this machine wanted it, since it started, in steps of ten (Linux; 0 where the host does not tell)."""
     with open("/proc/stat") as file:
@@ -174,5 +192,7 @@ def probe(port, rate, path):
             due += 1 / rate
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "gap":
+    watch_for_gaps(float(sys.argv[2]), int(sys.argv[3]))
+elif __name__ == "__main__":
     probe(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3])

@@ -7,7 +7,8 @@ usage: snapshot.py [--keys 1000000] [--bytes 64] [--writes 20000] [--rounds 3] [
 Each server gets KEYS strings of BYTES bytes. A writer overwrites random ones, WRITES a second, a probe asks for one key a thousand times a
 second. Prints, ROUNDS times, for five seconds without a snapshot and then for a snapshot (BGSAVE), the longest reply of the probe, that which
 one in a thousand exceeds, how many took more than 2 ms, and how long the host gave this machine's processors to others: what the machine itself
-makes a probe wait differs from minute to minute, and is in both. For the snapshots also how long they took, and the memory that the server and
+makes a probe wait differs from minute to minute, and is in both; `machine` says it too: for how many milliseconds at most a process that did
+nothing but run was kept from it, in a second before and in one behind, in which nobody wrote. For the snapshots also how long they took, and the memory that the server and
 its children had at most, in proportion to what they had before. At the end how many of all replies took more than 2 ms, without and with a
 snapshot. With --large N there is a collection of N elements too (--kind: hash, set, zset, list or stream): one in 16 writes, and every other
 request of the probe, changes it. Server and probe run with a higher priority than others where that is allowed. Loopback only; ends by itself.
@@ -15,7 +16,7 @@ request of the probe, changes it. Server and probe run with a higher priority th
 import argparse, multiprocessing, os, random, shutil, socket, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from servers import Connection, encode, stolen_ms  # noqa: E402
+from servers import Connection, encode, longest_gap_ms, stolen_ms  # noqa: E402
 
 
 def urgent():
@@ -74,10 +75,11 @@ def fill(port, keys, size, large, kind):
     fill_large(connection, large, kind)
 
 
-def write(port, keys, size, rate, large, kind, stop):
+def write(port, keys, size, rate, large, kind, stop, may_write):
     urgent()
     connection, chance, due = Connection(port), random.Random(1), time.monotonic()
     while not stop.is_set():
+        may_write.wait()
         batch = [encode("SET", "key:%d" % chance.randrange(keys), os.urandom(size // 2).hex()) for _ in range(16)]
         if large:
             batch[0] = encode(*one(kind, near(kind, large, chance), chance.randrange(1000)))
@@ -124,6 +126,16 @@ def probed(port, keys, large, kind, work):
     return result, times[-1] * 1000, times[min(len(times) - 1, len(times) * 999 // 1000)] * 1000, late, len(times), stolen
 
 
+def machine(may_write):
+    """How long the machine itself keeps a process from running, in milliseconds, while nobody writes."""
+    may_write.clear()
+    time.sleep(0.3)
+    gap = longest_gap_ms()
+    may_write.set()
+    time.sleep(0.3)
+    return gap
+
+
 def snapshot(connection, pid):
     before, began, most = memory_mb(pid), time.monotonic(), 0.0
     connection.call("BGSAVE")
@@ -142,7 +154,8 @@ def measure(name, command, a):
         port = s.getsockname()[1]
     log = open(os.path.join(directory, "log"), "wb")
     server = subprocess.Popen(command.format(port=port).split(), cwd=directory, stdout=log, stderr=log, preexec_fn=urgent)
-    stop = multiprocessing.Event()
+    stop, may_write = multiprocessing.Event(), multiprocessing.Event()
+    may_write.set()
     writer = None
     try:
         for _ in range(100):
@@ -152,21 +165,24 @@ def measure(name, command, a):
             except OSError:
                 time.sleep(0.1)
         fill(port, a.keys, a.bytes, a.large, a.kind)
-        writer = multiprocessing.Process(target=write, args=(port, a.keys, a.bytes, a.writes, a.large, a.kind, stop))
+        writer = multiprocessing.Process(target=write, args=(port, a.keys, a.bytes, a.writes, a.large, a.kind, stop, may_write))
         writer.start()
         time.sleep(1)
         late = {"without": [0, 0], "snapshot": [0, 0]}
         for _ in range(a.rounds):
             for kind, work in (("without", lambda: time.sleep(5)), ("snapshot", lambda: snapshot(connection, server.pid))):
+                before = machine(may_write)
                 result, longest, most, over, asked, stolen = probed(port, a.keys, a.large, a.kind, work)
                 late[kind] = [late[kind][0] + over, late[kind][1] + asked]
+                gaps = f"{before:.2f} {machine(may_write):.2f}"
                 took = "   took %5.2f s   memory x %.3f" % result if result else ""
-                print(f"{name:12} {kind:11} longest {longest:7.2f} ms   p99.9 {most:6.2f} ms   over 2 ms {over:4}   stolen {stolen:5.0f} ms{took}", flush=True)
+                print(f"{name:12} {kind:11} longest {longest:7.2f} ms   p99.9 {most:6.2f} ms   over 2 ms {over:4}   stolen {stolen:5.0f} ms   machine {gaps}{took}", flush=True)
             time.sleep(1)
         for kind, (over, asked) in late.items():
             print(f"{name:12} {kind:11} over 2 ms {over} of {asked}: {over / asked * 1e6:.0f} in a million", flush=True)
     finally:
         stop.set()
+        may_write.set()
         if writer:
             writer.join()
         server.kill()
